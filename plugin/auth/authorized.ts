@@ -1,0 +1,58 @@
+// A request with a token: gets one, sends, and after a 401 or 403 recovers and tries exactly once more (auth 3.6).
+
+import { ProviderError } from '../../shared/errors/error.ts';
+import type { Http } from '../transit/http.ts';
+import { readReply } from '../transit/response.ts';
+import type { SendAuthorized } from '../transit/transit.ts';
+import type { TokenManager } from './token-manager.ts';
+
+export type RequestEvent = {
+  readonly operation: string;
+  readonly label: string;
+  readonly durationMs: number;
+  readonly requestId?: string | undefined;
+  readonly error?: unknown;
+};
+
+export type AuthorizedDeps = {
+  readonly http: () => Http;
+  readonly tokens: TokenManager;
+  readonly timeoutMs: number;
+  readonly nowMs: () => number;
+  readonly observe: (event: RequestEvent) => void;
+};
+
+export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
+  const send = async (call: Parameters<SendAuthorized>[0], token: string) => {
+    const startedAtMs = deps.nowMs();
+    const event = { operation: call.operation.name, label: call.operation.label };
+    try {
+      const { operation, path, body, signal } = call;
+      const options = { ...(body === undefined ? {} : { body }), ...(signal === undefined ? {} : { signal }) };
+      const reply = await deps.http().send({ operation, path, token, timeoutMs: deps.timeoutMs, ...options });
+      const answer = readReply(operation, reply);
+      deps.observe({ ...event, durationMs: deps.nowMs() - startedAtMs, requestId: answer.requestId });
+      return answer;
+    } catch (error) {
+      deps.observe({ ...event, durationMs: deps.nowMs() - startedAtMs, error });
+      throw error;
+    }
+  };
+  return async (call) => {
+    const token = await deps.tokens.token(call.signal);
+    try {
+      return await send(call, token);
+    } catch (error) {
+      if (!isRejectedToken(error)) throw error;
+      const replacement = await deps.tokens.recover(token, call.signal);
+      if (replacement === undefined) throw error;
+      return send(call, replacement);
+    }
+  };
+}
+
+function isRejectedToken(error: unknown): boolean {
+  return (
+    error instanceof ProviderError && (error.class === 'bao_unauthenticated' || error.class === 'bao_permission_denied')
+  );
+}

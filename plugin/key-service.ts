@@ -1,0 +1,95 @@
+// Joins registry, Transit and discovery into the port that the KMS methods serve. Decides nothing about health: it reads
+// the one verdict that everybody reads.
+
+import { ProviderError } from '../shared/errors/error.ts';
+import { deriveKeyId, parseKeyId } from '../shared/registry/key-id.ts';
+import type { Snapshot } from '../shared/registry/state.ts';
+import type { StatusCache } from './health/status-cache.ts';
+import { buildAad } from './keys/aad.ts';
+import { buildAnnotations, checkAnnotations, parseAnnotations } from './keys/annotations.ts';
+import type { Discovery } from './keys/discovery.ts';
+import type { DecryptView, KeyService, KeyView, ResolvedDecrypt } from './kms/kms.ts';
+import { isPrintableAscii, versionOfCiphertext } from './transit/ciphertext.ts';
+import type { Transit } from './transit/transit.ts';
+
+export type KeyServiceDeps = {
+  readonly cache: StatusCache;
+  readonly transit: Pick<Transit, 'encrypt' | 'decrypt'>;
+  readonly discovery: Pick<Discovery, 'find'>;
+  readonly pluginVersion: string;
+};
+
+/** A view and the snapshot it was made from; nobody else can make one that encrypts. */
+type ActiveView = KeyView & { readonly snapshot?: Snapshot };
+const unhealthy: KeyView = { healthz: 'unhealthy', keyId: '', transitKeyVersion: undefined };
+
+export function createKeyService(deps: KeyServiceDeps): KeyService {
+  const views = new WeakMap<KeyView, Snapshot>();
+  return {
+    status: () => {
+      const view = activeView(deps.cache);
+      if (view.snapshot !== undefined) views.set(view, view.snapshot);
+      return view;
+    },
+    encrypt: async (view, plaintext, signal) => {
+      const snapshot = views.get(view);
+      if (snapshot === undefined) throw new ProviderError('active_key_unavailable', 'active key unavailable');
+      const annotations = buildAnnotations(snapshot, deps.pluginVersion);
+      const request = { keyVersion: snapshot.transitVersion, plaintext, aad: buildAad(snapshot) };
+      const ciphertext = await deps.transit.encrypt(request, signal);
+      return { ciphertext, keyId: snapshot.kubernetesKeyId, annotations };
+    },
+    resolve: (request, signal) => resolveDecrypt(deps, request, signal),
+  };
+}
+
+function activeView(cache: StatusCache): ActiveView {
+  if (cache.verdict().healthz !== 'ok') return unhealthy;
+  const snapshot = cache.active;
+  if (snapshot?.state !== 'active') return unhealthy;
+  const keyId = snapshot.kubernetesKeyId;
+  if (deriveKeyId(snapshot, snapshot) !== keyId) return unhealthy;
+  return { healthz: 'ok', keyId, transitKeyVersion: snapshot.transitVersion, snapshot };
+}
+
+/** Steps 8 to 13 of the contract: all of them before Transit hears of the call. */
+async function resolveDecrypt(
+  deps: KeyServiceDeps,
+  request: DecryptView,
+  signal: AbortSignal,
+): Promise<ResolvedDecrypt> {
+  const keyId = parseKeyId(request.keyId);
+  const snapshot = deps.cache.lookUp(keyId) ?? (await discover(deps, request, signal));
+  checkAnnotations(parseAnnotations(request.annotations), snapshot);
+  if (!isPrintableAscii(request.ciphertext)) {
+    throw new ProviderError('bao_invalid_request', 'the ciphertext is not Transit text');
+  }
+  const ciphertext = Buffer.from(request.ciphertext).toString('latin1');
+  const labelled = versionOfCiphertext(ciphertext);
+  if (labelled !== undefined && labelled !== snapshot.transitVersion) {
+    throw new ProviderError('bao_decrypt_failed', 'the ciphertext names another version than its key_id');
+  }
+  const aad = buildAad(snapshot);
+  return {
+    transitKeyVersion: snapshot.transitVersion,
+    run: (shared) => deps.transit.decrypt({ ciphertext, aad }, shared),
+  };
+}
+
+/** Junk annotations cause no metadata read; the answer for an unknown id stays that of an unknown id. */
+async function discover(deps: KeyServiceDeps, request: DecryptView, signal: AbortSignal): Promise<Snapshot> {
+  const unknown = () => new ProviderError('key_id_unknown', 'key_id unknown');
+  if (!isWellFormed(request.annotations)) throw unknown();
+  const found = await deps.discovery.find(request.keyId, signal);
+  if (found === undefined) throw unknown();
+  return found;
+}
+
+function isWellFormed(annotations: ReadonlyMap<string, string>): boolean {
+  try {
+    parseAnnotations(annotations);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,113 @@
+// Annotations: what stands beside each ciphertext in etcd. Built from the snapshot that encrypted; parsed strictly and
+// compared with the snapshot that is to decrypt (wire-format 4). Received values never choose a key.
+
+import { ProviderError } from '../../shared/errors/error.ts';
+import { greatestTransitVersion } from '../../shared/registry/key-id.ts';
+import type { Snapshot } from '../../shared/registry/state.ts';
+import { isHashText } from '../../shared/text/base64url.ts';
+import { hashText } from '../../shared/text/hash.ts';
+
+export type Annotations = ReadonlyMap<string, string>;
+
+export const annotationNames = {
+  provider: 'provider.kms.openbao.org',
+  keyIdHash: 'key-id-hash.kms.openbao.org',
+  transitKeyVersion: 'transit-key-version.kms.openbao.org',
+  transitMountHash: 'transit-mount-hash.kms.openbao.org',
+  transitKeyHash: 'transit-key-hash.kms.openbao.org',
+  namespaceHash: 'openbao-namespace-hash.kms.openbao.org',
+  pluginVersion: 'plugin-version.kms.openbao.org',
+  aadVersion: 'aad-version.kms.openbao.org',
+} as const;
+
+const providerMarker = 'openbao-transit';
+const aadVersion = 'v1';
+
+/** What a plugin version may look like; it is stored beside every ciphertext. */
+export const pluginVersionPattern = /^[0-9A-Za-z.+_-]{1,128}$/u;
+
+/** The annotations of a ciphertext made with this snapshot: 7, or 8 with a namespace. */
+export function buildAnnotations(snapshot: Snapshot, pluginVersion: string): Annotations {
+  const annotations = new Map<string, string>([
+    [annotationNames.provider, providerMarker],
+    [annotationNames.keyIdHash, hashText(snapshot.kubernetesKeyId)],
+    [annotationNames.transitKeyVersion, String(snapshot.transitVersion)],
+    [annotationNames.transitMountHash, hashText(snapshot.transitMountId)],
+    [annotationNames.transitKeyHash, hashText(snapshot.transitKeyLineageId)],
+    [annotationNames.pluginVersion, pluginVersion],
+    [annotationNames.aadVersion, aadVersion],
+  ]);
+  if (snapshot.openbaoNamespace !== '') {
+    annotations.set(annotationNames.namespaceHash, hashText(snapshot.openbaoNamespace));
+  }
+  return annotations;
+}
+
+/** Received annotations that have the right form; nothing is known yet about whether they are true. */
+export type ParsedAnnotations = {
+  readonly transitKeyVersion: number;
+  readonly keyIdHash: string;
+  readonly transitMountHash: string;
+  readonly transitKeyHash: string;
+  readonly namespaceHash: string | undefined;
+};
+
+/**
+ * Checks the form of received annotations, first failure wins; additional well-formed names are ignored.
+ *
+ * @throws ProviderError `annotation_invalid`; facts: check, the row of wire-format 4.2
+ */
+export function parseAnnotations(annotations: Annotations): ParsedAnnotations {
+  const demand = (holds: boolean, check: number) => {
+    if (!holds) throw new ProviderError('annotation_invalid', 'annotations invalid', { facts: { check } });
+  };
+  const textOf = (name: string) => annotations.get(name) ?? '';
+  demand(annotations.size > 0, 1);
+  demand([...annotations.keys()].every(isAnnotationName), 2);
+  demand(textOf(annotationNames.provider) === providerMarker, 3);
+  demand(isHashText(textOf(annotationNames.keyIdHash)), 4);
+  demand(isHashText(textOf(annotationNames.transitMountHash)), 5);
+  demand(isHashText(textOf(annotationNames.transitKeyHash)), 6);
+  const namespaceHash = annotations.get(annotationNames.namespaceHash);
+  demand(namespaceHash === undefined || isHashText(namespaceHash), 7);
+  const transitKeyVersion = parseVersion(textOf(annotationNames.transitKeyVersion));
+  demand(transitKeyVersion !== undefined, 8);
+  demand(textOf(annotationNames.pluginVersion) !== '', 9);
+  demand(textOf(annotationNames.aadVersion) === aadVersion, 10);
+  return {
+    transitKeyVersion: transitKeyVersion ?? 0,
+    keyIdHash: textOf(annotationNames.keyIdHash),
+    transitMountHash: textOf(annotationNames.transitMountHash),
+    transitKeyHash: textOf(annotationNames.transitKeyHash),
+    namespaceHash,
+  };
+}
+
+/** Decimal without sign or leading zeros, 1 to 2147483647 (wire-format 9.2). */
+function parseVersion(text: string): number | undefined {
+  const version = /^[1-9][0-9]{0,9}$/u.test(text) ? Number(text) : 0;
+  return version >= 1 && version <= greatestTransitVersion ? version : undefined;
+}
+
+/** A complete DNS name in the narrow form of wire-format 4.3. */
+function isAnnotationName(name: string): boolean {
+  if (name.length < 1 || Buffer.byteLength(name, 'utf8') > 253) return false;
+  const labels = name.split('.');
+  return labels.length >= 2 && labels.every((label) => /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/u.test(label));
+}
+
+/**
+ * Compares parsed annotations with the snapshot that the key_id named, in the order of wire-format 4.5.
+ *
+ * @throws ProviderError `aad_mismatch`
+ */
+export function checkAnnotations(annotations: ParsedAnnotations, snapshot: Snapshot): void {
+  const namespaceHash = snapshot.openbaoNamespace === '' ? undefined : hashText(snapshot.openbaoNamespace);
+  const isMatch =
+    annotations.transitKeyVersion === snapshot.transitVersion &&
+    annotations.keyIdHash === hashText(snapshot.kubernetesKeyId) &&
+    annotations.transitMountHash === hashText(snapshot.transitMountId) &&
+    annotations.transitKeyHash === hashText(snapshot.transitKeyLineageId) &&
+    annotations.namespaceHash === namespaceHash;
+  if (!isMatch) throw new ProviderError('aad_mismatch', 'annotations do not match key snapshot');
+}

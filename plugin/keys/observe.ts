@@ -1,0 +1,247 @@
+// One observation of the key profile: which state follows. Pure: the same inputs give the same next state, and the
+// supervisor checks that it is a legal successor. Written after rotation 5 to 9.
+
+import { ProviderError } from '../../shared/errors/error.ts';
+import { deriveKeyId, type Identity } from '../../shared/registry/key-id.ts';
+import { type RegistryState, type Snapshot, sealState } from '../../shared/registry/state.ts';
+import { activeSnapshot } from '../../shared/registry/successor.ts';
+import { checkProfile, checkRegistry, type KeyProfile, profileInvalid } from './profile.ts';
+
+export type ObserveInput = {
+  readonly state: RegistryState;
+  readonly profile: KeyProfile;
+  readonly keyName: string;
+  /** Wall time, Unix seconds. */
+  readonly nowUnix: number;
+  /** `discover` stores what is new and neither counts nor promotes. */
+  readonly mode: 'advance' | 'discover';
+  /** Observations that make a candidate stable, at least 1. */
+  readonly stableCount: number;
+  /** Whether this observation may be counted (rotation 13.2: not closer than half a probe interval to the last one). */
+  readonly isCounted: boolean;
+  /** Whether the activation wait of exactly this key_id is over; undefined: no wait is over. */
+  readonly promotable: string | undefined;
+  readonly rejectVersionRollback: boolean;
+};
+
+export type Observation = {
+  readonly outcome: 'unchanged' | 'pending' | 'promoted';
+  readonly state: RegistryState;
+  readonly isEncryptionBlocked: boolean;
+  /** The record that waits for activation: stable and not yet active. */
+  readonly stable: Snapshot | undefined;
+  readonly isClockRegressed: boolean;
+};
+
+/**
+ * Decides the next state.
+ *
+ * @throws ProviderError `profile_invalid` or `version_rollback`; nothing is stored then
+ */
+export function observe(input: ObserveInput): Observation {
+  const { state, profile } = input;
+  checkProfile(profile, input.keyName);
+  const active = activeSnapshot(state);
+  if (profile.latestVersion < active.transitVersion && input.rejectVersionRollback) throw rollback();
+  checkRegistry(state.snapshots, profile);
+  const isBlocked = profile.minEncryptionVersion > active.transitVersion;
+  if (profile.latestVersion <= active.transitVersion) return unchanged(state, isBlocked);
+  const candidate = candidateOf(input, active);
+  if (input.mode === 'discover' && candidate.isKnown) return unchanged(state, isBlocked);
+  const counted = input.mode === 'advance' ? count(candidate.snapshot, input) : seen(candidate.snapshot, input.nowUnix);
+  const merged = merge(input, active, counted);
+  if (isPromotable(counted, input)) return promote(input, active, counted, merged);
+  return pend(input, merged, counted, isBlocked);
+}
+
+/**
+ * The first state of a key that was never rotated (registry-state 9).
+ *
+ * @throws ProviderError `state_unavailable` for a rotated key, else `profile_invalid`
+ */
+export function bootstrap(
+  identity: Identity,
+  identityFingerprint: string,
+  profile: KeyProfile,
+  keyName: string,
+  nowUnix: number,
+): RegistryState {
+  const facts = {
+    latestVersion: profile.latestVersion,
+    minAvailableVersion: profile.minAvailableVersion,
+    minDecryptionVersion: profile.minDecryptionVersion,
+  };
+  if (profile.latestVersion !== 1 || profile.minAvailableVersion > 1 || profile.minDecryptionVersion > 1) {
+    const text =
+      'no registry state, and none can be made for a key that was rotated or restricted; ' +
+      'restore state and checkpoint from backup or from a peer with the same identity';
+    throw new ProviderError('state_unavailable', text, { facts });
+  }
+  checkProfile(profile, keyName);
+  if (profile.minEncryptionVersion > 1) throw profileInvalid('min_encryption_version', 'version 1 may not encrypt');
+  const snapshot = newSnapshot(identity, profile, 1, 'active', nowUnix);
+  return sealState({
+    identityFingerprint,
+    generation: 1,
+    previousHash: '',
+    activeKeyId: snapshot.kubernetesKeyId,
+    snapshots: [{ ...snapshot, promotedAtUnix: nowUnix }],
+  });
+}
+
+function rollback(): ProviderError {
+  return new ProviderError('version_rollback', 'the latest version of the Transit key went back; was it restored?');
+}
+
+function unchanged(state: RegistryState, isEncryptionBlocked: boolean): Observation {
+  return { outcome: 'unchanged', state, isEncryptionBlocked, stable: undefined, isClockRegressed: false };
+}
+
+type Candidate = { readonly snapshot: Snapshot; readonly isKnown: boolean };
+
+function candidateOf(input: ObserveInput, active: Snapshot): Candidate {
+  const fresh = newSnapshot(active, input.profile, input.profile.latestVersion, 'pending', 0);
+  const known = input.state.snapshots.find((snapshot) => snapshot.kubernetesKeyId === fresh.kubernetesKeyId);
+  if (known === undefined) return { snapshot: fresh, isKnown: false };
+  if (known.state !== 'pending')
+    throw profileInvalid('candidate_retired', 'the latest version was retired on this node');
+  return { snapshot: known, isKnown: true };
+}
+
+function newSnapshot(
+  identity: Identity,
+  profile: KeyProfile,
+  version: number,
+  state: 'active' | 'pending' | 'retired',
+  observedAtUnix: number,
+): Snapshot {
+  const createdAtUnix = profile.versions.get(version);
+  if (createdAtUnix === undefined) {
+    throw profileInvalid('version_missing', 'the creation time of a newer version is missing', { version });
+  }
+  const keyVersion = { transitVersion: version, transitVersionCreatedAtUnix: createdAtUnix };
+  return {
+    providerName: identity.providerName,
+    clusterId: identity.clusterId,
+    openbaoInstanceId: identity.openbaoInstanceId,
+    openbaoNamespace: identity.openbaoNamespace,
+    transitMountId: identity.transitMountId,
+    transitKeyLineageId: identity.transitKeyLineageId,
+    ...keyVersion,
+    kubernetesKeyId: deriveKeyId(identity, keyVersion),
+    state,
+    observedAtUnix,
+    stableObservationCount: 0,
+    stableAtUnix: 0,
+    promotedAtUnix: 0,
+  };
+}
+
+function seen(snapshot: Snapshot, nowUnix: number): Snapshot {
+  return { ...snapshot, observedAtUnix: snapshot.observedAtUnix || nowUnix };
+}
+
+function count(snapshot: Snapshot, input: ObserveInput): Snapshot {
+  const observed = seen(snapshot, input.nowUnix);
+  const isOpen = input.isCounted && observed.stableObservationCount < input.stableCount;
+  const stableObservationCount = observed.stableObservationCount + (isOpen ? 1 : 0);
+  const isStable = stableObservationCount >= input.stableCount;
+  const stableAtUnix = observed.stableAtUnix || (isStable ? Math.max(input.nowUnix, observed.observedAtUnix) : 0);
+  return { ...observed, stableObservationCount, stableAtUnix };
+}
+
+/** Every record is kept; a superseded candidate retires; skipped versions come in as retired (a peer may use them). */
+function merge(input: ObserveInput, active: Snapshot, candidate: Snapshot): Snapshot[] {
+  const isCandidate = (snapshot: Snapshot) => snapshot.kubernetesKeyId === candidate.kubernetesKeyId;
+  const kept = input.state.snapshots
+    .filter((snapshot) => !isCandidate(snapshot))
+    .map((snapshot) => (snapshot.state === 'pending' ? { ...snapshot, state: 'retired' as const } : snapshot));
+  return [...kept, ...intermediates(input, active), candidate];
+}
+
+function intermediates(input: ObserveInput, active: Snapshot): Snapshot[] {
+  const found: Snapshot[] = [];
+  for (let version = active.transitVersion + 1; version < input.profile.latestVersion; version += 1) {
+    const isKnown = input.state.snapshots.some(
+      (snapshot) =>
+        snapshot.transitVersion === version && snapshot.state !== 'removed' && snapshot.state !== 'rejected',
+    );
+    if (!isKnown) found.push(newSnapshot(active, input.profile, version, 'retired', input.nowUnix));
+  }
+  return found;
+}
+
+function isPromotable(candidate: Snapshot, input: ObserveInput): boolean {
+  return (
+    input.mode === 'advance' &&
+    candidate.stableAtUnix !== 0 &&
+    candidate.stableObservationCount >= input.stableCount &&
+    input.promotable === candidate.kubernetesKeyId
+  );
+}
+
+function promote(input: ObserveInput, active: Snapshot, candidate: Snapshot, merged: readonly Snapshot[]): Observation {
+  if (input.profile.minEncryptionVersion > candidate.transitVersion) {
+    throw profileInvalid('min_encryption_version', 'the newest version may not encrypt');
+  }
+  const promotedAtUnix = Math.max(input.nowUnix, candidate.observedAtUnix, candidate.stableAtUnix);
+  const snapshots = merged.map((snapshot): Snapshot => {
+    if (snapshot.kubernetesKeyId === candidate.kubernetesKeyId) return { ...snapshot, state: 'active', promotedAtUnix };
+    if (snapshot.kubernetesKeyId !== active.kubernetesKeyId) return snapshot;
+    return { ...snapshot, state: 'retired', stableObservationCount: 0, stableAtUnix: 0 };
+  });
+  const state = successor(input.state, snapshots, candidate.kubernetesKeyId);
+  checkRegistry(state.snapshots, input.profile);
+  const isClockRegressed = promotedAtUnix > input.nowUnix;
+  return { outcome: 'promoted', state, isEncryptionBlocked: false, stable: undefined, isClockRegressed };
+}
+
+function pend(
+  input: ObserveInput,
+  merged: readonly Snapshot[],
+  candidate: Snapshot,
+  isEncryptionBlocked: boolean,
+): Observation {
+  const stable = candidate.stableAtUnix === 0 ? undefined : candidate;
+  const next = successor(input.state, merged, input.state.activeKeyId);
+  if (isSameRecords(next.snapshots, input.state.snapshots)) {
+    return { ...unchanged(input.state, isEncryptionBlocked), stable };
+  }
+  checkRegistry(next.snapshots, input.profile);
+  const isClockRegressed = stable !== undefined && stable.stableAtUnix > input.nowUnix;
+  return { outcome: 'pending', state: next, isEncryptionBlocked, stable, isClockRegressed };
+}
+
+function isSameRecords(next: readonly Snapshot[], before: readonly Snapshot[]): boolean {
+  const byId = new Map(
+    before.map((snapshot) => [snapshot.kubernetesKeyId, JSON.stringify(Object.entries(snapshot).sort())]),
+  );
+  return (
+    next.length === before.length &&
+    next.every((snapshot) => byId.get(snapshot.kubernetesKeyId) === JSON.stringify(Object.entries(snapshot).sort()))
+  );
+}
+
+const priority: Readonly<Record<Snapshot['state'], number>> = {
+  active: 0,
+  pending: 1,
+  retired: 2,
+  rejected: 3,
+  removed: 4,
+};
+
+function successor(before: RegistryState, snapshots: readonly Snapshot[], activeKeyId: string): RegistryState {
+  const ordered = [...snapshots].sort(
+    (one, other) =>
+      priority[one.state] - priority[other.state] ||
+      other.transitVersion - one.transitVersion ||
+      Buffer.compare(Buffer.from(one.kubernetesKeyId), Buffer.from(other.kubernetesKeyId)),
+  );
+  return sealState({
+    identityFingerprint: before.identityFingerprint,
+    generation: before.generation + 1,
+    previousHash: before.currentHash,
+    activeKeyId,
+    snapshots: ordered,
+  });
+}

@@ -1,0 +1,289 @@
+// The three KMS v2 methods over the port KeyService: limits, deadline, validation order, one observation per call. Knows no
+// OpenBao and no gRPC library; the server hands in plain calls and sends plain answers.
+
+import { ProviderError } from '../../shared/errors/error.ts';
+import { hashText } from '../../shared/text/hash.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import type { DecodedDecrypt, DecryptResponse, EncryptRequest, EncryptResponse, StatusResponse } from './codec.ts';
+import { DecryptQueue } from './decrypt-queue.ts';
+import { Limiter } from './limiter.ts';
+import { checkRequestSizes, checkResponseSizes, decodeAnnotations, greatestPlaintextBytes } from './limits.ts';
+import { type GrpcLabel, type KmsErrorClass, type KmsFailure, type KmsMethod, kmsFailureOf } from './status.ts';
+
+/** What a healthy Status reports and Encrypt uses: one snapshot for both, for the whole call. */
+export type KeyView = {
+  readonly healthz: 'ok' | 'unhealthy';
+  /** Empty unless healthy. */
+  readonly keyId: string;
+  readonly transitKeyVersion: number | undefined;
+};
+
+export type EncryptedView = {
+  readonly ciphertext: string;
+  readonly keyId: string;
+  readonly annotations: ReadonlyMap<string, string>;
+};
+
+/** What the methods need from the keys, in their own words. */
+export type KeyService = {
+  /** Reads the cached status; never calls OpenBao. */
+  readonly status: () => KeyView;
+  /** Encrypts with the key of this view. Throws ProviderError. */
+  readonly encrypt: (view: KeyView, plaintext: Uint8Array, signal: AbortSignal) => Promise<EncryptedView>;
+  /** Steps 8 to 13 of the contract; may read metadata for an unknown key_id. Throws ProviderError. */
+  readonly resolve: (request: DecryptView, signal: AbortSignal) => Promise<ResolvedDecrypt>;
+};
+
+export type DecryptView = {
+  readonly ciphertext: Uint8Array;
+  readonly keyId: string;
+  readonly annotations: ReadonlyMap<string, string>;
+};
+
+export type ResolvedDecrypt = {
+  readonly transitKeyVersion: number;
+  /** Step 14, the only one that contacts OpenBao with the ciphertext. */
+  readonly run: (signal: AbortSignal) => Promise<Buffer>;
+};
+
+export type KmsCall = {
+  /** Ends with a ProviderError `canceled` when the caller is gone. */
+  readonly signal: AbortSignal;
+  /** Monotonic; infinite when the caller set none. */
+  readonly deadlineMs: number;
+};
+
+export type KmsObservation = {
+  readonly method: KmsMethod;
+  readonly status: GrpcLabel;
+  readonly durationMs: number;
+  readonly keyIdHash?: string | undefined;
+  readonly transitKeyVersion?: number | undefined;
+  readonly uid?: string | undefined;
+  readonly errorClass?: KmsErrorClass | undefined;
+  readonly healthz?: string | undefined;
+  readonly panicType?: string | undefined;
+};
+
+export type KmsDeps = {
+  readonly clock: Clock;
+  readonly keys: KeyService;
+  readonly settings: {
+    readonly maxConcurrentStatus: number;
+    readonly maxConcurrentEncrypt: number;
+    readonly maxConcurrentDecrypt: number;
+    /** Our own deadline for one call; 0 means none. */
+    readonly timeoutMs: number;
+  };
+  readonly observe: (observation: KmsObservation) => void;
+  readonly countKeyIdError: (reason: 'key_id_malformed' | 'key_id_unknown') => void;
+  readonly countAadError: (reason: 'aad_missing' | 'annotation_invalid' | 'aad_mismatch') => void;
+};
+
+/** What a method answers: the message, or the failure to be sent. */
+export type KmsAnswer<T> = { readonly message: T } | { readonly failure: KmsFailure };
+
+export type Kms = {
+  readonly status: (call: KmsCall) => Promise<KmsAnswer<StatusResponse>>;
+  readonly encrypt: (request: EncryptRequest, call: KmsCall) => Promise<KmsAnswer<EncryptResponse>>;
+  readonly decrypt: (request: DecodedDecrypt, call: KmsCall) => Promise<KmsAnswer<DecryptResponse>>;
+  readonly inFlight: () => Readonly<Record<KmsMethod, number>>;
+};
+
+/** Left for the answer to reach the caller after OpenBao's own time limit, so that its class survives. */
+const ownMarginMs = 250;
+const queueMarginMs = 100;
+const greatestWaiting = 1_024;
+/** A flood of never-ending discoveries must not pile up requests. */
+const greatestDecryptCalls = 4_096;
+const version = 'v2';
+
+type Noted = { -readonly [name in keyof KmsObservation]?: KmsObservation[name] };
+
+export function createKms(deps: KmsDeps): Kms {
+  const limits = {
+    status: new Limiter(deps.settings.maxConcurrentStatus),
+    encrypt: new Limiter(deps.settings.maxConcurrentEncrypt),
+    decrypt: new Limiter(greatestDecryptCalls),
+  };
+  const queue = new DecryptQueue({
+    clock: deps.clock,
+    slots: deps.settings.maxConcurrentDecrypt,
+    greatestWaiting,
+    marginMs: queueMarginMs,
+  });
+  const context: Context = { deps, limits, queue };
+  return {
+    status: (call) => observed(context, 'status', call, (noted) => readStatus(context, noted)),
+    encrypt: (request, call) =>
+      observed(context, 'encrypt', call, (noted) => encrypt(context, request, call, noted), request.uid),
+    decrypt: (request, call) =>
+      observed(context, 'decrypt', call, (noted) => decrypt(context, request, call, noted), request.uid),
+    inFlight: () => ({
+      status: limits.status.running,
+      encrypt: limits.encrypt.running,
+      decrypt: limits.decrypt.running,
+    }),
+  };
+}
+
+type Context = {
+  readonly deps: KmsDeps;
+  readonly limits: Readonly<Record<KmsMethod, Limiter>>;
+  readonly queue: DecryptQueue;
+};
+
+/** Slot, run, release, classify, observe once: in this order, whatever happens inside. */
+async function observed<T>(
+  { deps, limits }: Context,
+  method: KmsMethod,
+  call: KmsCall,
+  run: (noted: Noted) => Promise<T>,
+  uid?: string,
+): Promise<KmsAnswer<T>> {
+  const startedAtMs = deps.clock.nowMs();
+  const noted: Noted = {};
+  let failure: KmsFailure | undefined;
+  let answer: KmsAnswer<T>;
+  try {
+    const release = limits[method].take();
+    try {
+      call.signal.throwIfAborted();
+      answer = { message: await run(noted) };
+    } finally {
+      release();
+    }
+  } catch (error) {
+    failure = kmsFailureOf(error, method);
+    if (failure.errorClass === 'panic') noted.panicType = typeName(error);
+    answer = { failure };
+  }
+  const durationMs = deps.clock.nowMs() - startedAtMs;
+  const outcome = { status: failure?.label ?? 'ok', errorClass: failure?.errorClass } as const;
+  deps.observe({ method, durationMs, uid, ...noted, ...outcome });
+  return answer;
+}
+
+function typeName(thrown: unknown): string {
+  const name = thrown instanceof Error ? thrown.constructor.name : typeof thrown;
+  return /^[A-Za-z]{1,40}$/u.test(name) ? name : 'unknown';
+}
+
+async function readStatus({ deps }: Context, noted: Noted): Promise<StatusResponse> {
+  const { healthz, keyId } = statusOrUnhealthy(deps.keys);
+  noted.healthz = healthz;
+  if (healthz === 'ok') noted.keyIdHash = hashText(keyId);
+  return { version, healthz, keyId: healthz === 'ok' ? keyId : '' };
+}
+
+/** A Status that cannot be read is a successful answer that says unhealthy. */
+function statusOrUnhealthy(keys: KeyService): KeyView {
+  try {
+    return keys.status();
+  } catch {
+    return { healthz: 'unhealthy', keyId: '', transitKeyVersion: undefined };
+  }
+}
+
+async function encrypt(
+  context: Context,
+  request: EncryptRequest,
+  call: KmsCall,
+  noted: Noted,
+): Promise<EncryptResponse> {
+  const { keys } = context.deps;
+  if (request.plaintext.length === 0) throw new ProviderError('plaintext_required', 'plaintext is required');
+  return withDeadline(context, call, async (signal) => {
+    const view = readView(keys);
+    noted.healthz = view.healthz;
+    if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy');
+    if (view.keyId === '') throw new ProviderError('active_key_unavailable', 'active key unavailable');
+    noted.keyIdHash = hashText(view.keyId);
+    noted.transitKeyVersion = view.transitKeyVersion;
+    if (request.plaintext.length > greatestPlaintextBytes) {
+      throw new ProviderError('response_limit', 'kms response exceeds protocol limits');
+    }
+    const encrypted = await keys.encrypt(view, request.plaintext, signal);
+    if (encrypted.keyId !== view.keyId) throw new ProviderError('status_key_mismatch', 'status key_id mismatch');
+    checkResponseSizes(encrypted.ciphertext, encrypted.keyId, encrypted.annotations);
+    const annotations = new Map<string, Buffer>();
+    for (const [name, value] of encrypted.annotations) annotations.set(name, Buffer.from(value, 'utf8'));
+    return { ciphertext: Buffer.from(encrypted.ciphertext, 'utf8'), keyId: encrypted.keyId, annotations };
+  });
+}
+
+function readView(keys: KeyService): KeyView {
+  try {
+    return keys.status();
+  } catch (cause) {
+    throw new ProviderError('status_unavailable', 'status unavailable', { cause });
+  }
+}
+
+async function decrypt(
+  context: Context,
+  request: DecodedDecrypt,
+  call: KmsCall,
+  noted: Noted,
+): Promise<DecryptResponse> {
+  if (request.ciphertext.length === 0) throw new ProviderError('ciphertext_required', 'ciphertext is required');
+  checkRequestSizes(request.ciphertext, request.keyId);
+  const annotations = decodeAnnotations(request.annotations);
+  return withDeadline(context, call, async (signal, deadlineMs) => {
+    noted.keyIdHash = hashText(request.keyId);
+    const resolved = await resolve(context, { ...request, annotations }, request.hasDuplicates, signal);
+    noted.transitKeyVersion = resolved.transitKeyVersion;
+    const identity = identityOf(request, annotations);
+    const plaintext = await context.queue.decrypt({ identity, deadlineMs, signal, run: resolved.run });
+    return { plaintext };
+  });
+}
+
+/** Counts the failures of steps 8 and 9, and of 10 to 12; a failure before them touches neither counter. */
+async function resolve(
+  { deps }: Context,
+  request: DecryptView,
+  hasDuplicates: boolean,
+  signal: AbortSignal,
+): Promise<ResolvedDecrypt> {
+  try {
+    const resolved = await deps.keys.resolve(request, signal);
+    if (hasDuplicates) throw new ProviderError('annotation_invalid', 'annotations invalid');
+    return resolved;
+  } catch (error) {
+    const { errorClass } = kmsFailureOf(error, 'decrypt');
+    if (errorClass === 'key_id_malformed' || errorClass === 'key_id_unknown') deps.countKeyIdError(errorClass);
+    if (errorClass === 'aad_missing' || errorClass === 'annotation_invalid' || errorClass === 'aad_mismatch') {
+      deps.countAadError(errorClass);
+    }
+    throw error;
+  }
+}
+
+function identityOf(request: DecodedDecrypt, annotations: ReadonlyMap<string, string>): string {
+  const sorted = [...annotations].sort(([one], [other]) => (one < other ? -1 : 1));
+  return JSON.stringify([request.ciphertext.toString('latin1'), request.keyId, sorted]);
+}
+
+/** The earlier of the caller's deadline and our own. */
+async function withDeadline<T>(
+  { deps }: Context,
+  call: KmsCall,
+  run: (signal: AbortSignal, deadlineMs: number) => Promise<T>,
+): Promise<T> {
+  const nowMs = deps.clock.nowMs();
+  const ownMs =
+    deps.settings.timeoutMs === 0 ? Number.POSITIVE_INFINITY : nowMs + deps.settings.timeoutMs + ownMarginMs;
+  const deadlineMs = Math.min(ownMs, call.deadlineMs);
+  const controller = new AbortController();
+  const leave = () => controller.abort(call.signal.reason);
+  call.signal.addEventListener('abort', leave, { once: true });
+  const expire = () => controller.abort(new ProviderError('timeout', 'request timed out'));
+  const cancel = Number.isFinite(deadlineMs) ? deps.clock.after(Math.max(0, deadlineMs - nowMs), expire) : () => {};
+  try {
+    return await run(controller.signal, deadlineMs);
+  } finally {
+    cancel();
+    call.signal.removeEventListener('abort', leave);
+  }
+}

@@ -1,0 +1,71 @@
+// Sizes of the KMS v2 contract, each one byte stricter than the API server's own check (wire-format 7).
+
+import { ProviderError } from '../../shared/errors/error.ts';
+
+/** Largest gRPC message in either direction, bytes. */
+export const greatestMessageBytes = 65_536;
+/** Ciphertext and key_id: 1 to 1023 bytes. */
+export const greatestFieldBytes = 1_023;
+/** Annotations: sum of key and value lengths, bytes. */
+export const greatestAnnotationBytes = 32_767;
+/** Largest plaintext whose ciphertext fits at any version, bytes. */
+export const greatestPlaintextBytes = 725;
+
+export type WireAnnotations = ReadonlyMap<string, Uint8Array>;
+
+/**
+ * Checks sizes of a Decrypt request in the order of the contract.
+ *
+ * @throws ProviderError `request_limit`
+ */
+export function checkRequestSizes(ciphertext: Uint8Array, keyId: string): void {
+  if (ciphertext.length > greatestFieldBytes) throw overLimit('ciphertext', ciphertext.length);
+  const keyIdBytes = Buffer.byteLength(keyId, 'utf8');
+  if (keyIdBytes > greatestFieldBytes) throw overLimit('key_id', keyIdBytes);
+}
+
+/**
+ * Turns received annotations into text: all of them must be UTF-8 before any size counts, so the answer does not depend on
+ * the order of the map.
+ *
+ * @throws ProviderError `annotation_invalid`, then `request_limit`
+ */
+export function decodeAnnotations(wire: WireAnnotations): ReadonlyMap<string, string> {
+  const annotations = new Map<string, string>();
+  for (const [name, value] of wire) annotations.set(name, decodeUtf8(value));
+  const sizeBytes = annotationBytes(annotations);
+  if (sizeBytes > greatestAnnotationBytes) throw overLimit('annotations', sizeBytes);
+  return annotations;
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new ProviderError('annotation_invalid', 'annotations invalid', { facts: { check: 0 } });
+  }
+}
+
+export function annotationBytes(annotations: ReadonlyMap<string, string>): number {
+  let sizeBytes = 0;
+  for (const [name, value] of annotations)
+    sizeBytes += Buffer.byteLength(name, 'utf8') + Buffer.byteLength(value, 'utf8');
+  return sizeBytes;
+}
+
+/**
+ * Checks what we are about to answer to an Encrypt.
+ *
+ * @throws ProviderError `response_limit`
+ */
+export function checkResponseSizes(ciphertext: string, keyId: string, annotations: ReadonlyMap<string, string>): void {
+  const isInside = (text: string) => text !== '' && Buffer.byteLength(text, 'utf8') <= greatestFieldBytes;
+  if (isInside(ciphertext) && isInside(keyId) && annotationBytes(annotations) <= greatestAnnotationBytes) return;
+  throw new ProviderError('response_limit', 'kms response exceeds protocol limits');
+}
+
+function overLimit(field: string, sizeBytes: number): ProviderError {
+  return new ProviderError('request_limit', 'kms request exceeds protocol limits', { facts: { field, sizeBytes } });
+}

@@ -1,0 +1,68 @@
+// The plugin process: unprivileged, without a path. Order of trust: ignore signals → take the channel → wait for `start` →
+// serve. Its exit code carries no meaning; why it ends it says on the channel.
+
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { CredentialMessage, PluginMessage, StartMessage, SupervisorMessage } from '../shared/channel/messages.ts';
+import { requireConfig } from '../shared/config/config.ts';
+import { parseProcStatus } from '../shared/confinement/confinement.ts';
+import { errorClassOf } from '../shared/errors/error.ts';
+import { createLog } from '../shared/log/logger.ts';
+import { openChannel } from './channel/channel.ts';
+import { type Serving, startServing } from './serve.ts';
+import * as system from './system.ts';
+
+system.ignoreSignals();
+const delay = monitorEventLoopDelay({ resolution: 20 });
+delay.enable();
+
+/** Milliseconds over the resolution of the measurement; p99 starts anew with each reading of it. */
+function eventLoopLag(): { readonly meanMs: number; readonly p99Ms: number } {
+  const overMs = (nanoseconds: number) => Math.max(0, (Number.isFinite(nanoseconds) ? nanoseconds : 0) / 1e6 - 20);
+  const lag = { meanMs: overMs(delay.mean), p99Ms: overMs(delay.percentile(99)) };
+  delay.reset();
+  return lag;
+}
+
+let serving: Serving | undefined;
+let startMessage: StartMessage | undefined;
+const credentials: CredentialMessage[] = [];
+const early: SupervisorMessage[] = [];
+
+const channel = openChannel(system.openChannelStream(), receive, () => process.exit(1));
+const send = (message: PluginMessage) => channel.send(message);
+
+/** `start` and the credentials it announces come first; nothing is opened before they are complete. */
+function receive(message: SupervisorMessage): void {
+  if (serving !== undefined) return serving.receive(message);
+  const isComplete = () => startMessage !== undefined && credentials.length >= startMessage.credentialCount;
+  if (message.kind === 'start' && startMessage === undefined) startMessage = message;
+  else if (message.kind === 'credential' && !isComplete()) credentials.push(message);
+  else return void early.push(message);
+  if (startMessage !== undefined && isComplete()) void start(startMessage);
+}
+
+async function start(message: StartMessage): Promise<void> {
+  try {
+    const config = requireConfig(message.config, { overrides: new Map(Object.entries(message.overrides)) });
+    const { level, format } = config.logging;
+    serving = await startServing(message, credentials, {
+      clock: system.clock,
+      random: system.random,
+      randomBytes: system.randomBytes,
+      log: createLog({ process: 'plugin', level, format }, system.clock, system.writeLine),
+      send,
+      confinement: () => ({
+        confinement: parseProcStatus(system.readProcStatus()),
+        isPermissionModelOn: system.isPermissionModelOn(),
+      }),
+      memoryUsage: system.memoryUsage,
+      eventLoopLag,
+    });
+  } catch (error) {
+    const errorClass = errorClassOf(error);
+    return send({ kind: 'giving_up', class: errorClass, canRelaunchHelp: errorClass === 'internal' });
+  }
+  for (const waiting of early.splice(0)) serving.receive(waiting);
+  await serving.ended;
+  process.exit(0);
+}

@@ -1,0 +1,131 @@
+// Every series of /metrics in one table, with its labels and the values they may take. docs/metrics.md is tested against
+// it. No label ever holds a raw key id, a path, a name or a text from outside.
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export const durationBucketsSeconds = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096,
+];
+
+type Series = {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly labels: readonly string[];
+  readonly help: string;
+};
+
+const series = [
+  ['build_info', 'gauge', ['version', 'commit', 'build_date', 'dirty'], '1, labelled with the build'],
+  ['grpc_requests_total', 'counter', ['method', 'status'], 'KMS calls; status ok or error'],
+  ['grpc_errors_total', 'counter', ['method', 'error_class'], 'failed KMS calls by class'],
+  ['grpc_duration_seconds', 'histogram', ['method'], 'handler latency'],
+  ['grpc_in_flight', 'gauge', ['method'], 'active handlers'],
+  ['grpc_concurrency_rejections_total', 'counter', ['method'], 'calls over their limit'],
+  ['openbao_requests_total', 'counter', ['operation', 'status'], 'requests to OpenBao; ok, a class, or error'],
+  ['openbao_duration_seconds', 'histogram', ['operation'], 'latency of requests to OpenBao'],
+  ['auth_login_total', 'counter', ['status'], 'logins'],
+  ['auth_renewal_total', 'counter', ['status'], 'token renewals'],
+  ['auth_method_info', 'gauge', ['method'], '1, labelled with the login method'],
+  ['certificate_source_info', 'gauge', ['source'], '1, labelled with the source of the client certificate'],
+  ['token_ttl_seconds', 'gauge', [], 'life left of the OpenBao token'],
+  ['token_refresh_window_seconds', 'gauge', [], 'how long before its end a token is refreshed'],
+  ['certificate_ttl_seconds', 'gauge', [], 'life left of the client certificate; 0 without one'],
+  ['jwt_ttl_seconds', 'gauge', [], 'life left of the JWT last used'],
+  ['status_key_id_hash', 'gauge', ['hash'], '1 for the active key'],
+  ['key_version', 'gauge', [], 'Transit version used for new encryptions'],
+  ['state_generation', 'gauge', [], 'generation of the registry state'],
+  ['key_promoted_timestamp_seconds', 'gauge', [], 'when the active key became active'],
+  ['status_cache_age_seconds', 'gauge', [], 'age of the last good metadata probe'],
+  ['status_max_staleness_seconds', 'gauge', [], 'age at which Status turns unhealthy'],
+  ['status_healthy', 'gauge', [], '1 while Status is ok'],
+  ['transit_metadata_observation_total', 'counter', ['status'], 'metadata probes; ok or the reason'],
+  ['deep_probe_total', 'counter', ['status'], 'deep probes; ok or the reason'],
+  ['probe_last_success_timestamp_seconds', 'gauge', ['kind'], 'last good probe'],
+  ['rotation_state', 'gauge', ['state'], 'one-hot: active, pending, unknown'],
+  ['rotation_persistence_degraded', 'gauge', [], '1 while bookkeeping could not be saved'],
+  ['circuit_breaker_state', 'gauge', [], '1 while probes are skipped'],
+  ['aad_validation_errors_total', 'counter', ['reason'], 'Decrypts whose annotations were refused'],
+  ['decrypt_key_id_errors_total', 'counter', ['reason'], 'Decrypts whose key_id was refused'],
+  ['panic_recoveries_total', 'counter', ['method'], 'exceptions caught in handlers'],
+  ['socket_restarts_total', 'counter', [], 'dead sockets replaced at bind'],
+  ['socket_lost', 'gauge', [], '1 while the name of the socket is gone or foreign'],
+  ['checkpoints_recreated_total', 'counter', [], 'states accepted without their checkpoint'],
+  ['plugin_restarts_total', 'counter', ['reason'], 'relaunches of the plugin'],
+  ['gate_refusals_total', 'counter', ['check'], 'relaunches that the gate refused'],
+  ['supervisor_start_time_seconds', 'gauge', [], 'start of the supervisor'],
+  ['plugin_uptime_seconds', 'gauge', [], 'age of this plugin'],
+  ['credential_generation', 'gauge', ['name'], 'generation in use'],
+  ['credential_file_age_seconds', 'gauge', ['name'], 'age of the newest file sent'],
+  ['credential_refusals_total', 'counter', ['name', 'class'], 'refused generations and files'],
+  ['heap_used_bytes', 'gauge', [], 'JavaScript heap in use'],
+  ['resident_memory_bytes', 'gauge', [], 'resident memory of the plugin'],
+  ['event_loop_lag_p99_seconds', 'gauge', [], 'event-loop delay since the last scrape, 99th percentile'],
+] as const;
+
+export type MetricName = (typeof series)[number][0];
+
+const prefix = 'openbao_kms_';
+
+export const metricSeries: readonly Series[] = series.map(([name, type, labels, help]) => ({
+  name: prefix + name,
+  type,
+  labels,
+  help,
+}));
+
+/** Label values are lower-cased; foreign characters become `_`; empty becomes `unknown`. */
+export function labelValue(text: string): string {
+  return text.toLowerCase().replace(/[^a-z0-9_]/gu, '_') || 'unknown';
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+export type Metrics = {
+  readonly count: (name: MetricName, labels?: Labels) => void;
+  readonly observe: (name: MetricName, seconds: number, labels?: Labels) => void;
+  readonly set: (name: MetricName, value: number, labels?: Labels) => void;
+  /** Forgets all label sets of a series. */
+  readonly reset: (name: MetricName) => void;
+  /** Sets a counter that somebody else counts. */
+  readonly setTotal: (name: MetricName, total: number, labels?: Labels) => void;
+  /** The text of /metrics; `collect` is asked for gauges first. */
+  readonly text: () => Promise<string>;
+};
+
+/** Values that keep their spelling: build data and hashes of ours. */
+const verbatim = new Set(['version', 'commit', 'build_date', 'dirty', 'hash']);
+
+/** @param collect  sets the gauges that are read only when asked */
+export function createMetrics(collect: (metrics: Metrics) => void): Metrics {
+  const registry = new Registry();
+  const counters = new Map<string, Counter>();
+  const gauges = new Map<string, Gauge>();
+  const histograms = new Map<string, Histogram>();
+  for (const { name, type, labels, help } of metricSeries) {
+    const options = { name, help, labelNames: [...labels], registers: [registry] };
+    if (type === 'counter') counters.set(name, new Counter(options));
+    if (type === 'gauge') gauges.set(name, new Gauge(options));
+    if (type === 'histogram') histograms.set(name, new Histogram({ ...options, buckets: durationBucketsSeconds }));
+  }
+  const metrics: Metrics = {
+    count: (name, labels = {}) => counters.get(prefix + name)?.inc(clean(labels)),
+    observe: (name, seconds, labels = {}) => histograms.get(prefix + name)?.observe(clean(labels), seconds),
+    set: (name, value, labels = {}) => gauges.get(prefix + name)?.set(clean(labels), value),
+    reset: (name) => gauges.get(prefix + name)?.reset(),
+    setTotal: (name, total, labels = {}) => {
+      const counter = counters.get(prefix + name);
+      counter?.remove(clean(labels));
+      counter?.inc(clean(labels), total);
+    },
+    text: async () => {
+      collect(metrics);
+      return registry.metrics();
+    },
+  };
+  return metrics;
+}
+
+function clean(labels: Labels): Record<string, string> {
+  const entries = Object.entries(labels);
+  return Object.fromEntries(entries.map(([name, value]) => [name, verbatim.has(name) ? value : labelValue(value)]));
+}

@@ -1,0 +1,157 @@
+// Turns what happened into log lines and series. Events come in with errors attached; what goes out is a class, never a
+// text and never a cause.
+
+import { createHmac } from 'node:crypto';
+import { errorClassOf } from '../shared/errors/error.ts';
+import { policyOf } from '../shared/errors/policy.ts';
+import type { Log, LogFields } from '../shared/log/fields.ts';
+import { hashText } from '../shared/text/hash.ts';
+import type { RequestEvent } from './auth/authorized.ts';
+import type { TokenEvent } from './auth/token-manager.ts';
+import type { ProbeEvent } from './health/probes.ts';
+import { profileWarnings } from './keys/profile.ts';
+import type { KmsObservation } from './kms/kms.ts';
+import type { Metrics } from './metrics/metrics.ts';
+
+export type Correlation = { readonly incidentId: string; readonly endsAtUnixMs: number };
+
+export type ObserverDeps = {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly wallMs: () => number;
+  readonly correlation: Correlation | undefined;
+  /** Random, of this process only: request uids cannot be guessed back from the log. */
+  readonly uidKey: Buffer;
+};
+
+export type Observer = {
+  readonly kms: (event: KmsObservation) => void;
+  readonly request: (event: RequestEvent) => void;
+  readonly token: (event: TokenEvent) => void;
+  readonly probe: (event: ProbeEvent) => void;
+};
+
+export function createObserver(deps: ObserverDeps): Observer {
+  return {
+    kms: (event) => observeKms(deps, event),
+    request: (event) => observeRequest(deps, event),
+    token: (event) => observeToken(deps, event),
+    probe: createProbeObserver(deps),
+  };
+}
+
+function correlated(deps: ObserverDeps, fields: LogFields): LogFields {
+  const { correlation } = deps;
+  if (correlation === undefined || deps.wallMs() >= correlation.endsAtUnixMs) return {};
+  return {
+    ...fields,
+    debug_correlation_incident: correlation.incidentId,
+    debug_correlation_expires_at: new Date(correlation.endsAtUnixMs).toISOString(),
+  };
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
+function observeKms(deps: ObserverDeps, event: KmsObservation): void {
+  const { log, metrics } = deps;
+  const { method, status, errorClass } = event;
+  const isOk = status === 'ok';
+  metrics.count('grpc_requests_total', { method, status: isOk ? 'ok' : 'error' });
+  metrics.observe('grpc_duration_seconds', event.durationMs / 1000, { method });
+  if (errorClass !== undefined) metrics.count('grpc_errors_total', { method, error_class: errorClass });
+  if (errorClass === 'concurrency_limit') metrics.count('grpc_concurrency_rejections_total', { method });
+  if (event.panicType !== undefined) metrics.count('panic_recoveries_total', { method });
+  const uid = (event.uid ?? '').slice(0, 256);
+  const uidHash = () => createHmac('sha256', deps.uidKey).update(uid).digest('base64url');
+  const panic = event.panicType === undefined ? {} : { panic_recovered: true, panic_type: event.panicType };
+  log(isOk ? 'debug' : 'warn', 'kms.request', {
+    operation: `kms.${method}`,
+    status: isOk ? 'ok' : 'error',
+    grpc_status: status,
+    duration_ms: round(event.durationMs),
+    key_id_hash: event.keyIdHash,
+    transit_key_version: event.transitKeyVersion,
+    error_class: errorClass,
+    healthz: event.healthz,
+    ...panic,
+    ...correlated(deps, uid === '' ? {} : { request_uid_hash: uidHash() }),
+  });
+}
+
+function observeRequest(deps: ObserverDeps, event: RequestEvent): void {
+  const status = event.error === undefined ? 'ok' : policyOf(event.error).probeClass;
+  deps.metrics.count('openbao_requests_total', { operation: event.label, status });
+  deps.metrics.observe('openbao_duration_seconds', event.durationMs / 1000, { operation: event.label });
+  deps.log(event.error === undefined ? 'debug' : 'warn', 'openbao.request', {
+    operation: 'openbao.request',
+    openbao_operation: event.operation,
+    status,
+    duration_ms: round(event.durationMs),
+    ...correlated(deps, event.requestId === undefined ? {} : { openbao_request_id: event.requestId }),
+  });
+}
+
+const tokenStatus: Readonly<Record<string, string>> = {
+  jwt_expired: 'jwt_expired',
+  jwt_near_expiry: 'jwt_near_expiry',
+  auth_rejected: 'auth_failed',
+  token_unavailable: 'no_usable_session',
+};
+
+function observeToken(deps: ObserverDeps, event: TokenEvent): void {
+  const errorClass = event.error === undefined ? undefined : errorClassOf(event.error);
+  const isJwt = errorClass?.startsWith('jwt_') === true;
+  const status = errorClass === undefined ? 'ok' : (tokenStatus[errorClass] ?? (isJwt ? 'jwt_invalid' : 'error'));
+  const isLogin = event.kind === 'login';
+  deps.metrics.count(isLogin ? 'auth_login_total' : 'auth_renewal_total', { status });
+  const level = errorClass !== undefined ? 'warn' : isLogin ? 'info' : 'debug';
+  const message = isLogin ? 'auth.login' : 'auth.renewal';
+  deps.log(level, message, {
+    operation: message,
+    status,
+    duration_ms: round(event.durationMs),
+    error_class: errorClass,
+  });
+}
+
+function createProbeObserver(deps: ObserverDeps): (event: ProbeEvent) => void {
+  let lastWarnings = '';
+  return (event) => {
+    if (event.kind === 'probe') observeProbe(deps, event);
+    if (event.kind === 'promoted') observePromotion(deps, event);
+    if (event.kind === 'clock_regressed') deps.log('warn', 'clock.regressed', { reason: 'timestamp_order_preserved' });
+    if (event.kind !== 'profile') return;
+    const warnings = profileWarnings(event.profile).join(',');
+    if (warnings !== lastWarnings && warnings !== '') deps.log('warn', 'key.profile', { reason: warnings });
+    lastWarnings = warnings;
+  };
+}
+
+function observeProbe(deps: ObserverDeps, event: Extract<ProbeEvent, { kind: 'probe' }>): void {
+  const isOk = event.error === undefined;
+  const status = isOk ? 'ok' : (event.reason ?? 'probe_failed');
+  const name = event.probe === 'metadata' ? 'transit_metadata_observation_total' : 'deep_probe_total';
+  deps.metrics.count(name, { status });
+  if (isOk) deps.metrics.set('probe_last_success_timestamp_seconds', deps.wallMs() / 1000, { kind: event.probe });
+  deps.log(isOk ? 'debug' : 'warn', 'status.probe', {
+    operation: 'status.probe',
+    status: isOk ? 'ok' : 'error',
+    duration_ms: round(event.durationMs),
+    error_class: isOk ? undefined : policyOf(event.error).probeClass,
+    reason: event.reason,
+    probe_kind: event.probe,
+    trigger: event.trigger,
+  });
+}
+
+function observePromotion(deps: ObserverDeps, event: Extract<ProbeEvent, { kind: 'promoted' }>): void {
+  deps.log('info', 'key.promoted', {
+    operation: 'key.promoted',
+    key_id_hash: hashText(event.active.kubernetesKeyId),
+    transit_key_version: event.active.transitVersion,
+    previous_key_id_hash: hashText(event.previous.kubernetesKeyId),
+    previous_transit_key_version: event.previous.transitVersion,
+  });
+}

@@ -1,0 +1,252 @@
+// The task `serve`: builds everything from one `start` message and runs it until `drain`. Order: check what was sent, build
+// the clients, open the listeners, say `ready`, probe.
+
+import type {
+  Confinement,
+  Counters,
+  CredentialMessage,
+  PluginMessage,
+  StartMessage,
+  SupervisorMessage,
+} from '../shared/channel/messages.ts';
+import { requireConfig } from '../shared/config/config.ts';
+import { errorClassOf, ProviderError } from '../shared/errors/error.ts';
+import type { Log } from '../shared/log/fields.ts';
+import { deriveFingerprint } from '../shared/registry/fingerprint.ts';
+import { checkBinding } from '../shared/registry/pair.ts';
+import { parseState } from '../shared/registry/state.ts';
+import type { Clock } from '../shared/time/clock.ts';
+import { createHealthEndpoint, createMetricsEndpoint, type HttpEndpoint } from './health/endpoints.ts';
+import { type CommitOutcome, type ProbeEvent, Probes } from './health/probes.ts';
+import { createHealthReporter } from './health/reporter.ts';
+import { runScheduler, stopping } from './health/scheduler.ts';
+import { StatusCache } from './health/status-cache.ts';
+import { createKeyService } from './key-service.ts';
+import { pluginVersionPattern } from './keys/annotations.ts';
+import { createDiscovery } from './keys/discovery.ts';
+import { createKms } from './kms/kms.ts';
+import { createKmsServer } from './kms/server.ts';
+import { createCollector } from './metrics/collect.ts';
+import { createMetrics, type Metrics } from './metrics/metrics.ts';
+import { createObserver } from './observe.ts';
+import { createOpenBao, type OpenBao } from './openbao.ts';
+
+export type ServeDeps = {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly randomBytes: (sizeBytes: number) => Buffer;
+  readonly log: Log;
+  readonly send: (message: PluginMessage) => void;
+  readonly confinement: () => { readonly confinement: Confinement; readonly isPermissionModelOn: boolean };
+  readonly memoryUsage: () => { readonly heapUsedBytes: number; readonly residentBytes: number };
+  readonly eventLoopLag: () => { readonly meanMs: number; readonly p99Ms: number };
+};
+
+export type Serving = {
+  /** Every message after `start`. */
+  readonly receive: (message: SupervisorMessage) => void;
+  /** Resolves when drained: the process may end. */
+  readonly ended: Promise<void>;
+};
+
+const descriptors = { kms: 4, metrics: 5, health: 6 } as const;
+const deepAgeIntervals = 3;
+
+/**
+ * Starts the service.
+ *
+ * @throws ProviderError before `ready`: configuration, state or listeners are not what they must be
+ */
+export async function startServing(
+  start: StartMessage,
+  credentials: readonly CredentialMessage[],
+  deps: ServeDeps,
+): Promise<Serving> {
+  const { clock } = deps;
+  const config = requireConfig(start.config, { overrides: new Map(Object.entries(start.overrides)) });
+  if (!pluginVersionPattern.test(start.build.version)) {
+    throw new ProviderError(
+      'runtime_unsupported',
+      'the build version is missing or malformed; install a released build',
+    );
+  }
+  const stopped = new AbortController();
+  const cache = new StatusCache(clock, {
+    statusMaxStalenessMs: config.status.statusMaxStalenessMs,
+    deepMaxAgeMs: deepAgeIntervals * config.status.deepProbeIntervalMs,
+  });
+  const state = start.state === undefined ? undefined : parseState(start.state);
+  if (state !== undefined) {
+    checkBinding(state, config.identity);
+    cache.load(state);
+  }
+  let counters: Counters = start.counters;
+  let openbao: OpenBao;
+  let probes: Probes;
+  const startedAtMs = clock.nowMs();
+  const credentialFiles = new Map<string, number>();
+  const collect = createCollector({
+    cache,
+    config,
+    build: start.build,
+    counters: () => counters,
+    tokens: () => openbao.tokens.status(),
+    jwtTtlMs: () => openbao.jwt.ttlMs,
+    generations: () => ({ jwt: openbao.jwt.generationInUse, openbao_ca: openbao.caGeneration() }),
+    credentialFiles,
+    isBreakerOpen: () => probes.isBreakerOpen(),
+    inFlight: () => kms.inFlight(),
+    uptimeMs: () => clock.nowMs() - startedAtMs,
+    wallMs: clock.wallMs,
+    memoryUsage: deps.memoryUsage,
+    eventLoopLag: deps.eventLoopLag,
+  });
+  const metrics: Metrics = createMetrics(collect);
+  const observer = createObserver({
+    log: deps.log,
+    metrics,
+    wallMs: clock.wallMs,
+    uidKey: deps.randomBytes(32),
+    correlation: config.logging.correlation && {
+      incidentId: config.logging.correlation.incidentId,
+      endsAtUnixMs: clock.wallMs() + config.logging.correlation.ttlMs,
+    },
+  });
+  openbao = createOpenBao({
+    config,
+    version: start.build.version,
+    clock,
+    random: deps.random,
+    send: deps.send,
+    observeRequest: observer.request,
+    observeToken: observer.token,
+    stopped: stopped.signal,
+  });
+  const commits = createCommits(deps.send, stopped.signal);
+  const observeProbe = (event: ProbeEvent) => {
+    observer.probe(event);
+    const isScheduled = event.kind === 'probe' && event.trigger === 'schedule' && event.error === undefined;
+    if (isScheduled) discovery.forget();
+  };
+  probes = new Probes({
+    clock,
+    transit: openbao.transit,
+    cache,
+    commit: commits.propose,
+    randomBytes: deps.randomBytes,
+    observe: observeProbe,
+    settings: {
+      identity: config.identity,
+      identityFingerprint: deriveFingerprint(config.identity),
+      keyName: config.identity.transitKeyName,
+      stableCount: config.rotation.requireStableObservationCount,
+      activationDelayMs: config.rotation.activationDelayMs,
+      probeIntervalMs: config.status.probeIntervalMs,
+      rejectVersionRollback: config.rotation.rejectVersionRollback,
+      timeoutMs: config.openbao.timeoutMs,
+      stable: start.stable,
+    },
+  });
+  const discovery = createDiscovery({
+    clock,
+    cache,
+    probes,
+    settings: { probeIntervalMs: config.status.probeIntervalMs, timeoutMs: config.openbao.timeoutMs },
+    stopped: stopped.signal,
+  });
+  const kms = createKms({
+    clock,
+    keys: createKeyService({ cache, transit: openbao.transit, discovery, pluginVersion: start.build.version }),
+    settings: { ...config.server, timeoutMs: config.openbao.timeoutMs },
+    observe: observer.kms,
+    countKeyIdError: (reason) => metrics.count('decrypt_key_id_errors_total', { reason }),
+    countAadError: (reason) => metrics.count('aad_validation_errors_total', { reason }),
+  });
+  for (const message of credentials) {
+    credentialFiles.set(message.name, message.modifiedAtUnixMs);
+    await openbao.firstCredential(message);
+  }
+  const server = createKmsServer(kms, clock);
+  let isLive = false;
+  const endpoints = await openListeners(start, server, {
+    metrics: createMetricsEndpoint(metrics.text),
+    health: createHealthEndpoint(
+      () => isLive,
+      () => cache.verdict(),
+    ),
+  });
+  isLive = true;
+  const reporter = createHealthReporter({ clock, cache, send: deps.send });
+  const ended = Promise.withResolvers<void>();
+  const drain = async (deadlineMs: number, isReplaced: boolean) => {
+    cache.isShuttingDown = true;
+    stopped.abort(stopping());
+    if (isReplaced) await closeAll(endpoints);
+    const cut = await server.drain(deadlineMs);
+    reporter.stop();
+    if (!isReplaced) await closeAll(endpoints);
+    deps.send({ kind: 'drained', cut });
+    await openbao.close();
+    ended.resolve();
+  };
+  const receive = (message: SupervisorMessage) => {
+    if (message.kind === 'committed') commits.committed(message);
+    if (message.kind === 'ping') deps.send({ kind: 'pong', id: message.id, lagMs: deps.eventLoopLag().meanMs });
+    if (message.kind === 'credential') {
+      credentialFiles.set(message.name, message.modifiedAtUnixMs);
+      void openbao.credential(message);
+    }
+    if (message.kind === 'counters') {
+      counters = message.counters;
+      cache.isSocketLost = counters.socketLost;
+    }
+    if (message.kind === 'drain' && !cache.isShuttingDown) void drain(message.deadlineMs, message.reason === 'replace');
+  };
+  deps.send({ kind: 'ready', ...deps.confinement() });
+  const settings = { ...config.bootstrap, ...config.status };
+  void runScheduler({ clock, random: deps.random, probes, cache, settings }, stopped.signal);
+  return { receive, ended: ended.promise };
+}
+
+type Endpoints = { readonly metrics: HttpEndpoint; readonly health: HttpEndpoint };
+
+async function openListeners(
+  start: StartMessage,
+  server: { listen: (descriptor: number) => Promise<void> },
+  endpoints: Endpoints,
+): Promise<readonly HttpEndpoint[]> {
+  try {
+    if (start.metrics !== undefined) await endpoints.metrics.listen(descriptors.metrics, start.metrics);
+    if (start.health !== undefined) await endpoints.health.listen(descriptors.health, start.health);
+    await server.listen(descriptors.kms);
+    return [endpoints.health, endpoints.metrics];
+  } catch (cause) {
+    if (errorClassOf(cause) === 'listener_unavailable') throw cause;
+    throw new ProviderError('listener_unavailable', 'a listener cannot be opened; is its address in use?', { cause });
+  }
+}
+
+async function closeAll(endpoints: readonly HttpEndpoint[]): Promise<void> {
+  for (const endpoint of endpoints) await endpoint.close();
+}
+
+/** Proposals in flight, by id. One at a time: probes never overlap. */
+function createCommits(send: (message: PluginMessage) => void, stopped: AbortSignal) {
+  let lastId = 0;
+  const waiting = new Map<number, (outcome: CommitOutcome) => void>();
+  return {
+    propose: (state: string): Promise<CommitOutcome> => {
+      if (stopped.aborted) return Promise.reject(stopped.reason);
+      lastId += 1;
+      const commitId = lastId;
+      return new Promise((resolve) => {
+        waiting.set(commitId, resolve);
+        send({ kind: 'propose', commitId, state });
+      });
+    },
+    committed: (message: Extract<SupervisorMessage, { kind: 'committed' }>) => {
+      waiting.get(message.commitId)?.({ outcome: message.outcome, onDisk: message.onDisk });
+      waiting.delete(message.commitId);
+    },
+  };
+}

@@ -1,0 +1,101 @@
+// Answer → value or classed error. What the server says is looked at here and goes no further: messages are ours.
+
+import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
+import type { HttpReply } from './http.ts';
+import type { Operation } from './operations.ts';
+
+/** A decoded success body; members are untrusted until a reader has checked them. */
+export type BaoBody = { readonly data: unknown; readonly auth: unknown; readonly requestId: string | undefined };
+
+/**
+ * @throws ProviderError by openbao-client 4; facts: operation, status
+ */
+export function readReply(operation: Operation, reply: HttpReply): BaoBody {
+  if (reply.status < 200 || reply.status > 299) throw refusal(operation, reply);
+  if (reply.status === 204) return { data: undefined, auth: undefined, requestId: undefined };
+  const body = reply.contentType.startsWith('application/json') ? parseObject(reply.body) : undefined;
+  if (body === undefined) throw protocolError(operation, reply.status);
+  return { data: body['data'], auth: body['auth'], requestId: readRequestId(body['request_id']) };
+}
+
+/** A 2xx answer that is not what the operation promises. */
+export function protocolError(operation: Operation, status = 200): ProviderError {
+  return baoError('bao_protocol_error', operation, status);
+}
+
+function refusal(operation: Operation, reply: HttpReply): ProviderError {
+  const retryAfterMs = readRetryAfterMs(reply.retryAfter);
+  return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, retryAfterMs);
+}
+
+function baoError(errorClass: ErrorClass, operation: Operation, status: number, retryAfterMs?: number): ProviderError {
+  const kind = errorClass.replace(/^bao_/u, '');
+  const facts = { operation: operation.label, status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  return new ProviderError(errorClass, `openbao ${operation.name} failed: ${kind} (status ${status})`, { facts });
+}
+
+const classByStatus: Readonly<Record<number, ErrorClass>> = {
+  400: 'bao_invalid_request',
+  401: 'bao_unauthenticated',
+  403: 'bao_permission_denied',
+  404: 'bao_not_found',
+  429: 'bao_rate_limited',
+};
+
+/** The texts of `errors`, lower case. Used to tell classes apart, never shown. */
+function classify(status: number, errors: string): ErrorClass {
+  if (status >= 300 && status <= 399) return 'bao_unavailable';
+  if (status >= 500 && /(?<![a-z])sealed(?![a-z])/u.test(errors)) return 'bao_sealed';
+  if (status === 400 && errors.includes('message authentication failed')) return 'bao_decrypt_failed';
+  if (status === 400 && isTemporary(errors)) return 'bao_unavailable';
+  if (status === 429 && errors === '') return 'bao_unavailable';
+  if (status >= 500) return 'bao_unavailable';
+  return classByStatus[status] ?? 'bao_unknown';
+}
+
+/** A node that lags behind, or an issuer that OpenBao cannot reach: passes by itself (openbao-api 10.3, 10.6). */
+function isTemporary(errors: string): boolean {
+  return (
+    errors.includes('version is too new') ||
+    errors.includes('higher than the latest key version') ||
+    errors.includes('fetching keys') ||
+    errors.includes('error configuring token validator')
+  );
+}
+
+function readErrors(body: Buffer): string {
+  const errors = parseObject(body)?.['errors'];
+  if (!Array.isArray(errors)) return '';
+  return errors
+    .filter((text) => typeof text === 'string')
+    .join(' ')
+    .toLowerCase();
+}
+
+/** Whether a 403 carries the bare text that OpenBao keeps for tokens it does not know. */
+export function isPlainDenial(reply: HttpReply): boolean {
+  return readErrors(reply.body) === 'permission denied';
+}
+
+function parseObject(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'));
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a decoded value is a plain JSON object. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function readRequestId(value: unknown): string | undefined {
+  const text = typeof value === 'string' ? value.trim() : '';
+  return /^[A-Za-z0-9\-_.:]{1,128}$/u.test(text) ? text : undefined;
+}
+
+function readRetryAfterMs(value: string): number | undefined {
+  return /^[0-9]{1,6}$/u.test(value) ? Number(value) * 1000 : undefined;
+}

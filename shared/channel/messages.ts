@@ -1,0 +1,174 @@
+// The complete list of what the two processes can say to each other. One schema is type and check at once; what it does
+// not name does not pass. Who may say what, and when, is decided by the supervisor (supervisor/channel).
+
+import { Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { ProviderError } from '../errors/error.ts';
+
+const closed = { additionalProperties: false } as const;
+const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const shortText = Type.String({ maxLength: 256 });
+const stateText = Type.String({ maxLength: 4 * 1024 * 1024 });
+const object = <T extends Parameters<typeof Type.Object>[0]>(members: T) => Type.Object(members, closed);
+
+/** Credentials in custody of the supervisor (auth 9). Only `jwt` and `openbao_ca` are used by this version. */
+export const credentialNames = ['jwt', 'client_secret', 'client_chain', 'pin', 'openbao_ca', 'issuer_ca'] as const;
+const credentialName = Type.Enum([...credentialNames]);
+
+/** What the supervisor counts and the plugin exports. */
+const counters = object({
+  restarts: Type.Record(Type.String({ maxLength: 32 }), count),
+  gateRefusals: Type.Record(Type.String({ maxLength: 32 }), count),
+  credentialRefusals: Type.Record(Type.String({ maxLength: 64 }), count),
+  staleSockets: count,
+  checkpointsRecreated: count,
+  socketLost: Type.Boolean(),
+  supervisorStartedAtUnixMs: count,
+});
+
+const start = object({
+  kind: Type.Literal('start'),
+  task: Type.Literal('serve'),
+  build: object({ version: shortText, commit: shortText, buildDate: shortText, dirty: shortText }),
+  /** The configuration document, without any path of this host. */
+  config: Type.Unknown(),
+  overrides: Type.Record(shortText, shortText),
+  /** Addresses to expect on descriptors 5 and 6; absent means that the listener is off. */
+  metrics: Type.Optional(object({ host: shortText, port: count })),
+  health: Type.Optional(object({ host: shortText, port: count })),
+  /** How many `credential` messages follow at once, before anything is opened. */
+  credentialCount: count,
+  listen: Type.Enum(['now', 'when_healthy']),
+  state: Type.Optional(stateText),
+  identityFingerprint: shortText,
+  stable: Type.Optional(object({ keyId: shortText, elapsedMs: Type.Number({ minimum: 0 }) })),
+  counters,
+});
+
+const credential = object({
+  kind: Type.Literal('credential'),
+  name: credentialName,
+  generation: count,
+  modifiedAtUnixMs: count,
+  /** Base64; absent when the file is, then `absence` says why. */
+  bytes: Type.Optional(Type.String({ maxLength: 2 * 1024 * 1024 })),
+  absence: Type.Optional(shortText),
+});
+
+const committed = object({
+  kind: Type.Literal('committed'),
+  commitId: count,
+  outcome: Type.Enum(['saved', 'refused', 'failed']),
+  onDisk: Type.Enum(['predecessor', 'attempted', 'other', 'unreadable']),
+});
+
+const drain = object({
+  kind: Type.Literal('drain'),
+  reason: Type.Enum(['stop', 'replace']),
+  deadlineMs: count,
+});
+
+const supervisorMessage = Type.Union([
+  start,
+  credential,
+  committed,
+  object({ kind: Type.Literal('counters'), counters }),
+  object({ kind: Type.Literal('ping'), id: count }),
+  drain,
+]);
+
+const ids = Type.Array(count, { maxItems: 64 });
+const capabilitySet = Type.String({ pattern: '^[0-9a-f]{1,32}$' });
+
+/** What the plugin found itself to be, from /proc/self/status. */
+const confinement = object({
+  uids: ids,
+  gids: ids,
+  groups: ids,
+  inheritable: capabilitySet,
+  permitted: capabilitySet,
+  effective: capabilitySet,
+  bounding: capabilitySet,
+  ambient: capabilitySet,
+  noNewPrivs: count,
+  seccomp: count,
+});
+
+const health = object({
+  kind: Type.Literal('health'),
+  healthz: Type.Enum(['ok', 'unhealthy']),
+  reasons: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 16 }),
+  errorClasses: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 4 }),
+  keyIdHash: Type.Optional(Type.String({ maxLength: 43 })),
+  transitKeyVersion: Type.Optional(count),
+  rotationState: Type.Enum(['active', 'pending', 'unknown']),
+});
+
+const pluginMessage = Type.Union([
+  object({ kind: Type.Literal('ready'), confinement, isPermissionModelOn: Type.Boolean() }),
+  health,
+  object({ kind: Type.Literal('propose'), commitId: count, state: stateText }),
+  object({
+    kind: Type.Literal('credential_result'),
+    name: credentialName,
+    generation: count,
+    result: Type.Enum(['in_use', 'refused']),
+    class: Type.Optional(Type.String({ maxLength: 64 })),
+  }),
+  object({ kind: Type.Literal('pong'), id: count, lagMs: Type.Number({ minimum: 0 }) }),
+  object({ kind: Type.Literal('drained'), cut: count }),
+  object({
+    kind: Type.Literal('giving_up'),
+    class: Type.String({ maxLength: 64 }),
+    canRelaunchHelp: Type.Boolean(),
+  }),
+]);
+
+export type Counters = Type.Static<typeof counters>;
+export type StartMessage = Type.Static<typeof start>;
+export type CredentialMessage = Type.Static<typeof credential>;
+export type CredentialName = (typeof credentialNames)[number];
+export type CommittedMessage = Type.Static<typeof committed>;
+export type DrainMessage = Type.Static<typeof drain>;
+export type Confinement = Type.Static<typeof confinement>;
+export type HealthMessage = Type.Static<typeof health>;
+export type SupervisorMessage = Type.Static<typeof supervisorMessage>;
+export type PluginMessage = Type.Static<typeof pluginMessage>;
+
+/**
+ * Reads what the supervisor said.
+ *
+ * @throws ProviderError `message_invalid`
+ */
+export function parseSupervisorMessage(payload: Buffer): SupervisorMessage {
+  const value = parsePayload(payload);
+  if (!Check(supervisorMessage, value)) throw invalid();
+  return value;
+}
+
+/**
+ * Reads what the plugin said.
+ *
+ * @throws ProviderError `message_invalid`: no JSON, an unknown kind or member, or a member out of its bounds
+ */
+export function parsePluginMessage(payload: Buffer): PluginMessage {
+  const value = parsePayload(payload);
+  if (!Check(pluginMessage, value)) throw invalid();
+  return value;
+}
+
+export function encodeMessage(message: SupervisorMessage | PluginMessage): Buffer {
+  return Buffer.from(JSON.stringify(message), 'utf8');
+}
+
+function parsePayload(payload: Buffer): unknown {
+  try {
+    return JSON.parse(payload.toString('utf8'));
+  } catch {
+    throw invalid();
+  }
+}
+
+function invalid(): ProviderError {
+  return new ProviderError('message_invalid', 'a message on the channel does not match its schema');
+}

@@ -1,0 +1,76 @@
+// An exclusive advisory lock on a file that is never deleted. The helper `flock` takes it on a descriptor it inherits; the
+// lock stays with our open file description and dies with us.
+
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { ProviderError } from '../../shared/errors/error.ts';
+import type { PinnedDirectory } from './pinned-directory.ts';
+
+export type LockDeps = {
+  readonly uid: number;
+  /** Runs `flock -n -x 3` on the descriptor: exit code 0 locked, 1 busy. */
+  readonly flock: (descriptor: number) => Promise<number | undefined>;
+  readonly pause: (ms: number) => Promise<void>;
+  readonly pid: number;
+  readonly wallMs: () => number;
+};
+
+export type Lock = { readonly release: () => void };
+
+const secondTryMs = 100;
+
+/**
+ * @throws ProviderError `locked` naming the other owner, or `directory_unsafe` when the lock file itself is not safe
+ */
+export async function takeLock(directory: PinnedDirectory, name: string, deps: LockDeps): Promise<Lock> {
+  const descriptor = openLock(directory, name);
+  try {
+    checkLockFile(descriptor, deps.uid);
+    let exitCode = await deps.flock(descriptor);
+    if (exitCode === 1) {
+      await deps.pause(secondTryMs);
+      exitCode = await deps.flock(descriptor);
+    }
+    if (exitCode !== 0) throw locked(directory, name);
+    ftruncateSync(descriptor, 0);
+    writeSync(descriptor, `${deps.pid} ${new Date(deps.wallMs()).toISOString()}\n`, 0);
+    return { release: () => closeSync(descriptor) };
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+function openLock(directory: PinnedDirectory, name: string): number {
+  try {
+    const flags = constants.O_CREAT | constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    return openSync(directory.at(name), flags, 0o600);
+  } catch {
+    throw unsafe('open', 'cannot be opened or made; is the directory writable for the user of the provider?');
+  }
+}
+
+function checkLockFile(descriptor: number, uid: number): void {
+  const stats = fstatSync(descriptor);
+  if (!stats.isFile()) throw unsafe('type', 'must be a regular file');
+  if ((stats.mode & 0o077) !== 0) throw unsafe('mode', 'must have mode 0600');
+  if (stats.uid !== uid) throw unsafe('owner', 'must be owned by the user of the provider');
+  if (stats.nlink !== 1) throw unsafe('links', 'must have one name only');
+}
+
+function locked(directory: PinnedDirectory, name: string): ProviderError {
+  const owner = /^([0-9]{1,10}) ([0-9TZ:.-]{10,30})\n$/u.exec(readOwner(directory, name));
+  const who = owner === null ? 'another provider' : `the provider with process id ${owner[1]}, started ${owner[2]}`;
+  return new ProviderError('locked', `${who} holds the lock; stop it, or give this one other paths`);
+}
+
+function readOwner(directory: PinnedDirectory, name: string): string {
+  try {
+    return readFileSync(directory.at(name), 'utf8').slice(0, 64);
+  } catch {
+    return '';
+  }
+}
+
+function unsafe(reason: string, message: string): ProviderError {
+  return new ProviderError('directory_unsafe', `the lock file ${message}`, { facts: { kind: 'lock', reason } });
+}

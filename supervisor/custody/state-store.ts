@@ -1,0 +1,216 @@
+// State and checkpoint on disk: judged at every start, written by nobody else. State first, then checkpoint; each through a
+// temporary file, synced, renamed, directory synced. A save that failed can be finished by the very same bytes only.
+
+import { ProviderError } from '../../shared/errors/error.ts';
+import {
+  checkpointOf,
+  encodeCheckpoint,
+  greatestCheckpointBytes,
+  parseCheckpoint,
+} from '../../shared/registry/checkpoint.ts';
+import type { BoundIdentity } from '../../shared/registry/fingerprint.ts';
+import { checkBinding, judgePair, type PairVerdict } from '../../shared/registry/pair.ts';
+import { encodeState, greatestStateBytes, parseState, type RegistryState } from '../../shared/registry/state.ts';
+import { activeSnapshot, checkSuccessor } from '../../shared/registry/successor.ts';
+import type { StateFiles } from './state-files.ts';
+
+export type StateStoreOptions = {
+  readonly files: StateFiles;
+  /** Base name of the state file; the checkpoint has `.checkpoint` behind it. */
+  readonly name: string;
+  readonly identity: BoundIdentity;
+  readonly requireCheckpoint: boolean;
+  readonly activationDelayMs: number;
+  readonly nowMs: () => number;
+  readonly randomHex: (sizeBytes: number) => string;
+};
+
+export type OnDisk = 'predecessor' | 'attempted' | 'other' | 'unreadable';
+export type CommitResult =
+  | { readonly outcome: 'saved'; readonly onDisk: 'attempted' }
+  | { readonly outcome: 'failed'; readonly onDisk: OnDisk };
+
+export class StateStore {
+  readonly #options: StateStoreOptions;
+  #current: RegistryState | undefined;
+  #attempted: RegistryState | undefined;
+  #stable: { readonly keyId: string; readonly sinceMs: number } | undefined;
+  #saving: Promise<unknown> = Promise.resolve();
+
+  constructor(options: StateStoreOptions) {
+    this.#options = options;
+  }
+
+  /** The state that is on disk and was accepted; undefined before the first. */
+  get current(): RegistryState | undefined {
+    return this.#current;
+  }
+
+  /** For how long the record that waits for activation has been known stable. */
+  get stable(): { readonly keyId: string; readonly elapsedMs: number } | undefined {
+    if (this.#stable === undefined) return undefined;
+    return { keyId: this.#stable.keyId, elapsedMs: this.#options.nowMs() - this.#stable.sinceMs };
+  }
+
+  /** Resolves when no save is running. */
+  idle(): Promise<unknown> {
+    return this.#saving;
+  }
+
+  /**
+   * Reads and judges the pair and its identity; writes nothing.
+   *
+   * @throws ProviderError `state_corrupt`, `state_permission`, `state_rollback`, `state_binding`, `directory_unsafe`
+   */
+  async load(): Promise<PairVerdict> {
+    const verdict = await this.#readPair();
+    if (verdict.kind === 'accepted') checkBinding(verdict.state, this.#options.identity);
+    const found = verdict.kind === 'accepted' ? verdict.state : undefined;
+    if (found?.currentHash !== this.#attempted?.currentHash) this.#attempted = undefined;
+    this.#current = found;
+    this.#noteStable(found);
+    return verdict;
+  }
+
+  /**
+   * Writes the checkpoint that a load found missing or behind, and sweeps left-over temporary files.
+   *
+   * @throws ProviderError `state_save_failed`
+   */
+  async complete(verdict: PairVerdict): Promise<void> {
+    for (const name of this.#options.files.list()) if (this.#isTemporary(name)) await this.#options.files.remove(name);
+    if (verdict.kind === 'accepted' && verdict.writeCheckpoint !== 'no') await this.#saveCheckpoint(verdict.state);
+  }
+
+  /**
+   * Decides about a proposed state and writes it.
+   *
+   * @throws ProviderError `state_corrupt`, `state_rollback`, `state_binding`: the proposal is illegal, nothing was written
+   */
+  commit(text: string): Promise<CommitResult> {
+    const run = this.#saving.then(() => this.#commitAlone(text));
+    this.#saving = run.catch(() => undefined);
+    return run;
+  }
+
+  async #commitAlone(text: string): Promise<CommitResult> {
+    const next = parseState(text);
+    checkBinding(next, this.#options.identity);
+    const isAgain = this.#attempted?.currentHash === next.currentHash;
+    checkSuccessor(this.#current, next);
+    this.#checkActivation(next);
+    this.#attempted = next;
+    try {
+      if (isAgain) await this.#checkRecovery(next);
+      await this.#saveText(this.#options.name, encodeState(next));
+      await this.#saveCheckpoint(next);
+    } catch {
+      return { outcome: 'failed', onDisk: await this.#whatIsOnDisk(next) };
+    }
+    this.#current = next;
+    this.#attempted = undefined;
+    this.#noteStable(next);
+    return { outcome: 'saved', onDisk: 'attempted' };
+  }
+
+  /** A promotion only after the full delay since we saw the record stable ourselves (architecture 5). */
+  #checkActivation(next: RegistryState): void {
+    if (this.#current === undefined || next.activeKeyId === this.#current.activeKeyId) return;
+    const { activationDelayMs } = this.#options;
+    const isWaitOver = this.stable?.keyId === next.activeKeyId && this.stable.elapsedMs >= activationDelayMs;
+    if (!isWaitOver) throw new ProviderError('state_rollback', 'a promotion was proposed before its activation delay');
+  }
+
+  /** Both files must still be the predecessor or the attempted state (registry-state 6.1). */
+  async #checkRecovery(attempted: RegistryState): Promise<void> {
+    const allowed = [attempted.currentHash, this.#current?.currentHash];
+    const verdict = await this.#readPair();
+    const isKnown =
+      verdict.kind === 'absent' ? this.#current === undefined : allowed.includes(verdict.state.currentHash);
+    if (!isKnown) throw new ProviderError('state_rollback', 'the files changed since the failed save');
+  }
+
+  async #readPair(): Promise<PairVerdict> {
+    const { files, name, requireCheckpoint } = this.#options;
+    await files.checkDirectory();
+    const checkpointText = await files.read(checkpointName(name), greatestCheckpointBytes);
+    const checkpoint = checkpointText === undefined ? undefined : parseCheckpoint(checkpointText);
+    const stateText = await files.read(name, greatestStateBytes);
+    const state = stateText === undefined ? undefined : parseState(stateText);
+    return judgePair(checkpoint, state, requireCheckpoint);
+  }
+
+  async #whatIsOnDisk(attempted: RegistryState): Promise<OnDisk> {
+    try {
+      const verdict = await this.#readPair();
+      const hash = verdict.kind === 'accepted' ? verdict.state.currentHash : undefined;
+      if (hash === attempted.currentHash) return 'attempted';
+      const isUntouched = verdict.kind === 'absent' || verdict.writeCheckpoint === 'no';
+      return hash === this.#current?.currentHash && isUntouched ? 'predecessor' : 'other';
+    } catch {
+      return 'unreadable';
+    }
+  }
+
+  async #saveCheckpoint(state: RegistryState): Promise<void> {
+    try {
+      await this.#saveText(checkpointName(this.#options.name), encodeCheckpoint(checkpointOf(state)));
+    } catch (cause) {
+      throw new ProviderError(
+        'state_save_failed',
+        'the checkpoint cannot be written; is the state directory writable?',
+        {
+          cause,
+        },
+      );
+    }
+  }
+
+  async #saveText(name: string, text: string): Promise<void> {
+    const { files, randomHex } = this.#options;
+    await files.checkDirectory();
+    await files.checkTarget(name);
+    const temporaryName = `.${name}.${randomHex(4)}.tmp`;
+    try {
+      const file = await files.create(temporaryName);
+      try {
+        await file.write(text);
+        await file.chmod();
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await files.checkDirectory();
+      await files.rename(temporaryName, name);
+    } catch (error) {
+      await files.remove(temporaryName).catch(() => undefined);
+      throw error;
+    }
+    await files.syncDirectory();
+  }
+
+  #isTemporary(name: string): boolean {
+    const { name: state } = this.#options;
+    const bases = [state, checkpointName(state)];
+    return bases.some(
+      (base) => name.startsWith(`.${base}.`) && /^(?:[0-9a-f]{8}\.)?tmp$/u.test(name.slice(base.length + 2)),
+    );
+  }
+
+  #noteStable(state: RegistryState | undefined): void {
+    const waiting = state?.snapshots.find((snapshot) => snapshot.state === 'pending' && snapshot.stableAtUnix !== 0);
+    if (waiting === undefined) this.#stable = undefined;
+    else if (waiting.kubernetesKeyId !== this.#stable?.keyId) {
+      this.#stable = { keyId: waiting.kubernetesKeyId, sinceMs: this.#options.nowMs() };
+    }
+  }
+}
+
+function checkpointName(name: string): string {
+  return `${name}.checkpoint`;
+}
+
+/** What a state is, for one line of log: no labels, no names. */
+export function describeState(state: RegistryState): { readonly generation: number; readonly activeKeyId: string } {
+  return { generation: state.generation, activeKeyId: activeSnapshot(state).kubernetesKeyId };
+}

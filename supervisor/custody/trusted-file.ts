@@ -1,0 +1,108 @@
+// Reads a file only if nobody else can have written it: type, links, owner, mode, ancestors, size; opened once, checked on
+// the descriptor, compared with the name again. What the bytes mean is somebody else's business.
+
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, realpathSync, type Stats } from 'node:fs';
+import { dirname } from 'node:path';
+import { ProviderError } from '../../shared/errors/error.ts';
+
+export type FileRules = {
+  /** Configuration field, for messages. */
+  readonly field: string;
+  /** Mode bits that must not be set. */
+  readonly forbiddenBits: number;
+  readonly greatestBytes: number;
+};
+
+export type Reader = { readonly uid: number; readonly gids: readonly number[] };
+export type TrustedFile = { readonly bytes: Buffer; readonly modifiedAtUnixMs: number };
+
+/**
+ * @param path  absolute; its last component must be no link, directories above it may be
+ * @param beforeOpen  test hook: runs between the check and the opening
+ * @throws ProviderError `file_unsafe`, `file_changed`, `file_too_large`; facts: field, reason
+ */
+export function readTrustedFile(path: string, rules: FileRules, reader: Reader, beforeOpen?: () => void): TrustedFile {
+  if (!path.startsWith('/')) throw unsafe(rules, 'absolute_path_required', 'must be an absolute path');
+  checkStats(lstatOf(path, rules), rules, reader);
+  checkAncestors(path, rules);
+  beforeOpen?.();
+  const descriptor = openTrusted(path, rules);
+  try {
+    const stats = fstatSync(descriptor);
+    checkStats(stats, rules, reader);
+    const named = lstatOf(path, rules);
+    if (named.dev !== stats.dev || named.ino !== stats.ino) {
+      throw new ProviderError('file_changed', `${rules.field}: changed while it was opened; try again`, {
+        facts: { field: rules.field, reason: 'file_changed' },
+      });
+    }
+    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.floor(stats.mtimeMs) };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function lstatOf(path: string, rules: FileRules): Stats {
+  try {
+    return lstatSync(path);
+  } catch {
+    throw unsafe(rules, 'file_missing', 'must exist and be readable');
+  }
+}
+
+function openTrusted(path: string, rules: FileRules): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch {
+    throw unsafe(rules, 'file_unreadable', 'must exist and be readable');
+  }
+}
+
+function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
+  if (stats.isSymbolicLink()) throw unsafe(rules, 'symlink_unsupported', 'must not be a symlink');
+  if (!stats.isFile()) throw unsafe(rules, 'regular_file_required', 'must be a regular file');
+  if ((stats.mode & rules.forbiddenBits) !== 0) {
+    const mask = rules.forbiddenBits.toString(8).padStart(4, '0');
+    throw unsafe(rules, 'unsafe_permissions', `file permissions unsafe: mode must not include ${mask}`);
+  }
+  if (stats.uid !== 0 && stats.uid !== reader.uid) {
+    throw unsafe(rules, 'foreign_owner', 'must be owned by root or by the user of the provider');
+  }
+  const isPrivate = (rules.forbiddenBits & 0o004) !== 0;
+  const isForeignGroup = (stats.mode & 0o040) !== 0 && reader.uid !== 0 && !reader.gids.includes(stats.gid);
+  if (isPrivate && isForeignGroup) {
+    throw unsafe(rules, 'foreign_group', 'is readable by a group that the provider is not in');
+  }
+}
+
+/** A directory that others may write lets them swap the file, unless it is root's and sticky. */
+function checkAncestors(path: string, rules: FileRules): void {
+  let directory = realpathSync(dirname(path));
+  for (;;) {
+    const stats = lstatSync(directory);
+    const isShared = (stats.mode & 0o022) !== 0;
+    const isSticky = (stats.mode & 0o1000) !== 0 && stats.uid === 0;
+    if (isShared && !isSticky) throw unsafe(rules, 'unsafe_ancestor', 'stands below a directory that others may write');
+    if (directory === '/') return;
+    directory = dirname(directory);
+  }
+}
+
+function readAll(descriptor: number, rules: FileRules): Buffer {
+  const buffer = Buffer.alloc(rules.greatestBytes + 1);
+  let sizeBytes = 0;
+  for (;;) {
+    const count = readSync(descriptor, buffer, sizeBytes, buffer.length - sizeBytes, null);
+    sizeBytes += count;
+    if (count === 0 || sizeBytes === buffer.length) break;
+  }
+  if (sizeBytes > rules.greatestBytes) {
+    const facts = { field: rules.field, reason: 'file_too_large', greatestBytes: rules.greatestBytes };
+    throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.greatestBytes} bytes`, { facts });
+  }
+  return Buffer.from(buffer.subarray(0, sizeBytes));
+}
+
+function unsafe(rules: FileRules, reason: string, message: string): ProviderError {
+  return new ProviderError('file_unsafe', `${rules.field}: ${message}`, { facts: { field: rules.field, reason } });
+}

@@ -1,0 +1,129 @@
+// The eight checks of the gate, in the order of trust. Each changes nothing and throws what is wrong; gate.ts gives them
+// their ids and their order.
+
+import { basename, dirname } from 'node:path';
+import type { Config } from '../../shared/config/config.ts';
+import { confinementProblem, type Privilege, parseProcStatus } from '../../shared/confinement/confinement.ts';
+import { ProviderError } from '../../shared/errors/error.ts';
+import { checkBinder } from '../custody/bound-handle.ts';
+import { type PluginHelpers, pluginCommand } from '../lifecycle/plugin-command.ts';
+import type { HelperResult, ProcessIdentity } from '../system.ts';
+
+export type GateSystem = {
+  readonly identity: ProcessIdentity;
+  readonly findHelper: (name: string) => string | undefined;
+  readonly runHelper: (path: string, args: readonly string[]) => Promise<HelperResult>;
+};
+
+export type Helpers = PluginHelpers & { readonly flock: string; readonly getent: string | undefined };
+
+const leastNodeMajor = 24;
+
+/** Check 1. @throws ProviderError `runtime_unsupported` naming what is missing */
+export function checkRuntime(system: GateSystem): Helpers {
+  if (system.identity.nodeMajor < leastNodeMajor) {
+    throw new ProviderError(
+      'runtime_unsupported',
+      `Node ${leastNodeMajor} or newer is needed; use the one that is shipped`,
+    );
+  }
+  const find = (name: string, debianPackage: string) => {
+    const path = system.findHelper(name);
+    if (path !== undefined) return path;
+    throw new ProviderError('runtime_unsupported', `the helper ${name} is missing; install ${debianPackage}`);
+  };
+  checkBinder();
+  return {
+    prlimit: find('prlimit', 'util-linux'),
+    setpriv: find('setpriv', 'util-linux'),
+    flock: find('flock', 'util-linux'),
+    getent: system.findHelper('getent'),
+  };
+}
+
+export type ResolvedIdentity = { readonly socketGid: number; readonly privilege: Privilege };
+
+/** Check 4. @throws ProviderError `identity_unresolved`; with two users the drop is tried once */
+export async function checkIdentity(system: GateSystem, helpers: Helpers, config: Config): Promise<ResolvedIdentity> {
+  const socketGid = await resolveGroup(system, helpers, 'server.socketGroup', config.server.socketGroup);
+  const privilege = await resolvePrivilege(system, helpers, config, socketGid);
+  if (privilege.kind === 'separate') await tryDrop(system, helpers, privilege);
+  return { socketGid, privilege };
+}
+
+async function resolveGroup(system: GateSystem, helpers: Helpers, field: string, group: string): Promise<number> {
+  if (/^[0-9]+$/u.test(group)) return Number(group);
+  const fields = await lookUp(system, helpers, 'group', group);
+  const gid = Number(fields?.[2] ?? Number.NaN);
+  if (Number.isInteger(gid)) return gid;
+  throw unresolved(`${field}: the group does not resolve on this host; in a container a numeric GID is required`);
+}
+
+async function resolvePrivilege(
+  system: GateSystem,
+  helpers: Helpers,
+  config: Config,
+  socketGid: number,
+): Promise<Privilege> {
+  const { pluginUser, pluginGroup } = config.process;
+  if (pluginUser === '') {
+    if (system.identity.uid !== 0) return { kind: 'same-user' };
+    throw unresolved('root cannot be the user of the plugin; set process.pluginUser, or start as an unprivileged user');
+  }
+  const user = await resolveUser(system, helpers, pluginUser);
+  const gid = pluginGroup === '' ? user.gid : await resolveGroup(system, helpers, 'process.pluginGroup', pluginGroup);
+  if (user.uid === 0 || user.uid === system.identity.uid) {
+    throw unresolved('process.pluginUser: must name another, unprivileged user');
+  }
+  if (gid === 0 || gid === socketGid || system.identity.gids.includes(gid)) {
+    throw unresolved('process.pluginGroup: must not be a group of the supervisor');
+  }
+  return { kind: 'separate', uid: user.uid, gid };
+}
+
+async function resolveUser(
+  system: GateSystem,
+  helpers: Helpers,
+  user: string,
+): Promise<{ readonly uid: number; readonly gid: number }> {
+  if (/^[0-9]+$/u.test(user)) return { uid: Number(user), gid: Number(user) };
+  const fields = await lookUp(system, helpers, 'passwd', user);
+  const [uid, gid] = [Number(fields?.[2] ?? Number.NaN), Number(fields?.[3] ?? Number.NaN)];
+  if (Number.isInteger(uid) && Number.isInteger(gid)) return { uid, gid };
+  throw unresolved(
+    'process.pluginUser: the user does not resolve on this host; in a container a numeric UID is required',
+  );
+}
+
+async function lookUp(
+  system: GateSystem,
+  helpers: Helpers,
+  database: string,
+  name: string,
+): Promise<readonly string[] | undefined> {
+  if (helpers.getent === undefined) return undefined;
+  const { exitCode, output } = await system.runHelper(helpers.getent, [database, name]);
+  const fields = output.split('\n')[0]?.split(':');
+  return exitCode === 0 && fields?.[0] === name ? fields : undefined;
+}
+
+/** The same drop as for the plugin, on a child that does nothing but say what it is. */
+async function tryDrop(system: GateSystem, helpers: Helpers, privilege: Privilege): Promise<void> {
+  const cat = system.findHelper('cat');
+  if (cat === undefined) throw unresolved('the helper cat is missing; install coreutils');
+  const [command, ...args] = pluginCommand(helpers, privilege, [cat, '/proc/self/status']);
+  const { exitCode, output } = await system.runHelper(command, args);
+  const problem = exitCode === 0 ? confinementProblem(parseProcStatus(output), privilege) : 'the drop failed';
+  if (problem === undefined) return;
+  const what = `process.pluginUser: the supervisor cannot drop to this user (${problem})`;
+  throw unresolved(`${what}; it needs CAP_SETUID, CAP_SETGID, CAP_SETPCAP and CAP_KILL`);
+}
+
+function unresolved(message: string): ProviderError {
+  return new ProviderError('identity_unresolved', message);
+}
+
+/** Directory and base name of a path. */
+export function splitPath(path: string): { readonly directory: string; readonly name: string } {
+  return { directory: dirname(path), name: basename(path) };
+}

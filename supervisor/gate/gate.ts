@@ -1,0 +1,195 @@
+// The gate: eight checks in the order of trust, before the plugin exists and before anything but the two lock files is made.
+// The first failure ends it; nothing else was changed. Parts of it run again before every relaunch.
+
+import { type Config, type ConfigOptions, configInvalid, readConfig } from '../../shared/config/config.ts';
+import type { Problem } from '../../shared/config/decode.ts';
+import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { policyOf } from '../../shared/errors/policy.ts';
+import type { PairVerdict } from '../../shared/registry/pair.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { type CredentialCustody, createCredentialCustody, credentialFiles } from '../custody/credentials.ts';
+import { type Lock, takeLock } from '../custody/lock.ts';
+import { type PinnedDirectory, pinDirectory } from '../custody/pinned-directory.ts';
+import { type BoundSocket, proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
+import { createStateFiles } from '../custody/state-files.ts';
+import { StateStore } from '../custody/state-store.ts';
+import { readTrustedFile } from '../custody/trusted-file.ts';
+import {
+  checkIdentity,
+  checkRuntime,
+  type GateSystem,
+  type Helpers,
+  type ResolvedIdentity,
+  splitPath,
+} from './checks.ts';
+import { parseYaml } from './yaml.ts';
+
+export const checkIds = [
+  'gate.runtime',
+  'gate.config',
+  'gate.credentials',
+  'gate.identity',
+  'gate.runtime_directory',
+  'gate.lock',
+  'gate.state',
+  'gate.socket',
+] as const;
+
+export type CheckId = (typeof checkIds)[number];
+
+/** A refusal: which check, and the classed error with what to do. */
+export class GateRefusal extends Error {
+  override readonly name = 'GateRefusal';
+  readonly check: CheckId;
+
+  constructor(check: CheckId, cause: unknown) {
+    super(cause instanceof ProviderError ? cause.message : 'an unexpected error; see the class', { cause });
+    this.check = check;
+  }
+
+  /** 3 for configuration and credentials, else 5 (architecture 2). */
+  get exitCode(): number {
+    if (this.check === 'gate.config' || this.check === 'gate.credentials') return 3;
+    return errorClassOf(this.cause) === 'internal' ? 5 : Math.max(5, policyOf(this.cause).exitCode);
+  }
+}
+
+export type GateDeps = GateSystem & {
+  readonly clock: Clock;
+  readonly randomHex: (sizeBytes: number) => string;
+  readonly pid: number;
+  readonly runHelper: (
+    path: string,
+    args: readonly string[],
+    descriptor?: number,
+  ) => Promise<{ readonly exitCode: number | undefined; readonly output: string }>;
+  readonly credentialRefused: (name: string, reason: string) => void;
+};
+
+export type LoadedConfig = {
+  readonly config: Config;
+  readonly document: unknown;
+  readonly warnings: readonly Problem[];
+};
+
+/** What a passed gate holds, until the end. */
+export type Passed = LoadedConfig & {
+  readonly helpers: Helpers;
+  readonly identity: ResolvedIdentity;
+  readonly credentials: CredentialCustody;
+  readonly socket: SocketName;
+  readonly store: StateStore;
+  readonly pair: PairVerdict;
+  readonly socketFinding: SocketFinding;
+  readonly locks: readonly Lock[];
+};
+
+const configRules = { field: 'config', forbiddenBits: 0o037, greatestBytes: 1024 * 1024 };
+
+/** Check 2 for any command: reads the file safely, parses, validates; all problems at once. */
+export function loadConfig(path: string, options: ConfigOptions, deps: Pick<GateSystem, 'identity'>): LoadedConfig {
+  const document = parseYaml(readTrustedFile(path, configRules, deps.identity).bytes);
+  const { config, problems, warnings } = readConfig(document, options);
+  if (config === undefined) throw configInvalid(problems);
+  return { config, document, warnings };
+}
+
+/**
+ * Runs all eight checks.
+ *
+ * @throws GateRefusal
+ */
+export async function passGate(path: string, options: ConfigOptions, deps: GateDeps): Promise<Passed> {
+  const held: { readonly release: () => void }[] = [];
+  try {
+    const helpers = await check('gate.runtime', () => checkRuntime(deps));
+    const loaded = await check('gate.config', () => loadConfig(path, options, deps));
+    const { config } = loaded;
+    const credentials = createCredentialCustody(credentialFiles(config), deps.identity, deps.credentialRefused);
+    await check('gate.credentials', () => credentials.check());
+    const identity = await check('gate.identity', () => checkIdentity(deps, helpers, config));
+    const socketPath = splitPath(config.server.socketPath);
+    const runtime = await check('gate.runtime_directory', () =>
+      pinDirectory(socketPath.directory, 'runtime', deps.identity.uid),
+    );
+    held.push({ release: runtime.close });
+    const statePath = splitPath(config.state.path);
+    const lockDeps = lockDepsOf(deps, helpers);
+    const locks: Lock[] = [];
+    const state = await check('gate.lock', async () => {
+      const directory = pinDirectory(statePath.directory, 'state', deps.identity.uid);
+      held.push({ release: directory.close });
+      for (const [where, name] of lockNames(directory, statePath.name, runtime, socketPath.name)) {
+        const lock = await takeLock(where, name, lockDeps);
+        locks.push(lock);
+        held.push(lock);
+      }
+      return directory;
+    });
+    const store = new StateStore({
+      files: createStateFiles(state, deps.identity.uid),
+      name: statePath.name,
+      identity: config.identity,
+      requireCheckpoint: config.state.requireCheckpoint,
+      activationDelayMs: config.rotation.activationDelayMs,
+      nowMs: deps.clock.nowMs,
+      randomHex: deps.randomHex,
+    });
+    const pair = await check('gate.state', () => store.load());
+    const socket = { directory: runtime, name: socketPath.name };
+    const socketFinding = await check('gate.socket', () => proveSocketDead(socket, deps.clock));
+    return { ...loaded, helpers, identity, credentials, socket, store, pair, socketFinding, locks };
+  } catch (error) {
+    for (const { release } of held.reverse()) release();
+    throw error;
+  }
+}
+
+function lockNames(state: PinnedDirectory, stateName: string, runtime: PinnedDirectory, socketName: string) {
+  return [
+    [state, `${stateName}.lock`],
+    [runtime, `.${socketName}.lock`],
+  ] as const;
+}
+
+function lockDepsOf(deps: GateDeps, helpers: Helpers) {
+  return {
+    uid: deps.identity.uid,
+    pid: deps.pid,
+    wallMs: deps.clock.wallMs,
+    flock: async (descriptor: number) => {
+      const { exitCode } = await deps.runHelper(helpers.flock, ['-n', '-x', '3'], descriptor);
+      return exitCode;
+    },
+    pause: (ms: number) => new Promise<void>((resolve) => deps.clock.after(ms, resolve)),
+  };
+}
+
+/**
+ * The checks that run again before every relaunch: runtime directory, state pair, and that the socket's name is still ours.
+ * Credentials are looked at too, but one that fails is passed on as absent.
+ *
+ * @throws GateRefusal
+ */
+export async function passGateAgain(passed: Passed, socket: BoundSocket): Promise<PairVerdict> {
+  await check('gate.runtime_directory', () => passed.socket.directory.check());
+  const pair = await check('gate.state', async () => {
+    await passed.store.idle();
+    const verdict = await passed.store.load();
+    await passed.store.complete(verdict);
+    return verdict;
+  });
+  await check('gate.socket', () => {
+    if (socket.isOurs()) return;
+    throw new ProviderError('socket_target_invalid', 'server.socketPath is no longer our socket; restart the provider');
+  });
+  return pair;
+}
+
+async function check<T>(id: CheckId, run: () => T | Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw new GateRefusal(id, error);
+  }
+}

@@ -1,0 +1,48 @@
+// The configuration's text → document: one YAML document, core schema, no foreign tags, no duplicate keys. The parser's own
+// messages are not passed on: they can quote the file.
+
+import { isAlias, isNode, isScalar, parseAllDocuments, visit } from 'yaml';
+import { ProviderError } from '../../shared/errors/error.ts';
+
+/**
+ * @param bytes  at most 1 MiB
+ * @throws ProviderError `config_invalid` with the line of the fault
+ */
+export function parseYaml(bytes: Buffer): unknown {
+  const text = decodeText(bytes);
+  const documents = parseAllDocuments(text, {
+    schema: 'core',
+    strict: true,
+    uniqueKeys: true,
+    merge: false,
+    customTags: [],
+    logLevel: 'silent',
+    prettyErrors: true,
+  });
+  if ('empty' in documents || documents.length === 0) throw invalid('the file is empty');
+  const [document] = documents;
+  if (documents.length !== 1 || document === undefined) throw invalid('the file must hold exactly one YAML document');
+  const [fault] = [...document.errors, ...document.warnings];
+  if (fault !== undefined) throw invalid(`YAML fault (${fault.code}) in line ${fault.linePos?.[0].line ?? '?'}`);
+  visit(document, {
+    Node: (_key, node) => {
+      if (isAlias(node)) throw invalid('aliases are not allowed');
+      if (isNode(node) && node.tag !== undefined && !node.tag.startsWith('tag:yaml.org,2002:'))
+        throw invalid('unknown tag');
+      if (isScalar(node) && typeof node.value === 'bigint') throw invalid('a number is too large');
+    },
+  });
+  return document.toJS({ maxAliasCount: 0 });
+}
+
+function decodeText(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw invalid('the file is not UTF-8');
+  }
+}
+
+function invalid(what: string): ProviderError {
+  return new ProviderError('config_invalid', `config invalid; config: ${what}`);
+}

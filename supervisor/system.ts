@@ -1,0 +1,84 @@
+// The real world of the supervisor: clocks, dice, identity, helpers. With custody/ and main.ts the only files here that meet
+// the process, the file system or execa.
+
+import { randomBytes, randomInt } from 'node:crypto';
+import { accessSync, constants, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers';
+import { execa } from 'execa';
+import type { Clock } from '../shared/time/clock.ts';
+
+export const clock: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after: (ms, run) => {
+    const timer = sleep(run, Math.min(ms, 2_147_483_647));
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Cryptographic, 0 up to but not including 1. */
+export function random(): number {
+  return randomInt(2 ** 47) / 2 ** 47;
+}
+
+/** Lower-case hexadecimal digits, two for each byte. */
+export function randomHex(sizeBytes: number): string {
+  return randomBytes(sizeBytes).toString('hex');
+}
+
+/** Writes a log line to standard error; a line that cannot be written is lost, never an error. */
+export function writeLine(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // Nobody reads: custody goes on.
+  }
+}
+
+export type ProcessIdentity = { readonly uid: number; readonly gids: readonly number[]; readonly nodeMajor: number };
+
+export function processIdentity(): ProcessIdentity {
+  const gids = new Set([process.getegid?.() ?? -1, ...(process.getgroups?.() ?? [])]);
+  return { uid: process.geteuid?.() ?? -1, gids: [...gids], nodeMajor: Number(process.versions.node.split('.')[0]) };
+}
+
+const helperDirectories = ['/usr/bin', '/bin', '/usr/sbin', '/sbin'];
+
+/** The absolute path of a helper; undefined when it is not installed. Never looked up by a PATH from outside. */
+export function findHelper(name: string): string | undefined {
+  return helperDirectories.map((directory) => `${directory}/${name}`).find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export type HelperResult = { readonly exitCode: number | undefined; readonly output: string };
+
+const helperTimeoutMs = 10_000;
+const greatestOutputBytes = 64 * 1024;
+
+/**
+ * Runs a helper to its end without a shell and without our environment. Never throws; what it wrote to standard error is
+ * not looked at.
+ *
+ * @param descriptor  inherited as descriptor 3
+ */
+export async function runHelper(path: string, args: readonly string[], descriptor?: number): Promise<HelperResult> {
+  const stdio = ['ignore', 'pipe', 'ignore', ...(descriptor === undefined ? [] : [descriptor])];
+  const result = await execa(path, [...args], {
+    stdio: stdio as ['ignore', 'pipe', 'ignore'],
+    env: {},
+    extendEnv: false,
+    reject: false,
+    timeout: helperTimeoutMs,
+    maxBuffer: greatestOutputBytes,
+    cwd: '/',
+  });
+  return { exitCode: result.exitCode, output: typeof result.stdout === 'string' ? result.stdout : '' };
+}

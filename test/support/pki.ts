@@ -1,0 +1,79 @@
+// Certificates for tests and for the development server: a CA of our own, and leaves with every fault that TLS can have.
+
+import 'reflect-metadata';
+import { webcrypto } from 'node:crypto';
+import * as x509 from '@peculiar/x509';
+
+x509.cryptoProvider.set(webcrypto as never);
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+const dayMs = 86_400_000;
+
+export type Authority = {
+  readonly certificate: x509.X509Certificate;
+  readonly keys: webcrypto.CryptoKeyPair;
+  readonly pem: string;
+};
+export type Leaf = { readonly certificate: string; readonly key: string };
+export type LeafOptions = {
+  readonly names?: readonly string[];
+  readonly addresses?: readonly string[];
+  readonly notBefore?: Date;
+  readonly notAfter?: Date;
+};
+
+async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+}
+
+function serial(): string {
+  return `01${Buffer.from(webcrypto.getRandomValues(new Uint8Array(8))).toString('hex')}`;
+}
+
+/** A self-signed CA, valid for a day around now. */
+export async function createAuthority(name = 'bao-kms-provider test CA'): Promise<Authority> {
+  const keys = await newKeys();
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: serial(),
+    name: `CN=${name}`,
+    notBefore: new Date(Date.now() - dayMs),
+    notAfter: new Date(Date.now() + 60 * dayMs),
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 1, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { certificate, keys, pem: certificate.toString('pem') };
+}
+
+/** A server certificate of this CA; for 127.0.0.1 and localhost unless told otherwise. */
+export async function createLeaf(authority: Authority, options: LeafOptions = {}): Promise<Leaf> {
+  const keys = await newKeys();
+  const names = options.names ?? ['localhost'];
+  const addresses = options.addresses ?? ['127.0.0.1'];
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serial(),
+    subject: `CN=${names[0] ?? addresses[0] ?? 'leaf'}`,
+    issuer: authority.certificate.subject,
+    notBefore: options.notBefore ?? new Date(Date.now() - dayMs),
+    notAfter: options.notAfter ?? new Date(Date.now() + 30 * dayMs),
+    publicKey: keys.publicKey,
+    signingKey: authority.keys.privateKey,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(false),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      new x509.SubjectAlternativeNameExtension([
+        ...names.map((value) => ({ type: 'dns' as const, value })),
+        ...addresses.map((value) => ({ type: 'ip' as const, value })),
+      ]),
+      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate),
+    ],
+  });
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
+  const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8.match(/.{1,64}/gu)?.join('\n') ?? ''}\n-----END PRIVATE KEY-----\n`;
+  return { certificate: certificate.toString('pem'), key };
+}

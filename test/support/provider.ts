@@ -1,0 +1,132 @@
+// A running provider: the real `serve` in its own processes, its log as it comes, and what a test wants to know of it.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { request } from 'node:http';
+import { createKmsClient, type KmsClient } from './kms-client.ts';
+import type { Workplace } from './workplace.ts';
+
+export type LogLine = Record<string, unknown> & {
+  readonly message: string;
+  readonly process: string;
+  readonly level: string;
+};
+
+export type Provider = {
+  readonly child: ChildProcess;
+  readonly client: KmsClient;
+  readonly log: LogLine[];
+  /** Everything that was written to standard error, unparsed. */
+  readonly text: () => string;
+  /** Waits for a line that fits; looks at what was there already too. */
+  readonly line: (fits: (line: LogLine) => boolean, timeoutMs?: number) => Promise<LogLine>;
+  readonly event: (message: string, timeoutMs?: number) => Promise<LogLine>;
+  readonly pluginPid: () => number;
+  readonly ready: () => Promise<{ readonly status: number; readonly body: Record<string, unknown> }>;
+  readonly live: () => Promise<number>;
+  readonly metrics: () => Promise<string>;
+  readonly exited: Promise<number | null>;
+  /** SIGTERM, then waits for the end. */
+  readonly stop: () => Promise<number | null>;
+};
+
+/** Starts `serve --development` in the workplace's directory. */
+export function startProvider(workplace: Workplace, args: readonly string[] = []): Provider {
+  const [command, ...rest] = workplace.command('serve', '--config', workplace.configPath, '--development', ...args);
+  const child = spawn(command, rest, { cwd: workplace.directory, stdio: ['ignore', 'ignore', 'pipe'], env: {} });
+  const log: LogLine[] = [];
+  const watchers = new Set<() => void>();
+  let text = '';
+  let rest0 = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    text += chunk.toString('utf8');
+    rest0 += chunk.toString('utf8');
+    const lines = rest0.split('\n');
+    rest0 = lines.pop() ?? '';
+    for (const line of lines) log.push(parseLine(line));
+    for (const look of watchers) look();
+  });
+  const exited = new Promise<number | null>((resolve) => {
+    child.once('close', (code) => {
+      resolve(code);
+      for (const look of watchers) look();
+    });
+  });
+  const line = (fits: (line: LogLine) => boolean, timeoutMs = 20_000) =>
+    new Promise<LogLine>((resolve, reject) => {
+      const settle = (act: () => void) => {
+        clearTimeout(timer);
+        watchers.delete(look);
+        act();
+      };
+      const look = () => {
+        const found = log.find(fits);
+        if (found !== undefined) settle(() => resolve(found));
+        else if (child.exitCode !== null)
+          settle(() => reject(new Error(`the provider ended (${child.exitCode}):\n${text}`)));
+      };
+      const timer = setTimeout(
+        () => settle(() => reject(new Error(`no such line in ${timeoutMs} ms:\n${text}`))),
+        timeoutMs,
+      );
+      watchers.add(look);
+      look();
+    });
+  const event = (message: string, timeoutMs?: number) => line((one) => one.message === message, timeoutMs);
+  const client = createKmsClient(workplace.socketPath);
+  const address = async (name: 'health_address' | 'metrics_address') => String((await event('serve.start'))[name]);
+  return {
+    child,
+    client,
+    log,
+    text: () => text,
+    line,
+    event,
+    pluginPid: () => Number(log.findLast((one) => one.message === 'plugin.started')?.['pid']),
+    ready: async () => {
+      const { status, body } = await get(`http://${await address('health_address')}/ready`);
+      return { status, body: JSON.parse(body) };
+    },
+    live: async () => (await get(`http://${await address('health_address')}/live`)).status,
+    metrics: async () => (await get(`http://${await address('metrics_address')}/metrics`)).body,
+    exited,
+    stop: async () => {
+      client.close();
+      if (child.exitCode === null) child.kill('SIGTERM');
+      return exited;
+    },
+  };
+}
+
+function parseLine(line: string): LogLine {
+  try {
+    return JSON.parse(line) as LogLine;
+  } catch {
+    return { message: 'unparsed', process: '', level: '', text: line };
+  }
+}
+
+function get(url: string): Promise<{ readonly status: number; readonly body: string }> {
+  return new Promise((resolve, reject) => {
+    const call = request(url, { agent: false, timeout: 5_000 }, (response) => {
+      let body = '';
+      response.on('data', (chunk: Buffer) => {
+        body += chunk.toString('utf8');
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
+    });
+    call.on('timeout', () => call.destroy(new Error('no answer')));
+    call.on('error', reject);
+    call.end();
+  });
+}
+
+/** Waits until Status answers `ok`. */
+export async function untilHealthy(provider: Pick<Provider, 'client' | 'text'>, timeoutMs = 20_000): Promise<string> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const status = await provider.client.status().catch(() => undefined);
+    if (status?.healthz === 'ok') return status.keyId;
+    if (Date.now() > deadline) throw new Error(`not healthy in ${timeoutMs} ms:\n${provider.text()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
