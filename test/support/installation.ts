@@ -1,0 +1,94 @@
+// A whole installation in one call: OpenBao (in this process, so that faults can be told to it, or any other), the set-up an
+// administrator makes, a workplace, and the means to start the provider.
+
+import { createJwtIssuer, issuerDefaults, type JwtIssuer } from './jwt-issuer.ts';
+import { createAdmin, defaultInstallation, provision } from './openbao/provision.ts';
+import { type DevelopmentServer, startDevelopmentServer } from './openbao/server.ts';
+import type { TransitEngine } from './openbao/transit-engine.ts';
+import { type Authority, createAuthority, createLeaf } from './pki.ts';
+import { type Provider, startProvider } from './provider.ts';
+import { type ConfigDocument, createWorkplace, type Workplace } from './workplace.ts';
+
+export type Installed = {
+  readonly bao: DevelopmentServer;
+  readonly engine: TransitEngine;
+  readonly authority: Authority;
+  readonly issuer: JwtIssuer;
+  readonly workplace: Workplace;
+  /** Starts the provider; it is stopped with the installation. */
+  readonly start: (args?: readonly string[]) => Provider;
+  readonly close: () => Promise<void>;
+};
+
+/** Quick probes, so that tests see a change within a second. */
+export function quickly(config: ConfigDocument): void {
+  config['status'] = { probeInterval: '1s', deepProbeInterval: '2s', statusMaxStaleness: '5s' };
+  config['bootstrap'] = { graceTimeout: '10s', retryInterval: '200ms' };
+}
+
+export type InstallOptions = {
+  readonly change?: (config: ConfigDocument) => void;
+  readonly claims?: Record<string, unknown>;
+  readonly distribution?: string;
+};
+
+export async function install(options: InstallOptions = {}): Promise<Installed> {
+  const authority = await createAuthority();
+  const bao = await startDevelopmentServer({ leaf: await createLeaf(authority) });
+  const issuer = createJwtIssuer();
+  const admin = createAdmin({ address: bao.address, token: bao.rootToken, ca: authority.pem });
+  await provision(admin, defaultInstallation, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
+  await admin.close();
+  const engine = bao.transit.get(defaultInstallation.mountPath);
+  if (engine === undefined) throw new Error('the mount is missing');
+  const workplace = createWorkplace({
+    address: bao.address,
+    ca: authority.pem,
+    jwt: issuer.issue(options.claims),
+    ...(options.distribution === undefined ? {} : { distribution: options.distribution }),
+  });
+  workplace.writeConfig((config) => {
+    quickly(config);
+    options.change?.(config);
+  });
+  const providers: Provider[] = [];
+  return {
+    bao,
+    engine,
+    authority,
+    issuer,
+    workplace,
+    start: (args) => {
+      const provider = startProvider(workplace, args);
+      providers.push(provider);
+      return provider;
+    },
+    close: async () => {
+      await Promise.all(providers.map((provider) => provider.stop()));
+      await bao.close();
+      workplace.remove();
+    },
+  };
+}
+
+/** Installs, runs, and takes everything down again, also when the test fails. */
+export async function withInstallation(
+  run: (installed: Installed) => Promise<void>,
+  options: InstallOptions = {},
+): Promise<void> {
+  const installed = await install(options);
+  try {
+    await run(installed);
+  } finally {
+    await installed.close();
+  }
+}
+
+/** Waits until a claim holds. */
+export async function until(claim: () => boolean | Promise<boolean>, what: string, timeoutMs = 20_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await claim())) {
+    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}

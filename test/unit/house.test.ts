@@ -1,0 +1,202 @@
+// The walls of the house: who may import whom, which packages each room may use, and what may not be written at all. Reads
+// the sources; a rule nobody checks is a wish.
+
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const root = new URL('../..', import.meta.url).pathname;
+
+type Source = {
+  readonly file: string;
+  readonly room: string;
+  readonly text: string;
+  readonly code: string;
+  readonly imports: readonly string[];
+};
+
+function sourcesOf(room: string): Source[] {
+  return readdirSync(join(root, room), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !name.includes('generated'))
+    .map((name) => {
+      const file = join(room, name);
+      const text = readFileSync(join(root, file), 'utf8');
+      const imports = [...text.matchAll(/(?:from|import\()\s*'([^']+)'/gu)].map(([, target]) => target ?? '');
+      const code = text
+        .replace(/\/\*[\s\S]*?\*\//gu, '')
+        .replace(/(^|\s)\/\/.*$/gmu, '')
+        .replace(/'[^'\n]*'/gu, "''");
+      return { file, room, text, code, imports };
+    });
+}
+
+const rooms = { shared: sourcesOf('shared'), supervisor: sourcesOf('supervisor'), plugin: sourcesOf('plugin') };
+const product = Object.values(rooms).flat();
+
+/** Files that break a rule; the assertion names them. */
+function offenders(sources: readonly Source[], breaks: (source: Source) => boolean): string[] {
+  return sources.filter(breaks).map(({ file }) => file);
+}
+
+function roomOf(source: Source, target: string): string | undefined {
+  if (!target.startsWith('.')) return undefined;
+  return relative(root, join(root, dirname(source.file), target)).split('/')[0];
+}
+
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  shared: ['shared'],
+  supervisor: ['supervisor', 'shared'],
+  plugin: ['plugin', 'shared'],
+};
+const packages: Readonly<Record<string, readonly string[]>> = {
+  shared: ['typebox', 'pino'],
+  supervisor: ['execa', 'pino', 'chokidar', 'yaml'],
+  plugin: ['@grpc/grpc-js', '@bufbuild/protobuf', 'undici', 'pino', 'prom-client'],
+};
+
+for (const [room, sources] of Object.entries(rooms)) {
+  test(`${room} imports no other room than ${mayImport[room]?.join(' and ')}`, () => {
+    const isForeign = (source: Source) =>
+      source.imports.some((target) => {
+        const found = roomOf(source, target);
+        return found !== undefined && !mayImport[room]?.includes(found);
+      });
+    assert.equal(offenders(sources, isForeign), []);
+  });
+
+  test(`${room} uses only its own packages`, () => {
+    const isForeign = (source: Source) =>
+      source.imports.some((target) => {
+        if (target.startsWith('.') || target.startsWith('node:')) return false;
+        const name = target
+          .split('/')
+          .slice(0, target.startsWith('@') ? 2 : 1)
+          .join('/');
+        return !packages[room]?.includes(name);
+      });
+    assert.equal(offenders(sources, isForeign), []);
+  });
+}
+
+const network = ['node:http', 'node:https', 'node:http2', 'node:tls', 'node:dgram', 'node:dns'];
+
+test('the supervisor imports nothing that parses network data', () => {
+  assert.equal(
+    offenders(rooms.supervisor, ({ imports }) => imports.some((target) => network.includes(target))),
+    [],
+  );
+});
+
+test('shared does no I/O', () => {
+  const io = [...network, 'node:fs', 'node:fs/promises', 'node:net', 'node:child_process', 'node:process', 'node:os'];
+  assert.equal(
+    offenders(rooms.shared, ({ imports }) => imports.some((target) => io.includes(target))),
+    [],
+  );
+});
+
+test('the plugin meets the file system and the process in system.ts and main.ts only', () => {
+  const isAllowed = ({ file }: Source) => ['plugin/system.ts', 'plugin/main.ts'].includes(file);
+  const touches = ({ imports, code }: Source) =>
+    imports.some((target) => ['node:fs', 'node:fs/promises', 'node:child_process'].includes(target)) ||
+    /\bprocess\.(?!plugin)/u.test(code);
+  assert.equal(
+    offenders(
+      rooms.plugin.filter((source) => !isAllowed(source)),
+      touches,
+    ),
+    [],
+  );
+});
+
+test('the plugin never starts a process', () => {
+  assert.equal(
+    offenders(rooms.plugin, ({ text }) => /node:(?:child_process|worker_threads|cluster)/u.test(text)),
+    [],
+  );
+});
+
+test('the supervisor meets files, processes and execa in custody, system.ts, child.ts and main.ts only', () => {
+  const isAllowed = ({ file }: Source) =>
+    file.startsWith('supervisor/custody/') ||
+    ['supervisor/system.ts', 'supervisor/main.ts', 'supervisor/lifecycle/child.ts'].includes(file);
+  const touches = ({ imports, code }: Source) =>
+    imports.some((target) => ['node:fs', 'node:fs/promises', 'node:child_process', 'execa'].includes(target)) ||
+    /\bprocess\.(?!plugin)/u.test(code);
+  assert.equal(
+    offenders(
+      rooms.supervisor.filter((source) => !isAllowed(source)),
+      touches,
+    ),
+    [],
+  );
+});
+
+test('clocks and dice come in through the front', () => {
+  const isDoor = ({ file }: Source) => /(?:^|\/)(?:system|main)\.ts$/u.test(file);
+  const reads = ({ code }: Source) =>
+    /Date\.now|new Date\(\)|Math\.random|(?<![.\w])set(?:Timeout|Interval)\(/u.test(code);
+  assert.equal(
+    offenders(
+      product.filter((source) => !isDoor(source)),
+      reads,
+    ),
+    [],
+  );
+});
+
+test('kms knows no OpenBao and no gRPC outside its server, transit knows no gRPC', () => {
+  const kms = rooms.plugin.filter(({ file }) => file.startsWith('plugin/kms/'));
+  const knowsBao = ({ imports }: Source) => imports.some((target) => /\/(?:transit|auth|keys|health)\//u.test(target));
+  assert.equal(offenders(kms, knowsBao), []);
+  const grpc = rooms.plugin.filter(({ imports }) => imports.includes('@grpc/grpc-js')).map(({ file }) => file);
+  assert.equal(grpc, ['plugin/kms/server.ts']);
+});
+
+test('only the HTTP client meets undici', () => {
+  const files = rooms.plugin.filter(({ imports }) => imports.includes('undici')).map(({ file }) => file);
+  assert.equal(files, ['plugin/transit/http.ts']);
+});
+
+test('no TLS switch, no inspector, no shell', () => {
+  const isLoose = ({ text }: Source) =>
+    /rejectUnauthorized: false|NODE_TLS_REJECT|shell: true|node:inspector/u.test(text);
+  assert.equal(offenders(product, isLoose), []);
+});
+
+test('no any, no non-null assertion, no default export, no re-export of everything', () => {
+  const isLoose = ({ code }: Source) =>
+    /: any\b|as any\b|@ts-(?:ignore|nocheck)|^export default|^export \*/mu.test(code);
+  assert.equal(offenders(product, isLoose), []);
+});
+
+test('every file opens with what it is', () => {
+  assert.equal(
+    offenders(product, ({ text }) => !text.startsWith('// ')),
+    [],
+  );
+});
+
+test('the tracked visible folders are those of the house', () => {
+  const tracked = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).split('\n');
+  const folders = new Set(tracked.filter((path) => path.includes('/')).map((path) => path.split('/')[0] ?? ''));
+  const visible = [...folders].filter((folder) => !folder.startsWith('.')).sort();
+  assert.equal(
+    visible,
+    ['deploy', 'docs', 'plugin', 'proto', 'shared', 'supervisor', 'test'].filter((name) => folders.has(name)),
+  );
+});
+
+test('there is no Kubernetes client among the dependencies', () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
+  };
+  assert.equal(
+    Object.keys(dependencies).filter((name) => /kubernetes|k8s/u.test(name)),
+    [],
+  );
+});
+
+test.run();

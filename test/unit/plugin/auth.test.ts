@@ -1,0 +1,333 @@
+// Login: claims in their order, one flight for all, renewal ahead, back-off, what a rejected token costs.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { checkJwt, type JwtRules } from '../../../plugin/auth/jwt.ts';
+import { JwtSource } from '../../../plugin/auth/jwt-source.ts';
+import type { Grant } from '../../../plugin/auth/login.ts';
+import { createTokenManager } from '../../../plugin/auth/token-manager.ts';
+import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
+import { startAge } from '../../../shared/time/age.ts';
+import { doublingDelayMs, jitterMs } from '../../../shared/time/backoff.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+import { rejectsClass, throwsClass } from '../../support/throws.ts';
+
+const nowMs = 1_750_000_000_000;
+const now = nowMs / 1000;
+const rules: JwtRules = {
+  minRemainingTtlMs: 120_000,
+  clockSkewLeewayMs: 30_000,
+  expectedIssuer: 'https://issuer',
+  expectedAudience: ['kms'],
+  expectedSubject: 'me',
+};
+
+function jwt(claims: Record<string, unknown> = {}, header: Record<string, unknown> = { alg: 'ES256' }): Buffer {
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const payload = {
+    iss: 'https://issuer',
+    aud: ['kms', 'x'],
+    sub: 'me',
+    iat: now,
+    nbf: now,
+    exp: now + 3600,
+    ...claims,
+  };
+  return Buffer.from(`${part(header)}.${part(payload)}.c2ln\n`);
+}
+
+test('a good JWT passes, trimmed, with its end', () => {
+  const checked = checkJwt(jwt(), rules, nowMs);
+
+  assert.is(checked.expiresAtUnixMs, (now + 3600) * 1000);
+  assert.not.ok(checked.text.endsWith('\n'));
+});
+
+test('a padded payload and a single string audience are tolerated', () => {
+  const padded = Buffer.from(
+    jwt({ aud: 'kms' })
+      .toString()
+      .replace(/\.c2ln/u, '=.c2ln')
+      .replace(/([^.=]*)=\./u, (_, p: string) => `${p}${'='.repeat((4 - (p.length % 4)) % 4)}.`),
+  );
+  checkJwt(jwt({ aud: 'kms' }), rules, nowMs);
+  checkJwt(padded, rules, nowMs);
+});
+
+const claimFaults: readonly (readonly [string, Record<string, unknown>, ErrorClass])[] = [
+  ['nbf 31 s ahead', { nbf: now + 31 }, 'jwt_not_yet_valid'],
+  ['iat 31 s ahead', { iat: now + 31 }, 'jwt_issued_in_future'],
+  ['another issuer', { iss: 'https://issuer/' }, 'jwt_issuer_mismatch'],
+  ['another audience', { aud: ['other'] }, 'jwt_audience_mismatch'],
+  ['no audience', { aud: undefined }, 'jwt_audience_mismatch'],
+  ['another subject', { sub: 'Me' }, 'jwt_subject_mismatch'],
+  ['exp 30 s ago', { exp: now - 30 }, 'jwt_expired'],
+  ['exp in 120 s', { exp: now + 120 }, 'jwt_near_expiry'],
+  ['a fraction as exp', { exp: now + 0.5 }, 'jwt_malformed'],
+  ['a negative nbf', { nbf: -1 }, 'jwt_malformed'],
+  ['no exp', { exp: undefined }, 'jwt_malformed'],
+  ['null as exp', { exp: null }, 'jwt_malformed'],
+  ['a text as exp', { exp: '1' }, 'jwt_malformed'],
+  ['a number as aud', { aud: 1 }, 'jwt_malformed'],
+  // Order: the first fault of several wins.
+  [
+    'everything wrong at once',
+    { nbf: now + 99, iat: now + 99, iss: 'x', aud: 'x', sub: 'x', exp: 1 },
+    'jwt_not_yet_valid',
+  ],
+  ['issuer and expiry wrong', { iss: 'x', exp: 1 }, 'jwt_issuer_mismatch'],
+];
+
+for (const [what, claims, errorClass] of claimFaults) {
+  test(`a JWT with ${what}: ${errorClass}, without any claim in the message`, () => {
+    const error = throwsClass(() => checkJwt(jwt(claims), rules, nowMs), errorClass);
+
+    assert.not.match(error.message, /issuer\b.*https|kms|Me\b/u);
+  });
+}
+
+for (const [what, claims] of [
+  ['nbf 30 s ahead', { nbf: now + 30 }],
+  ['iat 30 s ahead', { iat: now + 30 }],
+  ['exp in 121 s', { exp: now + 121 }],
+  ['null as nbf', { nbf: null }],
+] as const) {
+  test(`a JWT with ${what} passes`, () => {
+    checkJwt(jwt(claims), rules, nowMs);
+  });
+}
+
+for (const [what, bytes] of [
+  [
+    'an exponent',
+    Buffer.from(
+      jwt()
+        .toString()
+        .replace(
+          /\.[^.]+\./u,
+          `.${Buffer.from('{"exp":2e9,"iss":"https://issuer","aud":"kms","sub":"me"}').toString('base64url')}.`,
+        ),
+    ),
+  ],
+  ['two parts', Buffer.from('a.b')],
+  ['an empty signature', Buffer.from(jwt().toString().replace('c2ln', '').trim())],
+  ['white space inside', Buffer.from('a. b.c')],
+  ['alg none', jwt({}, { alg: 'none' })],
+  ['no alg', jwt({}, {})],
+  [
+    'a payload that is no object',
+    Buffer.from(`${Buffer.from('{"alg":"x"}').toString('base64url')}.${Buffer.from('[]').toString('base64url')}.c2ln`),
+  ],
+  ['nothing', Buffer.from(' \n')],
+  ['more than 1 MiB', Buffer.alloc(1024 * 1024 + 1, 0x61)],
+] as const) {
+  test(`a JWT with ${what} is malformed`, () => {
+    throwsClass(() => checkJwt(bytes, rules, nowMs), 'jwt_malformed');
+  });
+}
+
+test('a refused generation never replaces one that works', () => {
+  const source = new JwtSource(rules, () => nowMs);
+  source.offer(1, jwt());
+  source.loggedIn();
+  throwsClass(() => source.offer(2, jwt({ iss: 'x' })), 'jwt_issuer_mismatch');
+  assert.is(source.generationInUse, 1);
+  source.offer(3, jwt());
+  assert.is(source.refused(), 3);
+  assert.is(source.unprovenGeneration, undefined, 'the proven one logs in again');
+  source.offer(4, jwt());
+  assert.is(source.loggedIn(), 4);
+});
+
+test('doubling reaches its cap and does not overflow; jitter stays within a quarter and the cap', () => {
+  assert.equal(
+    [1, 2, 3, 7, 8, 5_000].map((failures) => doublingDelayMs(failures, 1_000, 60_000)),
+    [1_000, 2_000, 4_000, 60_000, 60_000, 60_000],
+  );
+  assert.is(jitterMs(1_000, 0, 60_000), 750);
+  assert.is(jitterMs(60_000, 0.999, 60_000), 60_000);
+});
+
+test('an age never becomes younger and the greater clock counts', () => {
+  const clock = createFakeClock();
+  const age = startAge(clock);
+  clock.jumpWall(50_000);
+  assert.is(age.ageMs(), 50_000);
+  clock.jumpWall(-80_000);
+  assert.is(age.ageMs(), 50_000);
+});
+
+function createBench(
+  options: {
+    readonly login?: () => Promise<Grant>;
+    readonly isAlive?: () => boolean;
+    readonly isRenewable?: boolean;
+  } = {},
+) {
+  const clock = createFakeClock();
+  const calls: string[] = [];
+  let count = 0;
+  const grant = (): Grant => ({
+    token: `t${(count += 1)}`,
+    leaseMs: 1_800_000,
+    isRenewable: options.isRenewable ?? true,
+  });
+  const tokens = createTokenManager({
+    clock,
+    random: () => 0,
+    login: async () => {
+      calls.push('login');
+      return options.login === undefined ? grant() : options.login();
+    },
+    renew: async (token) => {
+      calls.push(`renew ${token}`);
+      return { token: undefined, leaseMs: 1_800_000, isRenewable: true };
+    },
+    isAlive: async () => options.isAlive?.() ?? false,
+    settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
+    observe: () => {},
+  });
+  return { clock, calls, tokens };
+}
+
+test('a hundred callers without a token share one login', async () => {
+  const { calls, tokens } = createBench();
+  const answers = await Promise.all(Array.from({ length: 100 }, () => tokens.token()));
+
+  assert.equal(new Set(answers), new Set(['t1']));
+  assert.equal(calls, ['login']);
+});
+
+test('a token is renewed ahead of its end by a timer, and goes on being served meanwhile', async () => {
+  const { clock, calls, tokens } = createBench();
+  await tokens.token();
+  await clock.advance(1_499_999);
+  assert.equal(calls, ['login']);
+  await clock.advance(1);
+
+  assert.equal(calls, ['login', 'renew t1']);
+  assert.is(await tokens.token(), 't1');
+});
+
+test('a token that cannot be renewed is replaced by a login ahead of its end', async () => {
+  const { clock, calls, tokens } = createBench({ isRenewable: false });
+  await tokens.token();
+  await clock.advance(1_500_000);
+
+  assert.equal(calls, ['login', 'login']);
+  assert.is(await tokens.token(), 't2');
+});
+
+test('a clock set forward ends the token early, a clock set back never revives it', async () => {
+  const { clock, tokens } = createBench();
+  await tokens.token();
+  clock.jumpWall(1_800_001);
+  assert.is(tokens.status().ttlMs, 0);
+  clock.jumpWall(-1_800_001);
+  assert.is(tokens.status().ttlMs, 0);
+  assert.is(await tokens.token(), 't2');
+});
+
+test('a failed login is answered to all and not repeated before its back-off', async () => {
+  const { clock, calls, tokens } = createBench({ login: () => Promise.reject(new ProviderError('bao_sealed', '')) });
+  await rejectsClass(tokens.token(), 'bao_sealed');
+  await rejectsClass(tokens.token(), 'bao_sealed');
+  assert.is(calls.length, 1);
+  await clock.advance(750);
+  await rejectsClass(tokens.token(), 'bao_sealed');
+  assert.is(calls.length, 2);
+  await clock.advance(1_499);
+  await rejectsClass(tokens.token(), 'bao_sealed');
+  assert.is(calls.length, 2);
+});
+
+test('a login that does not end counts as failed at its deadline', async () => {
+  const clock = createFakeClock();
+  const tokens = createTokenManager({
+    clock,
+    random: () => 0,
+    login: (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    renew: () => Promise.reject(new Error('unused')),
+    isAlive: async () => true,
+    settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
+    observe: () => {},
+  });
+  const waiting = rejectsClass(tokens.token(), 'timeout');
+  await clock.advance(5_000);
+  await waiting;
+});
+
+test('a waiter that leaves does not end the login of the others', async () => {
+  const hold = Promise.withResolvers<Grant>();
+  const { tokens } = createBench({ login: () => hold.promise });
+  const controller = new AbortController();
+  const leaving = rejectsClass(tokens.token(controller.signal), 'canceled');
+  const staying = tokens.token();
+  controller.abort(new ProviderError('canceled', ''));
+  await leaving;
+  hold.resolve({ token: 'late', leaseMs: 1_800_000, isRenewable: true });
+
+  assert.is(await staying, 'late');
+});
+
+test('a dead token is let go at once and replaced', async () => {
+  const { calls, tokens } = createBench({ isAlive: () => false });
+  await tokens.token();
+
+  assert.is(await tokens.recover('t1'), 't2');
+  assert.equal(calls, ['login', 'login']);
+});
+
+test('late news about an old token cost no login', async () => {
+  const { calls, tokens } = createBench();
+  await tokens.token();
+  await tokens.recover('t1');
+
+  assert.is(await tokens.recover('t1'), 't2');
+  assert.is(calls.length, 2);
+});
+
+test('recoveries are at least 5, 10, 20 s apart, even though each login succeeds', async () => {
+  const { clock, calls, tokens } = createBench({ isAlive: () => true });
+  await tokens.token();
+  assert.is(await tokens.recover('t1'), 't2');
+  assert.is(await tokens.recover('t2'), undefined, 'throttled: the refusal stands');
+  assert.is(await tokens.token(), 't2', 'a denied operation does not take the token from the others');
+  await clock.advance(3_750);
+  assert.is(await tokens.recover('t2'), 't3');
+  await clock.advance(7_499);
+  assert.is(await tokens.recover('t3'), undefined);
+  await clock.advance(1);
+  assert.is(await tokens.recover('t3'), 't4');
+  assert.is(calls.length, 4);
+});
+
+test('ten quiet minutes forget the rejections', async () => {
+  const { clock, tokens } = createBench({ isAlive: () => true, isRenewable: true });
+  await tokens.token();
+  await tokens.recover('t1');
+  await clock.advance(600_000);
+  await tokens.recover('t2');
+  await clock.advance(3_750);
+
+  assert.is(await tokens.recover('t3'), 't4', 'the series began again at 5 s');
+});
+
+test('a new credential proves itself by a login while the old token stays in use', async () => {
+  const hold = Promise.withResolvers<Grant>();
+  let logins = 0;
+  const { tokens, clock } = createBench({
+    login: () =>
+      (logins += 1) === 1 ? Promise.resolve({ token: 'old', leaseMs: 1_800_000, isRenewable: true }) : hold.promise,
+  });
+  await tokens.token();
+  const proving = tokens.credentialChanged();
+  await clock.settle();
+  assert.is(await tokens.token(), 'old');
+  hold.resolve({ token: 'new', leaseMs: 1_800_000, isRenewable: true });
+  await proving;
+
+  assert.is(await tokens.token(), 'new');
+});
+
+test.run();

@@ -1,0 +1,223 @@
+// One observation of the key: bootstrap, profile, restrictions, counting, jumps, promotion, discovery.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ActivationWait } from '../../../plugin/keys/activation-wait.ts';
+import { bootstrap, type ObserveInput, observe } from '../../../plugin/keys/observe.ts';
+import type { KeyProfile } from '../../../plugin/keys/profile.ts';
+import type { RegistryState } from '../../../shared/registry/state.ts';
+import { checkSuccessor } from '../../../shared/registry/successor.ts';
+import { throwsClass } from '../../support/throws.ts';
+import { fingerprint, firstState, identity, profile, snapshot } from '../../support/vectors.ts';
+
+const now = 1_750_000_500;
+
+function look(state: RegistryState, seen: KeyProfile, change: Partial<ObserveInput> = {}) {
+  const result = observe({
+    state,
+    profile: seen,
+    keyName: identity.transitKeyName,
+    nowUnix: now,
+    mode: 'advance',
+    stableCount: 3,
+    isCounted: true,
+    promotable: undefined,
+    rejectVersionRollback: true,
+    ...change,
+  });
+  if (result.outcome !== 'unchanged') checkSuccessor(state, result.state);
+  return result;
+}
+
+const brief = (state: RegistryState) =>
+  state.snapshots.map(
+    ({ transitVersion, state: kind, stableObservationCount }) => `${kind} ${transitVersion} ${stableObservationCount}`,
+  );
+
+test('a key that was never rotated bootstraps', () => {
+  const state = bootstrap(identity, fingerprint, profile(1), identity.transitKeyName, now);
+
+  assert.equal(brief(state), ['active 1 0']);
+  assert.is(state.snapshots[0]?.promotedAtUnix, now);
+  checkSuccessor(undefined, state);
+});
+
+for (const [what, seen, errorClass] of [
+  ['a rotated key', profile(2), 'state_unavailable'],
+  ['a trimmed key', profile(1, { minAvailableVersion: 2 }), 'state_unavailable'],
+  ['a restricted key', profile(1, { minDecryptionVersion: 2 }), 'state_unavailable'],
+  ['an exportable key', profile(1, { isExportable: true }), 'profile_invalid'],
+] as const) {
+  test(`${what} does not bootstrap`, () => {
+    throwsClass(() => bootstrap(identity, fingerprint, seen, identity.transitKeyName, now), errorClass);
+  });
+}
+
+const unacceptable: readonly (readonly [string, Partial<KeyProfile>])[] = [
+  ['another type', { type: 'rsa-2048' }],
+  ['another name', { name: 'other' }],
+  ['latest version 0', { latestVersion: 0 }],
+  ['a negative minimum', { minAvailableVersion: -1 }],
+  ['a minimum above the latest', { minAvailableVersion: 2 }],
+  ['soft deletion', { isSoftDeleted: true }],
+  ['export', { isExportable: true }],
+  ['plaintext backup', { isPlaintextBackupAllowed: true }],
+  ['deletion allowed', { isDeletionAllowed: true }],
+  ['derivation', { isDerived: true }],
+  ['convergence', { isConvergent: true }],
+  ['min_encryption above the latest', { minEncryptionVersion: 2 }],
+  ['min_decryption above the latest', { minDecryptionVersion: 2 }],
+  ['no encryption', { supportsEncryption: false }],
+  ['no decryption', { supportsDecryption: false }],
+  [
+    'a version above the latest',
+    {
+      versions: new Map([
+        [1, 5],
+        [2, 6],
+      ]),
+    },
+  ],
+  ['a creation time of 0', { versions: new Map([[1, 0]]) }],
+  ['no creation time of the latest', { versions: new Map() }],
+];
+
+for (const [what, change] of unacceptable) {
+  test(`a profile with ${what} fails the observation`, () => {
+    throwsClass(() => look(firstState(), profile(1, change)), 'profile_invalid');
+  });
+}
+
+test('a recreated key, one second off, fails although its version is the same', () => {
+  const error = throwsClass(
+    () => look(firstState(), profile(1, { versions: new Map([[1, 1_749_990_001]]) })),
+    'profile_invalid',
+  );
+
+  assert.is(error.facts['finding'], 'version_recreated');
+});
+
+test('nothing new changes nothing', () => {
+  const state = firstState();
+  const result = look(state, profile(1));
+
+  assert.is(result.outcome, 'unchanged');
+  assert.is(result.state, state);
+});
+
+test('a newer version is pending at once, decryptable, and never encrypts before its time', () => {
+  const { outcome, state } = look(firstState(), profile(2));
+
+  assert.is(outcome, 'pending');
+  assert.equal(brief(state), ['active 1 0', 'pending 2 1']);
+});
+
+test('counting stops at the threshold and notes when it became stable', () => {
+  let state = firstState();
+  for (const expected of ['pending 2 1', 'pending 2 2', 'pending 2 3']) {
+    state = look(state, profile(2)).state;
+    assert.is(brief(state)[1], expected);
+  }
+  assert.is(state.snapshots[1]?.stableAtUnix, now);
+  assert.is(look(state, profile(2)).outcome, 'unchanged');
+  assert.is(look(state, profile(2)).stable?.transitVersion, 2);
+});
+
+test('an observation too close to the last one is not counted', () => {
+  const first = look(firstState(), profile(2)).state;
+
+  assert.is(look(first, profile(2), { isCounted: false }).outcome, 'unchanged');
+});
+
+function stableState(): RegistryState {
+  let state = firstState();
+  for (let index = 0; index < 3; index += 1) state = look(state, profile(2)).state;
+  return state;
+}
+
+test('a stable candidate whose wait is over is promoted, the old key retires', () => {
+  const result = look(stableState(), profile(2), { promotable: snapshot(2).kubernetesKeyId });
+
+  assert.is(result.outcome, 'promoted');
+  assert.equal(brief(result.state), ['active 2 3', 'retired 1 0']);
+});
+
+test('the wait of another key promotes nothing', () => {
+  assert.is(look(stableState(), profile(2), { promotable: snapshot(1).kubernetesKeyId }).outcome, 'unchanged');
+});
+
+test('min_encryption_version above the active version blocks encryption and lets observing go on', () => {
+  const result = look(firstState(), profile(2, { minEncryptionVersion: 2 }));
+
+  assert.ok(result.isEncryptionBlocked);
+  assert.is(result.outcome, 'pending');
+});
+
+for (const [what, change] of [
+  ['min_decryption_version', { minDecryptionVersion: 2 }],
+  ['min_available_version', { minAvailableVersion: 2 }],
+] as const) {
+  test(`${what} above a version in use fails the observation`, () => {
+    throwsClass(() => look(firstState(), profile(2, change)), 'profile_invalid');
+  });
+}
+
+test('a jump stores what was skipped as retired', () => {
+  assert.equal(brief(look(firstState(), profile(4)).state), [
+    'active 1 0',
+    'pending 4 1',
+    'retired 3 0',
+    'retired 2 0',
+  ]);
+});
+
+test('a jump with a missing creation time stores nothing', () => {
+  const seen = profile(3);
+  const versions = new Map([...seen.versions].filter(([version]) => version !== 2));
+
+  throwsClass(() => look(firstState(), { ...seen, versions }), 'profile_invalid');
+});
+
+test('a newer candidate starts its own count and the older one retires', () => {
+  const state = look(look(firstState(), profile(2)).state, profile(3)).state;
+
+  assert.equal(brief(state), ['active 1 0', 'pending 3 1', 'retired 2 1']);
+});
+
+test('a version that goes back fails with the configured reason and drops nothing', () => {
+  const promoted = look(stableState(), profile(2), { promotable: snapshot(2).kubernetesKeyId }).state;
+
+  throwsClass(() => look(promoted, profile(1)), 'version_rollback');
+  throwsClass(() => look(promoted, profile(1), { rejectVersionRollback: false }), 'profile_invalid');
+});
+
+test('discovery stores a new version without counting, and nothing when it is known', () => {
+  const found = look(firstState(), profile(2), { mode: 'discover' });
+
+  assert.equal(brief(found.state), ['active 1 0', 'pending 2 0']);
+  assert.is(
+    look(found.state, profile(2), { mode: 'discover', promotable: snapshot(2).kubernetesKeyId }).outcome,
+    'unchanged',
+  );
+});
+
+test('a clock that went back is reported and times never run backwards', () => {
+  const result = look(stableState(), profile(2), { promotable: snapshot(2).kubernetesKeyId, nowUnix: now - 9_999 });
+
+  assert.ok(result.isClockRegressed);
+  assert.is(result.state.snapshots[0]?.promotedAtUnix, now);
+});
+
+test('the activation wait counts from the observation, for exactly one key, and takes over what was waited', () => {
+  const wait = new ActivationWait(120_000, { keyId: 'a', elapsedMs: 100_000 });
+  wait.observed('a', 1_000);
+  assert.is(wait.elapsedKeyId(20_999), undefined);
+  assert.is(wait.elapsedKeyId(21_000), 'a');
+  wait.observed('b', 30_000);
+  assert.is(wait.elapsedKeyId(149_999), undefined);
+  assert.is(wait.elapsedKeyId(150_000), 'b');
+  wait.observed(undefined, 150_000);
+  assert.is(wait.elapsedKeyId(999_999), undefined);
+});
+
+test.run();

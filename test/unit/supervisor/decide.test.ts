@@ -1,0 +1,171 @@
+// The life of the plugin: every state with every event, and one test per promise.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  decide,
+  type Effect,
+  type Event,
+  firstState,
+  policy,
+  type State,
+} from '../../../supervisor/lifecycle/decide.ts';
+import { watchLiveness } from '../../../supervisor/lifecycle/liveness.ts';
+import { nodeFlags, pluginCommand } from '../../../supervisor/lifecycle/plugin-command.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+
+const carried = { failures: 0, hasServed: true };
+const states: readonly State[] = [
+  firstState,
+  { ...carried, kind: 'gating', isFirst: false },
+  { ...carried, kind: 'blocked' },
+  { ...carried, kind: 'waiting' },
+  { ...carried, kind: 'starting' },
+  { ...carried, kind: 'serving', sinceMs: 0 },
+  { ...carried, kind: 'stopping' },
+  { ...carried, kind: 'ended' },
+];
+const events: readonly Event[] = [
+  { kind: 'gate_passed' },
+  { kind: 'gate_refused', exitCode: 5 },
+  { kind: 'ready' },
+  { kind: 'exited', reason: 'signal' },
+  { kind: 'giving_up', canRelaunchHelp: false },
+  { kind: 'unfit', reason: 'hung' },
+  { kind: 'unfit', reason: 'confinement' },
+  { kind: 'reload' },
+  { kind: 'timer' },
+  { kind: 'stop' },
+];
+
+const at = (kind: State['kind'], change: Partial<State> = {}) =>
+  ({ ...states.find((state) => state.kind === kind && state.hasServed), ...change }) as State;
+const step = (state: State, event: Event, nowMs = 0, dice = 0.5) => decide(policy, state, event, nowMs, dice);
+const kinds = (effects: readonly Effect[]) => effects.map(({ kind }) => kind);
+
+for (const state of states) {
+  for (const event of events) {
+    const name = 'reason' in event ? `${event.kind} (${event.reason})` : event.kind;
+    test(`${state.kind} × ${name} has an answer, and a serving supervisor never ends because of its plugin`, () => {
+      const { state: next, effects } = step(state, event);
+
+      assert.type(next.kind, 'string');
+      const isStop = event.kind === 'stop' || state.kind === 'stopping';
+      if (state.hasServed && !isStop) assert.not.ok(kinds(effects).includes('end'));
+      if (kinds(effects).includes('launch')) assert.is(next.kind, 'starting');
+      const hasTimer = kinds(effects).includes('arm');
+      if (next.kind !== state.kind && ['waiting', 'blocked', 'starting'].includes(next.kind))
+        assert.ok(hasTimer, 'no state waits without a timer');
+    });
+  }
+}
+
+test('a plugin that is not ready by its deadline is killed, never assumed ready', () => {
+  const { state, effects } = step(at('starting'), { kind: 'timer' }, 20_000);
+
+  assert.is(state.kind, 'waiting');
+  assert.equal(kinds(effects), ['kill', 'count', 'arm']);
+});
+
+test('the first relaunch of a serving plugin comes at once, the next ones later and later', () => {
+  const delays: number[] = [];
+  let state = at('serving');
+  for (let index = 0; index < 10; index += 1) {
+    const { state: next, effects } = step(state, { kind: 'exited', reason: 'signal' });
+    delays.push(effects.flatMap((effect) => (effect.kind === 'arm' ? [effect.afterMs] : []))[0] ?? -1);
+    state = { ...next, kind: 'starting' };
+  }
+
+  assert.equal(delays, [0, 100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 30_000, 30_000]);
+});
+
+test('a minute of service forgets earlier failures', () => {
+  const tired = at('serving', { failures: 7 });
+
+  assert.is(step(tired, { kind: 'exited', reason: 'exit' }, 59_999).state.failures, 8);
+  assert.is(step(tired, { kind: 'exited', reason: 'exit' }, 60_000).state.failures, 1);
+});
+
+test('the first gate that refuses ends the start with its exit code; later ones only wait', () => {
+  assert.equal(step(firstState, { kind: 'gate_refused', exitCode: 3 }).effects.at(-1), { kind: 'end', exitCode: 3 });
+  const later = step(at('gating'), { kind: 'gate_refused', exitCode: 3 });
+  assert.is(later.state.kind, 'blocked');
+});
+
+test('a first plugin that gives up for good ends the start with 5; a later one does not', () => {
+  const first = at('starting', { hasServed: false });
+
+  assert.equal(step(first, { kind: 'giving_up', canRelaunchHelp: false }).effects.at(-1), { kind: 'end', exitCode: 5 });
+  assert.is(step(first, { kind: 'giving_up', canRelaunchHelp: true }).state.kind, 'waiting');
+  assert.is(step(at('starting'), { kind: 'giving_up', canRelaunchHelp: false }).state.kind, 'waiting');
+});
+
+test('a first plugin that is not confined ends the start', () => {
+  const { effects } = step(at('starting', { hasServed: false }), { kind: 'unfit', reason: 'confinement' });
+
+  assert.equal(kinds(effects), ['kill', 'remove_name', 'end']);
+});
+
+test('a stop while serving removes the name, drains, and kills what is left at the end', () => {
+  const { state, effects } = step(at('serving'), { kind: 'stop' });
+  assert.equal(effects, [
+    { kind: 'remove_name' },
+    { kind: 'drain', deadlineMs: 15_000 },
+    { kind: 'arm', afterMs: 17_000 },
+  ]);
+  assert.equal(kinds(step(state, { kind: 'timer' }).effects), ['kill', 'end']);
+  assert.equal(step(state, { kind: 'stop' }).effects, [], 'a second signal does not restart the clock');
+});
+
+for (const kind of ['gating', 'waiting', 'blocked', 'starting'] as const) {
+  test(`a stop while ${kind} kills what runs, removes the name and ends with 0`, () => {
+    assert.equal(step(at(kind), { kind: 'stop' }).effects, [
+      { kind: 'kill' },
+      { kind: 'remove_name' },
+      { kind: 'end', exitCode: 0 },
+    ]);
+  });
+}
+
+test('a plugin that leaves a ping unanswered for 10 s hangs; time in which we were late does not count', async () => {
+  const clock = createFakeClock();
+  let isHung = false;
+  const pings: number[] = [];
+  const liveness = watchLiveness(
+    clock,
+    (id) => pings.push(id),
+    () => {
+      isHung = true;
+    },
+  );
+  await clock.advance(8_000);
+  liveness.pong(pings.at(-1) ?? 0);
+  await clock.advance(10_000);
+  assert.not.ok(isHung);
+  await clock.advance(2_000);
+  assert.ok(isHung);
+});
+
+test('the drop names every flag; the runtime starts with its permission model on', () => {
+  const helpers = { prlimit: '/usr/bin/prlimit', setpriv: '/usr/bin/setpriv' };
+
+  assert.equal(
+    pluginCommand(helpers, { kind: 'separate', uid: 991, gid: 992 }, ['node']).join(' '),
+    '/usr/bin/prlimit --core=0:0 /usr/bin/setpriv --reuid=991 --regid=992 --clear-groups --no-new-privs --inh-caps=-all --ambient-caps=-all --bounding-set=-all --pdeathsig=KILL node',
+  );
+  assert.equal(
+    pluginCommand(helpers, { kind: 'same-user' }, ['node']).join(' '),
+    '/usr/bin/prlimit --core=0:0 /usr/bin/setpriv --no-new-privs --inh-caps=-all --ambient-caps=-all --pdeathsig=KILL node',
+  );
+  assert.equal(nodeFlags('/x/plugin.mjs', 24), [
+    '--permission',
+    '--allow-fs-read=/x/plugin.mjs',
+    '--allow-fs-read=/proc/self/status',
+    '--disable-sigusr1',
+    '--max-semi-space-size=2',
+    '--max-old-space-size=64',
+  ]);
+  assert.ok(nodeFlags('/x/plugin.mjs', 26).includes('--allow-net'));
+});
+
+test.run();
