@@ -167,11 +167,10 @@ function createBench(
   const clock = createFakeClock();
   const calls: string[] = [];
   let count = 0;
-  const grant = (): Grant => ({
-    token: `t${(count += 1)}`,
-    leaseMs: 1_800_000,
-    isRenewable: options.isRenewable ?? true,
-  });
+  const grant = (): Grant => {
+    count += 1;
+    return { token: `t${count}`, leaseMs: 1_800_000, isRenewable: options.isRenewable ?? true };
+  };
   const tokens = createTokenManager({
     clock,
     random: () => 0,
@@ -315,11 +314,8 @@ test('ten quiet minutes forget the rejections', async () => {
 
 test('a new credential proves itself by a login while the old token stays in use', async () => {
   const hold = Promise.withResolvers<Grant>();
-  let logins = 0;
-  const { tokens, clock } = createBench({
-    login: () =>
-      (logins += 1) === 1 ? Promise.resolve({ token: 'old', leaseMs: 1_800_000, isRenewable: true }) : hold.promise,
-  });
+  const answers = [Promise.resolve<Grant>({ token: 'old', leaseMs: 1_800_000, isRenewable: true }), hold.promise];
+  const { tokens, clock } = createBench({ login: () => answers.shift() ?? hold.promise });
   await tokens.token();
   const proving = tokens.credentialChanged();
   await clock.settle();

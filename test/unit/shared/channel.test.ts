@@ -163,7 +163,7 @@ test('anything but zeros is a confinement problem with a user of its own', () =>
     [{ bounding: '1' }, 'bounding'],
     [{ ambient: '1' }, 'ambient'],
   ] as const) {
-    assert.is(confinementProblem({ ...confinement, ...change }, separate), problem);
+    assert.is(confinementProblem({ ...confinement, ...(change as Partial<typeof confinement>) }, separate), problem);
   }
 });
 

@@ -23,7 +23,10 @@ function storeOn(files: MemoryFiles): StateStore {
     requireCheckpoint: false,
     activationDelayMs: 120_000,
     nowMs: () => nowMs,
-    randomHex: () => String((counter += 1)).padStart(8, '0'),
+    randomHex: () => {
+      counter += 1;
+      return String(counter).padStart(8, '0');
+    },
   });
 }
 

@@ -1,0 +1,38 @@
+import type { Mutation } from '../run.ts';
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'the token stands in the log',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'plugin/auth/authorized.ts',
+        find: 'operation: call.operation.name, label',
+        replace: 'operation: call.operation.name + token, label',
+      },
+    ],
+  },
+  {
+    name: 'the plugin inherits the environment, with a token in it',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'supervisor/lifecycle/child.ts',
+        find: 'env: options.environment,',
+        replace: "env: { ...options.environment, OPENBAO_TOKEN: 's.canary' },",
+      },
+    ],
+  },
+  {
+    name: 'core dumps are allowed',
+    needsBuild: true,
+    edits: [
+      { file: 'supervisor/lifecycle/plugin-command.ts', find: "'--core=0:0'", replace: "'--core=unlimited:unlimited'" },
+    ],
+  },
+  {
+    name: 'the debug signal is left on in the plugin',
+    needsBuild: true,
+    edits: [{ file: 'supervisor/lifecycle/plugin-command.ts', find: "    '--disable-sigusr1',\n", replace: '' }],
+  },
+];

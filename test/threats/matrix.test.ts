@@ -1,0 +1,18 @@
+// Every control switched off in turn lets its attack succeed: the threat tests can tell the difference.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { threatIds, tryThreats } from './run.ts';
+
+test('each mutation of each threat is noticed by its attack', async () => {
+  const results = await tryThreats(threatIds(), true);
+  const unnoticed = results.flatMap(({ id, mutations }) =>
+    mutations.filter(({ isNoticed }) => !isNoticed).map(({ name }) => `${id}: ${name}`),
+  );
+  const without = results.filter(({ mutations }) => mutations.length === 0).map(({ id }) => id);
+
+  assert.equal(unnoticed, []);
+  assert.equal(without, []);
+});
+
+test.run();

@@ -1,0 +1,164 @@
+// `npm run threats [T09 …]`: for each threat the attack must be repelled by the code as it is, and must succeed against a
+// patched copy in which exactly that control is switched off. A mutation that stays green proves nothing.
+
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findBao } from '../support/openbao/process.ts';
+
+const root = new URL('../..', import.meta.url).pathname;
+const attackTimeoutMs = 120_000;
+
+/** A control switched off: exact texts, each to be found once, and what stands there instead. */
+export type Mutation = {
+  readonly name: string;
+  readonly edits: readonly { readonly file: string; readonly find: string; readonly replace: string }[];
+  /** The attack runs the real processes, so the copy has to be built. */
+  readonly needsBuild?: true;
+};
+
+export type ThreatResult = {
+  readonly id: string;
+  readonly isRepelled: boolean;
+  readonly mutations: readonly { readonly name: string; readonly isNoticed: boolean; readonly output: string }[];
+  readonly output: string;
+};
+
+const copied = ['supervisor', 'plugin', 'shared', 'test', 'deploy', 'package.json', 'tsconfig.json'];
+
+function runAttack(directory: string, id: string): Promise<{ readonly isGreen: boolean; readonly output: string }> {
+  const file = join(directory, 'test/threats', id, 'attack.test.ts');
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--no-warnings', file], {
+      cwd: directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    let output = '';
+    const collect = (chunk: Buffer) => {
+      output += chunk.toString('utf8');
+    };
+    child.stdout.on('data', collect);
+    child.stderr.on('data', collect);
+    const timer = setTimeout(() => {
+      output += '\nnot finished in time';
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    }, attackTimeoutMs);
+    child.once('close', (code) => {
+      clearTimeout(timer);
+      const [, total = '0'] = /Total:\s+(\d+)/u.exec(output) ?? [];
+      const [, passed = '-1'] = /Passed:\s+(\d+)/u.exec(output) ?? [];
+      resolve({ isGreen: code === 0 && total !== '0' && total === passed, output });
+    });
+  });
+}
+
+function createCopy({ name, edits, needsBuild }: Mutation): string {
+  const directory = mkdtempSync(join(tmpdir(), 'bao-kms-mutant-'));
+  for (const entry of copied) cpSync(join(root, entry), join(directory, entry), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
+  for (const { file, find, replace } of edits) {
+    const path = join(directory, file);
+    const text = readFileSync(path, 'utf8');
+    const count = text.split(find).length - 1;
+    if (count !== 1) throw new Error(`mutation "${name}": its text stands ${count} times in ${file}`);
+    writeFileSync(
+      path,
+      text.replace(find, () => replace),
+    );
+  }
+  if (needsBuild === true) {
+    const built = spawnSync(process.execPath, ['--no-warnings', 'deploy/build.ts'], {
+      cwd: directory,
+      encoding: 'utf8',
+    });
+    if (built.status !== 0) throw new Error(`mutation "${name}" does not build:\n${built.stderr}`);
+  }
+  return directory;
+}
+
+async function tryMutation(id: string, mutation: Mutation) {
+  const directory = createCopy(mutation);
+  try {
+    const { isGreen, output } = await runAttack(directory, id);
+    return { name: mutation.name, isNoticed: !isGreen && !output.includes('ERR_MODULE_NOT_FOUND'), output };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function mutationsOf(id: string): Promise<readonly Mutation[]> {
+  const file = join(root, 'test/threats', id, 'mutations.ts');
+  if (!existsSync(file)) return [];
+  const { mutations } = (await import(file)) as { mutations: readonly Mutation[] };
+  return mutations;
+}
+
+export function threatIds(): string[] {
+  return readdirSync(join(root, 'test/threats'))
+    .filter((name) => /^T\d\d$/u.test(name))
+    .sort();
+}
+
+/** @param isAttackKnownGood  the attack itself ran elsewhere already */
+export async function tryThreats(ids: readonly string[], isAttackKnownGood = false): Promise<ThreatResult[]> {
+  const results = new Map<string, ThreatResult>();
+  const jobs: (() => Promise<void>)[] = [];
+  for (const id of ids) {
+    results.set(id, { id, isRepelled: true, mutations: [], output: '' });
+    const update = (change: (result: ThreatResult) => ThreatResult) => {
+      const before = results.get(id);
+      if (before !== undefined) results.set(id, change(before));
+    };
+    if (!isAttackKnownGood) {
+      jobs.push(async () => {
+        const { isGreen, output } = await runAttack(root, id);
+        update((result) => ({ ...result, isRepelled: isGreen, output }));
+      });
+    }
+    for (const mutation of await mutationsOf(id)) {
+      jobs.push(async () => {
+        const outcome = await tryMutation(id, mutation);
+        update((result) => ({ ...result, mutations: [...result.mutations, outcome] }));
+      });
+    }
+  }
+  const worker = async () => {
+    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) await job();
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return [...results.values()];
+}
+
+if (process.argv[1] === new URL(import.meta.url).pathname) {
+  const wanted = process.argv.slice(2).filter((word) => !word.startsWith('-'));
+  const ids = wanted.length === 0 ? threatIds() : wanted;
+  const results = await tryThreats(ids);
+  const server = findBao() === undefined ? 'development' : 'development (real where an attack asks for it)';
+  process.stdout.write('threat  attack    mutation\n');
+  let isGood = results.length > 0;
+  for (const { id, isRepelled, mutations, output } of results) {
+    isGood &&= isRepelled && mutations.length > 0 && mutations.every(({ isNoticed }) => isNoticed);
+    process.stdout.write(`${id}     ${isRepelled ? 'repelled' : 'SUCCEEDS'}  `);
+    const lines = mutations.map(({ name, isNoticed }) => `${isNoticed ? 'noticed' : 'UNNOTICED'}: ${name}`);
+    process.stdout.write(`${lines.length === 0 ? 'NONE' : lines.join('\n                  ')}\n`);
+    if (!isRepelled) process.stdout.write(`${output}\n`);
+  }
+  process.stdout.write(`server: ${server}\n`);
+  if (process.argv.includes('--json')) {
+    process.stdout.write(
+      `${JSON.stringify(results.map(({ output: _, mutations, ...rest }) => ({ ...rest, mutations: mutations.map(({ name, isNoticed }) => ({ name, isNoticed })) })))}\n`,
+    );
+  }
+  process.exit(isGood ? 0 : 1);
+}
