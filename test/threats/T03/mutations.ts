@@ -31,8 +31,9 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'the debug signal is left on in the plugin',
+    // The plugin's permission model forbids the inspector as well, so the supervisor is where the flag alone decides.
+    name: 'the debug signal is left on in the supervisor',
     needsBuild: true,
-    edits: [{ file: 'supervisor/lifecycle/plugin-command.ts', find: "    '--disable-sigusr1',\n", replace: '' }],
+    edits: [{ file: 'deploy/build.ts', find: 'node" --disable-sigusr1 --max', replace: 'node" --max' }],
   },
 ];

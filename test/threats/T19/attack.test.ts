@@ -1,0 +1,44 @@
+// T19 metrics leak: after a hostile run no canary stands in /metrics, and labels are those of the published list.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { kmsErrorClasses } from '../../../plugin/kms/status.ts';
+import { metricSeries } from '../../../plugin/metrics/metrics.ts';
+import { operations } from '../../../plugin/transit/operations.ts';
+import { errorClasses } from '../../../shared/errors/error.ts';
+import { policies } from '../../../shared/errors/policy.ts';
+import { runHostile } from '../../support/hostile-run.ts';
+import { found } from '../../support/search.ts';
+
+/** Every value that any label may take, besides hashes, bucket bounds and build data. */
+const words = new Set<string>([
+  ...kmsErrorClasses,
+  ...Object.values(policies).map(({ probeClass }) => probeClass),
+  ...['ok', 'error', 'status', 'encrypt', 'decrypt', 'jwt', 'none', 'active', 'pending', 'unknown', 'metadata', 'deep'],
+  ...['upsert_check_failed', 'metadata_read_failed', 'deep_probe_failed', 'probe_failed', 'jwt_invalid', 'jwt_expired'],
+  ...['jwt_near_expiry', 'no_usable_session', 'openbao_ca', ...Object.values(operations).map(({ label }) => label)],
+  ...['exit', 'signal', 'hung', 'not_ready', 'violation', 'confinement', ...errorClasses],
+]);
+
+test('no canary in /metrics, every series and label on the list, every label value of a closed set', async () => {
+  const { metrics, canaries } = await runHostile('json', 'info');
+  assert.equal(found(metrics, canaries), []);
+  const known = new Map(metricSeries.map(({ name, labels }) => [name, labels]));
+  const strangers: string[] = [];
+  for (const line of metrics.split('\n').filter((one) => one !== '' && !one.startsWith('#'))) {
+    const [, series = '', labels = ''] = /^([a-z0-9_]+)(?:\{(.*)\})? /u.exec(line) ?? [];
+    const base = [series, series.replace(/_(?:bucket|sum|count)$/u, '')].find((name) => known.has(name));
+    if (base === undefined) strangers.push(series);
+    for (const [, name = '', value = ''] of labels.matchAll(/([a-z_]+)="([^"]*)"/gu)) {
+      const isListed = name === 'le' || known.get(base ?? '')?.includes(name) === true;
+      const isHash = name === 'hash' && /^[A-Za-z0-9_-]{43}$/u.test(value);
+      const isBuild = base === 'openbao_kms_build_info';
+      const isClosed = words.has(value) || name === 'le' || isHash || isBuild;
+      const isClass = name !== 'error_class' || (kmsErrorClasses as readonly string[]).includes(value);
+      if (!isListed || !isClosed || !isClass) strangers.push(`${series} ${name}=${value}`);
+    }
+  }
+  assert.equal(strangers, []);
+});
+
+test.run();
