@@ -6,7 +6,7 @@ import { deriveKeyId, parseKeyId } from '../shared/registry/key-id.ts';
 import type { Snapshot } from '../shared/registry/state.ts';
 import type { StatusCache } from './health/status-cache.ts';
 import { buildAad } from './keys/aad.ts';
-import { buildAnnotations, checkAnnotations, parseAnnotations } from './keys/annotations.ts';
+import { type Annotations, buildAnnotations, checkAnnotations, parseAnnotations } from './keys/annotations.ts';
 import type { Discovery } from './keys/discovery.ts';
 import type { DecryptView, KeyService, KeyView, ResolvedDecrypt } from './kms/kms.ts';
 import { isPrintableAscii, versionOfCiphertext } from './transit/ciphertext.ts';
@@ -23,38 +23,58 @@ export type KeyServiceDeps = {
 type ActiveView = KeyView & { readonly snapshot?: Snapshot };
 const unhealthy: KeyView = { healthz: 'unhealthy', keyId: '', transitKeyVersion: undefined };
 
+/** Associated data and annotations depend on the record alone, so each record has them worked out once. */
+type Bound = { readonly aad: Buffer; readonly annotations: Annotations; readonly isSound: boolean };
+
+function createBinder(pluginVersion: string): (snapshot: Snapshot) => Bound {
+  const bound = new WeakMap<Snapshot, Bound>();
+  return (snapshot) => {
+    const known = bound.get(snapshot);
+    if (known !== undefined) return known;
+    const made = {
+      aad: buildAad(snapshot),
+      annotations: buildAnnotations(snapshot, pluginVersion),
+      isSound: deriveKeyId(snapshot, snapshot) === snapshot.kubernetesKeyId,
+    };
+    bound.set(snapshot, made);
+    return made;
+  };
+}
+
 export function createKeyService(deps: KeyServiceDeps): KeyService {
   const views = new WeakMap<KeyView, Snapshot>();
+  const bind = createBinder(deps.pluginVersion);
   return {
     status: () => {
-      const view = activeView(deps.cache);
+      const view = activeView(deps.cache, bind);
       if (view.snapshot !== undefined) views.set(view, view.snapshot);
       return view;
     },
     encrypt: async (view, plaintext, signal) => {
       const snapshot = views.get(view);
       if (snapshot === undefined) throw new ProviderError('active_key_unavailable', 'active key unavailable');
-      const annotations = buildAnnotations(snapshot, deps.pluginVersion);
-      const request = { keyVersion: snapshot.transitVersion, plaintext, aad: buildAad(snapshot) };
+      const { aad, annotations } = bind(snapshot);
+      const request = { keyVersion: snapshot.transitVersion, plaintext, aad };
       const ciphertext = await deps.transit.encrypt(request, signal);
       return { ciphertext, keyId: snapshot.kubernetesKeyId, annotations };
     },
-    resolve: (request, signal) => resolveDecrypt(deps, request, signal),
+    resolve: (request, signal) => resolveDecrypt(deps, bind, request, signal),
   };
 }
 
-function activeView(cache: StatusCache): ActiveView {
+function activeView(cache: StatusCache, bind: (snapshot: Snapshot) => Bound): ActiveView {
   if (cache.verdict().healthz !== 'ok') return unhealthy;
   const snapshot = cache.active;
   if (snapshot?.state !== 'active') return unhealthy;
   const keyId = snapshot.kubernetesKeyId;
-  if (deriveKeyId(snapshot, snapshot) !== keyId) return unhealthy;
+  if (!bind(snapshot).isSound) return unhealthy;
   return { healthz: 'ok', keyId, transitKeyVersion: snapshot.transitVersion, snapshot };
 }
 
 /** Steps 8 to 13 of the contract: all of them before Transit hears of the call. */
 async function resolveDecrypt(
   deps: KeyServiceDeps,
+  bind: (snapshot: Snapshot) => Bound,
   request: DecryptView,
   signal: AbortSignal,
 ): Promise<ResolvedDecrypt> {
@@ -69,7 +89,7 @@ async function resolveDecrypt(
   if (labelled !== undefined && labelled !== snapshot.transitVersion) {
     throw new ProviderError('bao_decrypt_failed', 'the ciphertext names another version than its key_id');
   }
-  const aad = buildAad(snapshot);
+  const { aad } = bind(snapshot);
   return {
     transitKeyVersion: snapshot.transitVersion,
     run: (shared) => deps.transit.decrypt({ ciphertext, aad }, shared),

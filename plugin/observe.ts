@@ -40,11 +40,11 @@ export function createObserver(deps: ObserverDeps): Observer {
   };
 }
 
-function correlated(deps: ObserverDeps, fields: LogFields): LogFields {
+function correlated(deps: ObserverDeps, fields: () => LogFields): LogFields {
   const { correlation } = deps;
   if (correlation === undefined || deps.wallMs() >= correlation.endsAtUnixMs) return {};
   return {
-    ...fields,
+    ...fields(),
     debug_correlation_incident: correlation.incidentId,
     debug_correlation_expires_at: new Date(correlation.endsAtUnixMs).toISOString(),
   };
@@ -76,7 +76,7 @@ function observeKms(deps: ObserverDeps, event: KmsObservation): void {
     error_class: errorClass,
     healthz: event.healthz,
     ...panic,
-    ...correlated(deps, uid === '' ? {} : { request_uid_hash: uidHash() }),
+    ...correlated(deps, () => (uid === '' ? {} : { request_uid_hash: uidHash() })),
   });
 }
 
@@ -89,7 +89,7 @@ function observeRequest(deps: ObserverDeps, event: RequestEvent): void {
     openbao_operation: event.operation,
     status,
     duration_ms: round(event.durationMs),
-    ...correlated(deps, event.requestId === undefined ? {} : { openbao_request_id: event.requestId }),
+    ...correlated(deps, () => (event.requestId === undefined ? {} : { openbao_request_id: event.requestId })),
   });
 }
 

@@ -29,6 +29,7 @@ type Shared = {
   readonly controller: AbortController;
   readonly answer: PromiseWithResolvers<Buffer>;
   hasBegun: boolean;
+  isSettled: boolean;
   waiters: number;
 };
 
@@ -71,6 +72,7 @@ export class DecryptQueue {
       controller: new AbortController(),
       answer: Promise.withResolvers<Buffer>(),
       hasBegun: false,
+      isSettled: false,
       waiters: 0,
     };
     shared.answer.promise.catch(() => undefined);
@@ -85,6 +87,7 @@ export class DecryptQueue {
     this.#running += 1;
     const settled = shared.run(shared.controller.signal).then(shared.answer.resolve, shared.answer.reject);
     void settled.finally(() => {
+      shared.isSettled = true;
       this.#forget(shared);
       this.#running -= 1;
       const next = this.#waiting.shift();
@@ -124,7 +127,8 @@ export class DecryptQueue {
     const index = this.#waiting.indexOf(shared);
     if (index >= 0) this.#waiting.splice(index, 1);
     this.#forget(shared);
-    shared.controller.abort(new ProviderError('canceled', 'nobody waits for this call any more'));
+    if (!shared.isSettled)
+      shared.controller.abort(new ProviderError('canceled', 'nobody waits for this call any more'));
     void shared.answer.promise.then((plaintext) => plaintext.fill(0)).catch(() => undefined);
   }
 

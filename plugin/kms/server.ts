@@ -132,7 +132,10 @@ function implementation(kms: Kms, clock: Clock, running: Set<AbortController>): 
     (call: ServerUnaryCall<Request, Response>, reply: sendUnaryData<Response>) => {
       const controller = new AbortController();
       running.add(controller);
-      call.once('cancelled', () => controller.abort(new ProviderError('canceled', 'request canceled')));
+      // The library emits this after every call; only before the answer it means that the caller is gone.
+      call.once('cancelled', () => {
+        if (running.has(controller)) controller.abort(new ProviderError('canceled', 'request canceled'));
+      });
       const request = { signal: controller.signal, deadlineMs: deadlineOf(call, clock) };
       void serve(call.request, request).then((answer) => {
         running.delete(controller);

@@ -53,7 +53,7 @@ async function withServer(
     userAgent: 'bao-kms-provider/1',
     trust,
     clock,
-    connections: 4,
+    connections: 1,
   });
   try {
     await run(http, { connections: () => connections, requests: () => requests, port });
