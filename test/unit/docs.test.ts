@@ -1,0 +1,56 @@
+// The documents say what the code does: lists are compared both ways. UPDATE_DOCS=1 writes the generated tables.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { metricSeries } from '../../plugin/metrics/metrics.ts';
+import { type Field, fields } from '../../shared/config/fields.ts';
+import { errorClasses } from '../../shared/errors/error.ts';
+import { checkIds } from '../../supervisor/gate/gate.ts';
+
+const root = new URL('../..', import.meta.url).pathname;
+const read = (name: string) => readFileSync(`${root}docs/${name}`, 'utf8');
+
+function checkGenerated(name: string, marker: string, table: string): void {
+  const begin = `<!-- ${marker}: generated -->\n`;
+  const end = `<!-- ${marker}: end -->`;
+  const text = read(name);
+  const [before = '', rest = ''] = text.split(begin);
+  const [, after = ''] = rest.split(end);
+  const wanted = `${before}${begin}${table}${end}${after}`;
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(`${root}docs/${name}`, wanted);
+  assert.is(read(name), wanted, `docs/${name} is not what the code says; run UPDATE_DOCS=1 node test/unit/docs.test.ts`);
+}
+
+function defaultOf(field: Field): string {
+  if (field.kind === 'strings') return 'empty';
+  const value = field.byDefault;
+  if (value === undefined) return '–';
+  return value === '' ? 'empty' : `\`${value}\``;
+}
+
+test('docs/configuration.md lists every field with type, default, rules and purpose', () => {
+  const rows = fields.map((field) => {
+    const rules = 'rules' in field ? field.rules.map(({ message }) => message).join('; ') : '';
+    const mark = field.isIdentity === true ? ' **C**' : '';
+    return `| \`${field.path}\`${mark} | ${field.kind} | ${defaultOf(field)} | ${field.about} | ${rules.replaceAll('|', '\\|')} |\n`;
+  });
+  checkGenerated('configuration.md', 'fields', `| Field | Type | Default | Purpose | Rules |\n|---|---|---|---|---|\n${rows.join('')}`);
+});
+
+test('docs/metrics.md lists every series with type and labels', () => {
+  const rows = metricSeries.map(({ name, type, labels, help }) => `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |\n`);
+  checkGenerated('metrics.md', 'series', `| Series | Type | Labels | Meaning |\n|---|---|---|---|\n${rows.join('')}`);
+});
+
+test('docs/errors.md lists every class once, and no other', () => {
+  const listed = [...read('errors.md').matchAll(/^\| `([a-z_]+)` \|/gmu)].map(([, name]) => name);
+
+  assert.equal(listed.sort(), [...errorClasses].sort());
+});
+
+test('docs/architecture.md names every check of the gate', () => {
+  for (const id of checkIds) assert.ok(read('architecture.md').includes(`\`${id}\``), id);
+});
+
+test.run();
