@@ -9,7 +9,7 @@ import { join, relative } from 'node:path';
 
 const root = new URL('..', import.meta.url).pathname;
 const fileTimeoutMs = 240_000;
-const folders = ['unit', 'contract', 'integration', 'fuzz', 'e2e', 'threats'];
+const folders = ['unit', 'contract', 'integration', 'fuzz', 'threats'];
 
 export type FileResult = {
   readonly file: string;

@@ -148,7 +148,12 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   process.stdout.write('threat  attack    mutation\n');
   let isGood = results.length > 0;
   for (const { id, isRepelled, mutations, output } of results) {
-    isGood &&= isRepelled && mutations.length > 0 && mutations.every(({ isNoticed }) => isNoticed);
+    const isSkipped = output.includes('SKIPPED: ');
+    isGood &&= isSkipped || (isRepelled && mutations.length > 0 && mutations.every(({ isNoticed }) => isNoticed));
+    if (isSkipped) {
+      process.stdout.write(`${id}     skipped   ${/SKIPPED: (.*)/u.exec(output)?.[1] ?? ''}\n`);
+      continue;
+    }
     process.stdout.write(`${id}     ${isRepelled ? 'repelled' : 'SUCCEEDS'}  `);
     const lines = mutations.map(({ name, isNoticed }) => `${isNoticed ? 'noticed' : 'UNNOTICED'}: ${name}`);
     process.stdout.write(`${lines.length === 0 ? 'NONE' : lines.join('\n                  ')}\n`);

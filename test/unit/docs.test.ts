@@ -19,7 +19,11 @@ function checkGenerated(name: string, marker: string, table: string): void {
   const [, after = ''] = rest.split(end);
   const wanted = `${before}${begin}${table}${end}${after}`;
   if (process.env['UPDATE_DOCS'] === '1') writeFileSync(`${root}docs/${name}`, wanted);
-  assert.is(read(name), wanted, `docs/${name} is not what the code says; run UPDATE_DOCS=1 node test/unit/docs.test.ts`);
+  assert.is(
+    read(name),
+    wanted,
+    `docs/${name} is not what the code says; run UPDATE_DOCS=1 node test/unit/docs.test.ts`,
+  );
 }
 
 function defaultOf(field: Field): string {
@@ -35,11 +39,18 @@ test('docs/configuration.md lists every field with type, default, rules and purp
     const mark = field.isIdentity === true ? ' **C**' : '';
     return `| \`${field.path}\`${mark} | ${field.kind} | ${defaultOf(field)} | ${field.about} | ${rules.replaceAll('|', '\\|')} |\n`;
   });
-  checkGenerated('configuration.md', 'fields', `| Field | Type | Default | Purpose | Rules |\n|---|---|---|---|---|\n${rows.join('')}`);
+  checkGenerated(
+    'configuration.md',
+    'fields',
+    `| Field | Type | Default | Purpose | Rules |\n|---|---|---|---|---|\n${rows.join('')}`,
+  );
 });
 
 test('docs/metrics.md lists every series with type and labels', () => {
-  const rows = metricSeries.map(({ name, type, labels, help }) => `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |\n`);
+  const rows = metricSeries.map(
+    ({ name, type, labels, help }) =>
+      `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |\n`,
+  );
   checkGenerated('metrics.md', 'series', `| Series | Type | Labels | Meaning |\n|---|---|---|---|\n${rows.join('')}`);
 });
 
