@@ -45,8 +45,8 @@ type Pools = { readonly login: Http; readonly transit: Http };
 
 const transitConnections = 32;
 const loginConnections = 2;
-/** A proof that got no answer is tried again after this long, milliseconds. */
-const proofRetryMs = 5_000;
+/** At most one proof of a name in this time, also after one without an answer, milliseconds (auth 9). */
+const proofSpacingMs = 5_000;
 
 export function createOpenBao(deps: OpenBaoDeps): OpenBao {
   const { config, clock } = deps;
@@ -54,6 +54,12 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
   let pools: Pools | undefined;
   let caGeneration = 0;
   let newestCa = 0;
+  const lastProofAtMs = new Map<CredentialMessage['name'], number>();
+  /** Waits until another proof of this name may begin. */
+  const mayProve = async (name: CredentialMessage['name']): Promise<void> => {
+    const waitMs = (lastProofAtMs.get(name) ?? Number.NEGATIVE_INFINITY) + proofSpacingMs - clock.nowMs();
+    if (waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+  };
 
   const poolsInUse = () => {
     if (pools === undefined)
@@ -131,28 +137,31 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
   /** Make before break: a read over the new pool must succeed. No answer proves nothing and is tried again. */
   const prove = async (next: Pools, isNewest: () => boolean): Promise<boolean> => {
     const transit = transitOver(() => next.transit);
-    while (isNewest() && !deps.stopped.aborted) {
+    for (;;) {
+      await mayProve('openbao_ca');
+      if (!isNewest() || deps.stopped.aborted) return false;
+      lastProofAtMs.set('openbao_ca', clock.nowMs());
       try {
         await transit.readUpsertDisabled(deps.stopped);
         return true;
       } catch (error) {
         if (policyOf(error).evidence === 'wrong_answer') throw error;
-        await new Promise<void>((resolve) => clock.after(proofRetryMs, resolve));
       }
     }
-    return false;
   };
   const takeJwt = async (generation: number, bytes: Buffer): Promise<void> => {
     const isFirst = jwt.generationInUse === 0;
     jwt.offer(generation, bytes);
     if (isFirst) return;
-    while (jwt.unprovenGeneration === generation && !deps.stopped.aborted) {
+    for (;;) {
+      await mayProve('jwt');
+      if (jwt.unprovenGeneration !== generation || deps.stopped.aborted) return;
+      lastProofAtMs.set('jwt', clock.nowMs());
       try {
         await tokens.credentialChanged();
         return;
       } catch (error) {
         if (policyOf(error).evidence === 'wrong_answer') return;
-        await new Promise<void>((resolve) => clock.after(proofRetryMs, resolve));
       }
     }
   };

@@ -19,7 +19,7 @@ import type { Clock } from '../shared/time/clock.ts';
 import { createHealthEndpoint, createMetricsEndpoint, type HttpEndpoint } from './health/endpoints.ts';
 import { type CommitOutcome, type ProbeEvent, Probes } from './health/probes.ts';
 import { createHealthReporter } from './health/reporter.ts';
-import { runScheduler, stopping } from './health/scheduler.ts';
+import { runScheduler, stopping, untilProvenHealthy } from './health/scheduler.ts';
 import { StatusCache } from './health/status-cache.ts';
 import { createKeyService } from './key-service.ts';
 import { pluginVersionPattern } from './keys/annotations.ts';
@@ -122,11 +122,14 @@ export async function startServing(
     observeToken: observer.token,
     stopped: stopped.signal,
   });
+  let reporter: ReturnType<typeof createHealthReporter> | undefined;
   const commits = createCommits(deps.send, stopped.signal);
   const observeProbe = (event: ProbeEvent) => {
     observer.probe(event);
     const isScheduled = event.kind === 'probe' && event.trigger === 'schedule' && event.error === undefined;
     if (isScheduled) discovery.forget();
+    // Before `ready` nobody may hear of health; the cache has not taken this probe's result yet.
+    if (event.kind === 'probe') clock.after(0, () => reporter?.look());
   };
   probes = new Probes({
     clock,
@@ -166,6 +169,8 @@ export async function startServing(
     credentialFiles.set(message.name, message.modifiedAtUnixMs);
     await openbao.firstCredential(message);
   }
+  const scheduler = { clock, random: deps.random, probes, cache, settings: { ...config.bootstrap, ...config.status } };
+  if (start.listen === 'when_healthy') await untilProvenHealthy(scheduler, stopped.signal);
   const server = createKmsServer(kms, clock);
   let isLive = false;
   const endpoints = await openListeners(start, server, {
@@ -176,14 +181,13 @@ export async function startServing(
     ),
   });
   isLive = true;
-  const reporter = createHealthReporter({ clock, cache, send: deps.send });
   const ended = Promise.withResolvers<void>();
   const drain = async (deadlineMs: number, isReplaced: boolean) => {
     cache.isShuttingDown = true;
     stopped.abort(stopping());
     if (isReplaced) await closeAll(endpoints);
     const cut = await server.drain(deadlineMs);
-    reporter.stop();
+    reporter?.stop();
     if (!isReplaced) await closeAll(endpoints);
     deps.send({ kind: 'drained', cut });
     await openbao.close();
@@ -203,8 +207,8 @@ export async function startServing(
     if (message.kind === 'drain' && !cache.isShuttingDown) void drain(message.deadlineMs, message.reason === 'replace');
   };
   deps.send({ kind: 'ready', ...deps.confinement() });
-  const settings = { ...config.bootstrap, ...config.status };
-  void runScheduler({ clock, random: deps.random, probes, cache, settings }, stopped.signal);
+  reporter = createHealthReporter({ clock, cache, send: deps.send });
+  void runScheduler(scheduler, stopped.signal);
   return { receive, ended: ended.promise };
 }
 

@@ -67,7 +67,8 @@ const probeBytes = 32;
 const probeTimeouts = 3;
 const greatestCiphertextBytes = 1023;
 
-type Mode = 'advance' | 'discover';
+/** `check`: only looks, for a plugin that is not in office yet; nothing is proposed. */
+type Mode = 'advance' | 'discover' | 'check';
 type PendingCommit = { readonly attempted: RegistryState; readonly predecessor: RegistryState | undefined };
 
 export class Probes {
@@ -134,9 +135,31 @@ export class Probes {
     }
     const profile = await transit.readKey(signal).catch(failedAt('metadata_read_failed'));
     this.#deps.observe({ kind: 'profile', profile });
+    if (mode === 'check') return this.#checkOnly(profile, startedAt);
     const state = (await this.#finishPendingCommit(profile, startedAt)) ?? cache.state;
     if (state === undefined) return this.#bootstrapState(profile, startedAt);
     await this.#advance(state, profile, startedAt, mode, signal);
+  }
+
+  /** Status-and-probes 8: discovery mode, its result thrown away. */
+  #checkOnly(profile: KeyProfile, startedAt: Reading): void {
+    const { cache, settings } = this.#deps;
+    if (cache.state === undefined) throw new ProviderError('state_unavailable', 'no registry state yet');
+    const seen = {
+      state: cache.state,
+      profile,
+      keyName: settings.keyName,
+      nowUnix: Math.floor(startedAt.wallMs / 1000),
+    };
+    const fixed = {
+      mode: 'discover',
+      isCounted: false,
+      promotable: undefined,
+      stableCount: settings.stableCount,
+    } as const;
+    const found = observe({ ...seen, ...fixed, rejectVersionRollback: settings.rejectVersionRollback });
+    cache.publish(cache.state, startedAt);
+    if (found.isEncryptionBlocked) throw encryptionBlocked();
   }
 
   async #bootstrapState(profile: KeyProfile, startedAt: Reading): Promise<void> {
@@ -151,7 +174,7 @@ export class Probes {
     state: RegistryState,
     profile: KeyProfile,
     startedAt: Reading,
-    mode: Mode,
+    mode: Exclude<Mode, 'check'>,
     signal: AbortSignal,
   ): Promise<void> {
     const { settings, cache } = this.#deps;

@@ -1,4 +1,4 @@
-// Tells the supervisor when health changed: looked at twice a second, so at most that often, and only on change.
+// Tells the supervisor when health changed, and only then: right after each probe, and twice a second for what ages by itself.
 
 import type { HealthMessage } from '../../shared/channel/messages.ts';
 import { hashText } from '../../shared/text/hash.ts';
@@ -13,7 +13,7 @@ export type HealthReporterDeps = {
   readonly send: (message: HealthMessage) => void;
 };
 
-export function createHealthReporter(deps: HealthReporterDeps): { readonly stop: Cancel } {
+export function createHealthReporter(deps: HealthReporterDeps): { readonly look: () => void; readonly stop: Cancel } {
   let last = '';
   let cancel: Cancel = () => {};
   const look = () => {
@@ -21,10 +21,13 @@ export function createHealthReporter(deps: HealthReporterDeps): { readonly stop:
     const text = JSON.stringify(message);
     if (text !== last) deps.send(message);
     last = text;
-    cancel = deps.clock.after(intervalMs, look);
   };
-  cancel = deps.clock.after(0, look);
-  return { stop: () => cancel() };
+  const tick = () => {
+    look();
+    cancel = deps.clock.after(intervalMs, tick);
+  };
+  cancel = deps.clock.after(0, tick);
+  return { look, stop: () => cancel() };
 }
 
 function healthMessage(cache: StatusCache): HealthMessage {

@@ -20,6 +20,19 @@ export type SchedulerDeps = {
   };
 };
 
+/**
+ * Probes without proposing anything until both are good: a plugin that is to replace a healthy one opens its listeners only
+ * then. Has no end of its own; the supervisor ends the plugin.
+ */
+export async function untilProvenHealthy(deps: SchedulerDeps, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const isGood =
+      (await deps.probes.metadata('bootstrap', signal, 'check')) && (await deps.probes.deep('bootstrap', signal));
+    if (isGood) return;
+    await pause(deps.clock, deps.settings.retryIntervalMs, signal);
+  }
+}
+
 /** Runs until the signal ends; never throws. */
 export async function runScheduler(deps: SchedulerDeps, signal: AbortSignal): Promise<void> {
   await runBootstrap(deps, signal);

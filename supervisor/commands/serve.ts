@@ -10,7 +10,8 @@ import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { type BoundTcp, bindTcp } from '../custody/bound-handle.ts';
 import { type BoundSocket, bindSocket } from '../custody/socket.ts';
-import { type GateDeps, GateRefusal, type Passed, passGate, passGateAgain } from '../gate/gate.ts';
+import { createQuietPeriod, watchDirectories } from '../custody/watch-directories.ts';
+import { type GateDeps, GateRefusal, type Passed, passGate, passGateAgain, passReload } from '../gate/gate.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
 import { type Custody, createLoop } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
@@ -62,6 +63,21 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     } else await passGateAgain(passed, bound.socket);
     return custodyOf(passed, bound, options, deps.build);
   };
+  const prepareReload = async () => {
+    if (passed === undefined || bound === undefined) throw new Error('reloaded before the gate');
+    const before = passed;
+    const loaded = await passReload(options.configPath, options, gateDeps, before, bound.socket);
+    const next = { ...before, ...loaded };
+    // The next plugin is greeted with the credentials that its own configuration names.
+    before.adopt(loaded.config);
+    const adopt = () => {
+      passed = next;
+      log.configure(loaded.config);
+    };
+    const readyMs = loaded.config.bootstrap.graceTimeoutMs;
+    const abandon = () => before.adopt(before.config);
+    return { ...custodyOf(next, bound, options, deps.build), readyMs, adopt, abandon };
+  };
   const launch = () => {
     if (passed === undefined || bound === undefined) throw new Error('launched before the gate');
     const target = [deps.nodePath, ...nodeFlags(deps.pluginBundle, deps.identity.nodeMajor), deps.pluginBundle];
@@ -77,6 +93,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     random: deps.random,
     log: log.write,
     gate,
+    prepareReload,
     launch,
     removeName: () => bound?.socket.removeName(),
     counters,
@@ -193,7 +210,6 @@ function custodyOf(passed: Passed, bound: Bound, options: ServeOptions, build: S
       build,
       config: withoutPaths(passed.document),
       overrides: Object.fromEntries(options.overrides ?? []),
-      listen: 'now',
       identityFingerprint: deriveFingerprint(passed.config.identity),
       ...(metrics === undefined ? {} : { metrics }),
       ...(health === undefined ? {} : { health }),
@@ -213,6 +229,8 @@ function watchCustody(passed: Passed, bound: Bound, loop: Watched, counters: Cou
     clock.after(ms, tick);
   };
   every(credentialLookMs, () => loop.credentialsChanged());
+  const event = createQuietPeriod(clock, () => loop.credentialsChanged());
+  watchDirectories(passed.credentials.directories(), event);
   every(nameLookMs, () => {
     const isLost = !isNameOurs(bound) || !isDirectorySafe(passed, log);
     if (isLost === counters.socketLost) return;

@@ -2,6 +2,8 @@
 // plugin with the next generation and are not kept, only their hash is.
 
 import { createHash } from 'node:crypto';
+import { lstatSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { CredentialMessage, CredentialName } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { errorChain, ProviderError } from '../../shared/errors/error.ts';
@@ -38,13 +40,18 @@ export type CredentialCustody = {
   readonly all: () => readonly CredentialMessage[];
   /** Looks again; messages for those whose content changed. Files that are not safe are counted and change nothing. */
   readonly changed: () => readonly CredentialMessage[];
+  /** Directories in which a change of a file shows. */
+  readonly directories: () => readonly string[];
 };
 
 type Known = { generation: number; sha256: string; modifiedAtUnixMs: number };
 
-/** @param refused  told of each file that could not be read safely, and why */
+/**
+ * @param files  asked each time: a reload may name others
+ * @param refused  told of each file that could not be read safely, and why
+ */
 export function createCredentialCustody(
-  files: readonly CredentialFile[],
+  files: () => readonly CredentialFile[],
   reader: Reader,
   refused: (name: CredentialName, reason: string) => void,
 ): CredentialCustody {
@@ -67,9 +74,10 @@ export function createCredentialCustody(
     return { message, isNew };
   };
   return {
-    check: () => checkAll(files, reader),
+    directories: () => [...new Set(files().flatMap(({ path }) => directoriesOf(path)))],
+    check: () => checkAll(files(), reader),
     all: () =>
-      files.map((file) => {
+      files().map((file) => {
         try {
           return take(file).message;
         } catch (error) {
@@ -79,7 +87,7 @@ export function createCredentialCustody(
         }
       }),
     changed: () =>
-      files.flatMap((file) => {
+      files().flatMap((file) => {
         try {
           const { message, isNew } = take(file);
           return isNew ? [message] : [];
@@ -89,6 +97,13 @@ export function createCredentialCustody(
         }
       }),
   };
+}
+
+/** The file's directory; for `…/..data/token` also the one in which the link `..data` is swapped. */
+function directoriesOf(path: string): readonly string[] {
+  const directory = dirname(path);
+  const isLink = lstatSync(directory, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  return isLink ? [directory, dirname(directory)] : [directory];
 }
 
 function checkAll(files: readonly CredentialFile[], reader: Reader): void {

@@ -11,7 +11,7 @@ import {
 import type { BoundIdentity } from '../../shared/registry/fingerprint.ts';
 import { checkBinding, judgePair, type PairVerdict } from '../../shared/registry/pair.ts';
 import { encodeState, greatestStateBytes, parseState, type RegistryState } from '../../shared/registry/state.ts';
-import { activeSnapshot, checkSuccessor } from '../../shared/registry/successor.ts';
+import { checkSuccessor } from '../../shared/registry/successor.ts';
 import type { StateFiles } from './state-files.ts';
 
 export type StateStoreOptions = {
@@ -31,7 +31,7 @@ export type CommitResult =
   | { readonly outcome: 'failed'; readonly onDisk: OnDisk };
 
 export class StateStore {
-  readonly #options: StateStoreOptions;
+  #options: StateStoreOptions;
   #current: RegistryState | undefined;
   #attempted: RegistryState | undefined;
   #stable: { readonly keyId: string; readonly sinceMs: number } | undefined;
@@ -50,6 +50,11 @@ export class StateStore {
   get stable(): { readonly keyId: string; readonly elapsedMs: number } | undefined {
     if (this.#stable === undefined) return undefined;
     return { keyId: this.#stable.keyId, elapsedMs: this.#options.nowMs() - this.#stable.sinceMs };
+  }
+
+  /** Takes the settings of a configuration that was read again. */
+  configure(settings: Pick<StateStoreOptions, 'requireCheckpoint' | 'activationDelayMs'>): void {
+    this.#options = { ...this.#options, ...settings };
   }
 
   /** Resolves when no save is running. */
@@ -96,9 +101,13 @@ export class StateStore {
   async #commitAlone(text: string): Promise<CommitResult> {
     const next = parseState(text);
     checkBinding(next, this.#options.identity);
-    const isAgain = this.#attempted?.currentHash === next.currentHash;
-    checkSuccessor(this.#current, next);
-    this.#checkActivation(next);
+    // A save that failed late may be on disk already, and a gate in between may have accepted it: saved again, completely.
+    const isThere = this.#current?.currentHash === next.currentHash;
+    const isAgain = isThere || this.#attempted?.currentHash === next.currentHash;
+    if (!isThere) {
+      checkSuccessor(this.#current, next);
+      this.#checkActivation(next);
+    }
     this.#attempted = next;
     try {
       if (isAgain) await this.#checkRecovery(next);
@@ -208,9 +217,4 @@ export class StateStore {
 
 function checkpointName(name: string): string {
   return `${name}.checkpoint`;
-}
-
-/** What a state is, for one line of log: no labels, no names. */
-export function describeState(state: RegistryState): { readonly generation: number; readonly activeKeyId: string } {
-  return { generation: state.generation, activeKeyId: activeSnapshot(state).kubernetesKeyId };
 }

@@ -82,6 +82,8 @@ export type Passed = LoadedConfig & {
   readonly pair: PairVerdict;
   readonly socketFinding: SocketFinding;
   readonly locks: readonly Lock[];
+  /** From now on this configuration counts: its credential files, its state settings. */
+  readonly adopt: (config: Config) => void;
 };
 
 const configRules = { field: 'config', forbiddenBits: 0o037, greatestBytes: 1024 * 1024 };
@@ -105,7 +107,9 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     const helpers = await check('gate.runtime', () => checkRuntime(deps));
     const loaded = await check('gate.config', () => loadConfig(path, options, deps));
     const { config } = loaded;
-    const credentials = createCredentialCustody(credentialFiles(config), deps.identity, deps.credentialRefused);
+    let current = config;
+    const files = () => credentialFiles(current);
+    const credentials = createCredentialCustody(files, deps.identity, deps.credentialRefused);
     await check('gate.credentials', () => credentials.check());
     const identity = await check('gate.identity', () => checkIdentity(deps, helpers, config));
     const socketPath = splitPath(config.server.socketPath);
@@ -138,7 +142,14 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     const pair = await check('gate.state', () => store.load());
     const socket = { directory: runtime, name: socketPath.name };
     const socketFinding = await check('gate.socket', () => proveSocketDead(socket, deps.clock));
-    return { ...loaded, helpers, identity, credentials, socket, store, pair, socketFinding, locks };
+    const adopt = (next: Config) => {
+      current = next;
+      store.configure({
+        requireCheckpoint: next.state.requireCheckpoint,
+        activationDelayMs: next.rotation.activationDelayMs,
+      });
+    };
+    return { ...loaded, helpers, identity, credentials, socket, store, pair, socketFinding, locks, adopt };
   } catch (error) {
     for (const { release } of held.reverse()) release();
     throw error;
@@ -184,6 +195,49 @@ export async function passGateAgain(passed: Passed, socket: BoundSocket): Promis
     throw new ProviderError('socket_target_invalid', 'server.socketPath is no longer our socket; restart the provider');
   });
   return pair;
+}
+
+/**
+ * Checks 2, 3, 5, 7 and 8 for a reload, and that nothing changed that needs a restart. Changes nothing.
+ *
+ * @throws GateRefusal
+ */
+export async function passReload(
+  path: string,
+  options: ConfigOptions,
+  deps: GateDeps,
+  passed: Passed,
+  socket: BoundSocket,
+): Promise<LoadedConfig> {
+  const loaded = await check('gate.config', () => {
+    const next = loadConfig(path, options, deps);
+    const fields = restartFields(passed.config, next.config);
+    if (fields.length === 0) return next;
+    throw new ProviderError(
+      'config_invalid',
+      `a reload cannot change ${fields.join(', ')}; restart the service for that`,
+    );
+  });
+  const files = () => credentialFiles(loaded.config);
+  await check('gate.credentials', () => createCredentialCustody(files, deps.identity, () => {}).check());
+  await passGateAgain(passed, socket);
+  return loaded;
+}
+
+/** Fields that differ and cannot be changed by a reload (configuration 6). */
+function restartFields(before: Config, after: Config): string[] {
+  const pairs: readonly (readonly [string, unknown, unknown])[] = [
+    ...Object.entries(before.identity).map(
+      ([name, value]) => [name, value, after.identity[name as keyof Config['identity']]] as const,
+    ),
+    ...(['socketPath', 'socketMode', 'socketGroup', 'metricsAddress', 'healthAddress'] as const).map(
+      (name) => [`server.${name}`, before.server[name], after.server[name]] as const,
+    ),
+    ['state.path', before.state.path, after.state.path],
+    ['process.pluginUser', before.process.pluginUser, after.process.pluginUser],
+    ['process.pluginGroup', before.process.pluginGroup, after.process.pluginGroup],
+  ];
+  return pairs.filter(([, was, now]) => was !== now).map(([name]) => name);
 }
 
 async function check<T>(id: CheckId, run: () => T | Promise<T>): Promise<T> {

@@ -27,13 +27,14 @@ export type State = Carried &
     | { readonly kind: 'gating'; readonly isFirst: boolean }
     | { readonly kind: 'blocked' }
     | { readonly kind: 'waiting' }
-    | { readonly kind: 'starting' }
+    | { readonly kind: 'starting'; readonly isReloadWanted: boolean }
     | { readonly kind: 'serving'; readonly sinceMs: number }
+    | { readonly kind: 'replacing'; readonly sinceMs: number; readonly isReloadWanted: boolean }
     | { readonly kind: 'stopping' }
     | { readonly kind: 'ended' }
   );
 
-export const restartReasons = ['exit', 'signal', 'hung', 'not_ready', 'violation', 'confinement'] as const;
+export const restartReasons = ['exit', 'signal', 'hung', 'not_ready', 'violation', 'confinement', 'reload'] as const;
 export type RestartReason = (typeof restartReasons)[number];
 
 export type Event =
@@ -45,6 +46,12 @@ export type Event =
   /** The plugin must go: it hangs, broke a rule of the channel, or is not confined. */
   | { readonly kind: 'unfit'; readonly reason: 'hung' | 'violation' | 'confinement' }
   | { readonly kind: 'reload' }
+  /** The new configuration was read and the gate passed: a second plugin may start. */
+  | { readonly kind: 'reload_passed'; readonly readyMs: number }
+  /** The second plugin is ready, and the state on disk is the one it was started with. */
+  | { readonly kind: 'next_ready' }
+  /** The second plugin ended, gave up or is unfit. */
+  | { readonly kind: 'next_failed' }
   | { readonly kind: 'timer' }
   | { readonly kind: 'stop' };
 
@@ -57,7 +64,13 @@ export type Effect =
   | { readonly kind: 'arm'; readonly afterMs: number }
   | { readonly kind: 'disarm' }
   | { readonly kind: 'count'; readonly reason: RestartReason }
-  | { readonly kind: 'refuse_reload' }
+  /** Read the configuration again and run the gate; answers with `reload_passed`, or with nothing. */
+  | { readonly kind: 'prepare_reload' }
+  | { readonly kind: 'launch_next' }
+  | { readonly kind: 'kill_next' }
+  /** The second plugin takes office; the first closes its listeners and drains. */
+  | { readonly kind: 'hand_over'; readonly deadlineMs: number; readonly killMs: number }
+  | { readonly kind: 'reload_failed' }
   | { readonly kind: 'end'; readonly exitCode: number };
 
 export type Step = { readonly state: State; readonly effects: readonly Effect[] };
@@ -76,6 +89,8 @@ export function decide(rules: Policy, state: State, event: Event, nowMs: number,
       return whileStarting(rules, state, event, nowMs, dice);
     case 'serving':
       return whileServing(rules, state, event, nowMs, dice);
+    case 'replacing':
+      return whileReplacing(rules, state, event, nowMs, dice);
     case 'stopping':
       return whileStopping(state, event);
     case 'ended':
@@ -90,7 +105,7 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
   switch (event.kind) {
     case 'gate_passed':
       return {
-        state: { ...carry(state), kind: 'starting' },
+        state: { ...carry(state), kind: 'starting', isReloadWanted: false },
         effects: [{ kind: 'launch' }, { kind: 'arm', afterMs: rules.readyMs }],
       };
     case 'gate_refused':
@@ -108,6 +123,9 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
     case 'giving_up':
     case 'unfit':
     case 'timer':
+    case 'reload_passed':
+    case 'next_ready':
+    case 'next_failed':
       return nothing(state);
   }
 }
@@ -130,6 +148,9 @@ function whileResting(state: State, event: Event): Step {
     case 'exited':
     case 'giving_up':
     case 'unfit':
+    case 'reload_passed':
+    case 'next_ready':
+    case 'next_failed':
       return nothing(state);
   }
 }
@@ -145,7 +166,7 @@ function whileStarting(
     case 'ready':
       return {
         state: { kind: 'serving', sinceMs: nowMs, failures: state.failures, hasServed: true },
-        effects: [{ kind: 'disarm' }],
+        effects: [{ kind: 'disarm' }, ...(state.isReloadWanted ? [{ kind: 'prepare_reload' } as const] : [])],
       };
     case 'timer':
       return retry(rules, state, 'not_ready', dice);
@@ -159,10 +180,14 @@ function whileStarting(
       return retry(rules, state, 'not_ready', dice);
     case 'stop':
       return end(state, 0);
-    // A plugin that starts has read everything anew already.
+    // Remembered once, done when serving.
     case 'reload':
+      return nothing({ ...state, isReloadWanted: true });
     case 'gate_passed':
     case 'gate_refused':
+    case 'reload_passed':
+    case 'next_ready':
+    case 'next_failed':
       return nothing(state);
   }
 }
@@ -181,9 +206,13 @@ function whileServing(
       return retry(rules, seasoned, event.reason, dice);
     case 'unfit':
       return retry(rules, seasoned, event.reason, dice);
-    // Replacing a serving plugin without losing a call is not built yet; killing it would lose some.
     case 'reload':
-      return { state, effects: [{ kind: 'refuse_reload' }] };
+      return { state, effects: [{ kind: 'prepare_reload' }] };
+    case 'reload_passed':
+      return {
+        state: { ...carry(state), kind: 'replacing', sinceMs: state.sinceMs, isReloadWanted: false },
+        effects: [{ kind: 'launch_next' }, { kind: 'arm', afterMs: Math.max(rules.readyMs, event.readyMs) }],
+      };
     case 'stop':
       return {
         state: { ...carry(state), kind: 'stopping' },
@@ -199,6 +228,56 @@ function whileServing(
     case 'timer':
     case 'gate_passed':
     case 'gate_refused':
+    case 'next_ready':
+    case 'next_failed':
+      return nothing(state);
+  }
+}
+
+/** Two plugins: the one in office serves until the other is ready; if that fails nothing has changed. */
+function whileReplacing(
+  rules: Policy,
+  state: State & { kind: 'replacing' },
+  event: Event,
+  nowMs: number,
+  dice: number,
+): Step {
+  const serving = { ...carry(state), kind: 'serving', sinceMs: state.sinceMs } as const;
+  const again: readonly Effect[] = state.isReloadWanted ? [{ kind: 'prepare_reload' }] : [];
+  switch (event.kind) {
+    case 'next_ready':
+      return {
+        state: { kind: 'serving', sinceMs: nowMs, failures: 0, hasServed: true },
+        effects: [
+          { kind: 'disarm' },
+          { kind: 'hand_over', deadlineMs: rules.drainMs, killMs: rules.killMs },
+          { kind: 'count', reason: 'reload' },
+          ...again,
+        ],
+      };
+    case 'next_failed':
+    case 'timer':
+      return {
+        state: serving,
+        effects: [{ kind: 'disarm' }, { kind: 'kill_next' }, { kind: 'reload_failed' }, ...again],
+      };
+    // The one in office is gone: start again in the usual order.
+    case 'exited':
+    case 'unfit': {
+      const { state: next, effects } = retry(rules, state, event.reason, dice);
+      return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
+    }
+    case 'stop': {
+      const { state: next, effects } = whileServing(rules, serving, event, nowMs, dice);
+      return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
+    }
+    case 'reload':
+      return nothing({ ...state, isReloadWanted: true });
+    case 'ready':
+    case 'giving_up':
+    case 'gate_passed':
+    case 'gate_refused':
+    case 'reload_passed':
       return nothing(state);
   }
 }
@@ -216,6 +295,9 @@ function whileStopping(state: State & { kind: 'stopping' }, event: Event): Step 
     case 'giving_up':
     case 'gate_passed':
     case 'gate_refused':
+    case 'reload_passed':
+    case 'next_ready':
+    case 'next_failed':
       return nothing(state);
   }
 }

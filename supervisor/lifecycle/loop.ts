@@ -11,7 +11,7 @@ import { openSupervisorChannel, type SupervisorChannel } from '../channel/channe
 import type { CredentialCustody } from '../custody/credentials.ts';
 import type { StateStore } from '../custody/state-store.ts';
 import type { GateRefusal } from '../gate/gate.ts';
-import type { Child } from './child.ts';
+import type { Child, ChildEnd } from './child.ts';
 import { decide, type Effect, type Event, firstState, policy, type State } from './decide.ts';
 import { type Liveness, watchLiveness } from './liveness.ts';
 
@@ -21,6 +21,10 @@ export type LoopDeps = {
   readonly log: Log;
   /** Runs the gate; the first time all of it, and binds. Throws GateRefusal. */
   readonly gate: (isFirst: boolean) => Promise<Custody>;
+  /** Reads the configuration again and runs the gate for a second plugin. Throws GateRefusal; nothing changed then. */
+  readonly prepareReload: () => Promise<
+    Custody & { readonly readyMs: number; readonly adopt: () => void; readonly abandon: () => void }
+  >;
   readonly launch: () => Child;
   readonly removeName: () => void;
   readonly counters: Counters;
@@ -34,7 +38,7 @@ export type Custody = {
   readonly credentials: CredentialCustody;
   readonly privilege: Privilege;
   /** The `start` message without what changes between plugins. */
-  readonly start: Omit<StartMessage, 'state' | 'stable' | 'counters' | 'credentialCount'>;
+  readonly start: Omit<StartMessage, 'state' | 'stable' | 'counters' | 'credentialCount' | 'listen'>;
 };
 
 export type Loop = {
@@ -50,8 +54,16 @@ type Running = {
   readonly generation: number;
   readonly child: Child;
   readonly channel: SupervisorChannel;
+  /** The state it was started with. */
+  readonly startedWith: string | undefined;
+  readonly custody: Custody;
   liveness: Liveness | undefined;
+  lastHealth: HealthMessage | undefined;
+  cancelKill: Cancel;
 };
+
+/** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
+const greatestNextAttempts = 3;
 
 export function createLoop(deps: LoopDeps): Loop {
   return new LifeLoop(deps);
@@ -62,7 +74,14 @@ class LifeLoop implements Loop {
   readonly #ended = Promise.withResolvers<number>();
   #state: State = firstState;
   #custody: Custody | undefined;
+  /** In office. */
   #running: Running | undefined;
+  /** Started beside it, to replace it. */
+  #next: Running | undefined;
+  #prepared: (Custody & { readonly adopt: () => void; readonly abandon: () => void }) | undefined;
+  #nextAttempts = 0;
+  readonly #draining = new Map<number, SupervisorChannel>();
+  #isPreparing = false;
   #generation = 0;
   #cancelTimer: Cancel = () => {};
 
@@ -86,11 +105,13 @@ class LifeLoop implements Loop {
     for (const message of changed) {
       this.#deps.log('info', 'credential.changed', { name: message.name, generation: message.generation });
       this.#running?.channel.send(message);
+      this.#next?.channel.send(message);
     }
   };
 
   countersChanged = (): void => {
     this.#running?.channel.send({ kind: 'counters', counters: this.#deps.counters });
+    this.#next?.channel.send({ kind: 'counters', counters: this.#deps.counters });
   };
 
   #perform(effect: Effect): void {
@@ -111,11 +132,17 @@ class LifeLoop implements Loop {
         return this.#cancelTimer();
       case 'count':
         return this.#count(effect.reason);
-      case 'refuse_reload':
-        return this.#deps.log('warn', 'reload.refused', {
-          reason: 'not_available',
-          hint: 'restart the service instead',
-        });
+      case 'prepare_reload':
+        return void this.#prepareReload();
+      case 'launch_next':
+        this.#nextAttempts = 1;
+        return this.#launchNext();
+      case 'kill_next':
+        return this.#killNext();
+      case 'hand_over':
+        return this.#handOver(effect.deadlineMs, effect.killMs);
+      case 'reload_failed':
+        return this.#deps.log('warn', 'reload.refused', { reason: 'not_ready', hint: 'the plugin in office stays' });
       case 'end':
         this.#cancelTimer();
         return this.#ended.resolve(effect.exitCode);
@@ -134,48 +161,141 @@ class LifeLoop implements Loop {
   #refused(error: unknown): number {
     const refusal = error as Partial<GateRefusal>;
     const check = refusal.check ?? 'gate.listeners';
-    const { gateRefusals } = this.#deps.counters;
-    const name = check.replace(/^gate\./u, '');
-    gateRefusals[name] = (gateRefusals[name] ?? 0) + 1;
+    this.#countRefusal(check);
     const hint = error instanceof Error && errorClassOf(error) !== 'internal' ? error.message : 'an error of our own';
     this.#deps.log('error', 'gate.refused', { check, reason: errorClassOf(error), hint });
     return refusal.exitCode ?? 5;
   }
 
+  #countRefusal(check: string): void {
+    const { gateRefusals } = this.#deps.counters;
+    const name = check.replace(/^gate\./u, '');
+    gateRefusals[name] = (gateRefusals[name] ?? 0) + 1;
+  }
+
   #launch(): void {
-    const custody = this.#custody;
-    if (custody === undefined) return;
+    if (this.#custody === undefined) return;
+    this.#running = this.#start(this.#custody, 'now', (generation) => this.#running?.generation === generation);
+  }
+
+  /** @param isCurrent  whether a generation still is the one whose events count */
+  #start(custody: Custody, listen: StartMessage['listen'], isCurrent: (generation: number) => boolean): Running {
     this.#generation += 1;
     const generation = this.#generation;
     const child = this.#deps.launch();
-    const isCurrent = () => this.#running?.generation === generation;
     const channel = openSupervisorChannel(
       child.channel,
       {
-        receive: (message) => (isCurrent() ? this.#receive(message, custody) : undefined),
+        receive: (message) => this.#receive(message, generation),
         violated: (errorClass) => {
-          if (!isCurrent()) return;
-          this.#deps.log('error', 'plugin.violation', { error_class: errorClass });
-          this.event({ kind: 'unfit', reason: 'violation' });
+          this.#deps.log('error', 'plugin.violation', { error_class: errorClass, generation });
+          if (generation === this.#next?.generation) return this.event({ kind: 'next_failed' });
+          if (isCurrent(generation)) this.event({ kind: 'unfit', reason: 'violation' });
+          else child.kill();
         },
       },
       this.#deps.clock.nowMs,
     );
-    this.#running = { generation, child, channel, liveness: undefined };
     this.#deps.log('info', 'plugin.started', { pid: child.pid, generation });
-    this.#greet(channel, custody);
-    void child.ended.then(({ reason, exitCode, signal }) => {
-      this.#deps.log('warn', 'plugin.exited', { pid: child.pid, exit_code: exitCode, signal });
-      if (!isCurrent()) return;
-      this.#forget();
-      this.event({ kind: 'exited', reason });
-    });
+    this.#greet(channel, custody, listen);
+    void child.ended.then((end) => this.#childEnded(generation, child.pid, end));
+    const startedWith = custody.store.current?.currentHash;
+    return {
+      generation,
+      child,
+      channel,
+      startedWith,
+      custody,
+      liveness: undefined,
+      lastHealth: undefined,
+      cancelKill: () => {},
+    };
   }
 
-  #greet(channel: SupervisorChannel, { store, credentials, start }: Custody): void {
+  #childEnded(generation: number, pid: number | undefined, { reason, exitCode, signal }: ChildEnd): void {
+    const isDrained = generation !== this.#running?.generation && generation !== this.#next?.generation;
+    this.#deps.log(isDrained ? 'info' : 'warn', 'plugin.exited', { pid, generation, exit_code: exitCode, signal });
+    if (generation === this.#next?.generation) {
+      this.#next = undefined;
+      return this.event({ kind: 'next_failed' });
+    }
+    if (isDrained) return;
+    this.#forget();
+    this.event({ kind: 'exited', reason });
+  }
+
+  async #prepareReload(): Promise<void> {
+    if (this.#isPreparing) return;
+    this.#isPreparing = true;
+    try {
+      const prepared = await this.#deps.prepareReload();
+      this.#prepared = prepared;
+      this.event({ kind: 'reload_passed', readyMs: prepared.readyMs });
+    } catch (error) {
+      const check = (error as Partial<GateRefusal>).check ?? 'gate.config';
+      const hint = error instanceof Error && errorClassOf(error) !== 'internal' ? error.message : 'an error of our own';
+      this.#countRefusal(check);
+      this.#deps.log('warn', 'reload.refused', { check, reason: errorClassOf(error), hint });
+    } finally {
+      this.#isPreparing = false;
+    }
+  }
+
+  #launchNext(): void {
+    if (this.#prepared === undefined) return;
+    const listen = this.#running?.lastHealth?.healthz === 'ok' ? 'when_healthy' : 'now';
+    this.#next = this.#start(this.#prepared, listen, () => false);
+  }
+
+  #killNext(): void {
+    this.#next?.child.kill();
+    this.#next?.liveness?.stop();
+    this.#next = undefined;
+    this.#prepared?.abandon();
+    this.#prepared = undefined;
+  }
+
+  /** Office passes only if the state on disk is still the one that the new plugin was started with. */
+  async #nextReady(next: Running): Promise<void> {
+    await next.custody.store.idle();
+    if (this.#next !== next) return;
+    if (next.custody.store.current?.currentHash === next.startedWith) return this.event({ kind: 'next_ready' });
+    this.#nextAttempts += 1;
+    if (this.#nextAttempts > greatestNextAttempts) return this.event({ kind: 'next_failed' });
+    this.#next = undefined;
+    next.child.kill();
+    this.#launchNext();
+  }
+
+  #handOver(deadlineMs: number, killMs: number): void {
+    const before = this.#running;
+    const next = this.#next;
+    if (next === undefined) return;
+    this.#prepared?.adopt();
+    this.#custody = next.custody;
+    this.#prepared = undefined;
+    this.#running = next;
+    this.#next = undefined;
+    this.#watchLiveness(next);
+    if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
+    if (before === undefined) return;
+    before.liveness?.stop();
+    before.channel.setPhase('draining');
+    this.#draining.set(before.generation, before.channel);
+    before.channel.send({ kind: 'drain', reason: 'replace', deadlineMs });
+    before.cancelKill = this.#deps.clock.after(killMs, before.child.kill);
+    void before.child.ended.then(() => {
+      before.cancelKill();
+      this.#draining.delete(before.generation);
+    });
+    this.#deps.log('info', 'reload.done', { generation: next.generation });
+  }
+
+  #greet(channel: SupervisorChannel, { store, credentials, start }: Custody, listen: StartMessage['listen']): void {
     const messages = credentials.all();
     channel.send({
       ...start,
+      listen,
       counters: this.#deps.counters,
       credentialCount: messages.length,
       ...(store.current === undefined ? {} : { state: encodeState(store.current) }),
@@ -184,40 +304,56 @@ class LifeLoop implements Loop {
     for (const message of messages) channel.send(message);
   }
 
-  #receive(message: PluginMessage, custody: Custody): void {
+  #receive(message: PluginMessage, generation: number): void {
+    const from = [this.#running, this.#next].find((running) => running?.generation === generation);
+    const isNext = from !== undefined && from === this.#next;
     switch (message.kind) {
       case 'ready':
-        return this.#ready(message, custody);
+        return from === undefined ? undefined : this.#ready(message, from, isNext);
       case 'health':
-        return this.#deps.healthChanged(message);
+        if (from === undefined) return;
+        from.lastHealth = message;
+        return isNext ? undefined : this.#deps.healthChanged(message);
       case 'propose':
-        return void this.#commit(message.commitId, message.state, custody);
+        return this.#proposed(message, generation);
       case 'pong':
-        return this.#running?.liveness?.pong(message.id);
+        return from?.liveness?.pong(message.id);
       case 'credential_result':
-        return this.#credentialResult(message);
+        return from === undefined || isNext ? undefined : this.#credentialResult(message);
       case 'giving_up':
-        this.#deps.log('error', 'plugin.giving_up', { error_class: message.class });
+        this.#deps.log('error', 'plugin.giving_up', { error_class: message.class, generation });
+        if (isNext) return this.event({ kind: 'next_failed' });
         return this.event({ kind: 'giving_up', canRelaunchHelp: message.canRelaunchHelp });
       case 'drained':
-        return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut });
+        return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut, generation });
     }
   }
 
-  #ready(message: Extract<PluginMessage, { kind: 'ready' }>, { privilege }: Custody): void {
+  #ready(message: Extract<PluginMessage, { kind: 'ready' }>, from: Running, isNext: boolean): void {
+    const { privilege } = from.custody;
     const problem = message.isPermissionModelOn
       ? confinementProblem(message.confinement, privilege)
       : 'permission_model';
     if (problem !== undefined) {
       this.#deps.log('error', 'plugin.unconfined', { reason: problem, privilege: privilege.kind });
-      return this.event({ kind: 'unfit', reason: 'confinement' });
+      return this.event(isNext ? { kind: 'next_failed' } : { kind: 'unfit', reason: 'confinement' });
     }
-    const running = this.#running;
-    if (running !== undefined) {
-      const ping = (id: number) => running.channel.send({ kind: 'ping', id });
-      running.liveness = watchLiveness(this.#deps.clock, ping, () => this.event({ kind: 'unfit', reason: 'hung' }));
-    }
+    if (isNext) return void this.#nextReady(from);
+    this.#watchLiveness(from);
     this.event({ kind: 'ready' });
+  }
+
+  #watchLiveness(running: Running): void {
+    const ping = (id: number) => running.channel.send({ kind: 'ping', id });
+    running.liveness = watchLiveness(this.#deps.clock, ping, () => this.event({ kind: 'unfit', reason: 'hung' }));
+  }
+
+  /** Only the plugin in office proposes; a proposal that was overtaken by a hand-over is refused, which is no violation. */
+  #proposed({ commitId, state }: Extract<PluginMessage, { kind: 'propose' }>, generation: number): void {
+    const running = this.#running;
+    if (running?.generation === generation) return void this.#commit(commitId, state, running.custody);
+    const late = this.#draining.get(generation);
+    late?.send({ kind: 'committed', commitId, outcome: 'refused', onDisk: 'other' });
   }
 
   async #commit(commitId: number, state: string, { store }: Custody): Promise<void> {
@@ -270,5 +406,6 @@ class LifeLoop implements Loop {
   #count(reason: string): void {
     const { restarts } = this.#deps.counters;
     restarts[reason] = (restarts[reason] ?? 0) + 1;
+    this.countersChanged();
   }
 }

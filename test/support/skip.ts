@@ -2,6 +2,6 @@
 
 /** @returns whether the test must stop here */
 export function skipWithout(isThere: boolean, title: string, needs: string): boolean {
-  if (!isThere) process.stdout.write(`SKIPPED: ${title} (needs ${needs})\n`);
+  if (!isThere) process.stdout.write(`\nSKIPPED: ${title} (needs ${needs})\n`);
   return !isThere;
 }

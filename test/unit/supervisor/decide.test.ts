@@ -20,8 +20,9 @@ const states: readonly State[] = [
   { ...carried, kind: 'gating', isFirst: false },
   { ...carried, kind: 'blocked' },
   { ...carried, kind: 'waiting' },
-  { ...carried, kind: 'starting' },
+  { ...carried, kind: 'starting', isReloadWanted: false },
   { ...carried, kind: 'serving', sinceMs: 0 },
+  { ...carried, kind: 'replacing', sinceMs: 0, isReloadWanted: false },
   { ...carried, kind: 'stopping' },
   { ...carried, kind: 'ended' },
 ];
@@ -34,6 +35,9 @@ const events: readonly Event[] = [
   { kind: 'unfit', reason: 'hung' },
   { kind: 'unfit', reason: 'confinement' },
   { kind: 'reload' },
+  { kind: 'reload_passed', readyMs: 60_000 },
+  { kind: 'next_ready' },
+  { kind: 'next_failed' },
   { kind: 'timer' },
   { kind: 'stop' },
 ];
@@ -73,7 +77,7 @@ test('the first relaunch of a serving plugin comes at once, the next ones later 
   for (let index = 0; index < 10; index += 1) {
     const { state: next, effects } = step(state, { kind: 'exited', reason: 'signal' });
     delays.push(effects.flatMap((effect) => (effect.kind === 'arm' ? [effect.afterMs] : []))[0] ?? -1);
-    state = { ...next, kind: 'starting' };
+    state = { ...next, kind: 'starting', isReloadWanted: false };
   }
 
   assert.equal(delays, [0, 100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 30_000, 30_000]);
@@ -126,6 +130,41 @@ for (const kind of ['gating', 'waiting', 'blocked', 'starting'] as const) {
     ]);
   });
 }
+
+test('a reload starts a second plugin beside the first; the first drains only when the second is ready', () => {
+  const replacing = step(at('serving'), { kind: 'reload_passed', readyMs: 60_000 });
+  assert.equal(replacing.effects, [{ kind: 'launch_next' }, { kind: 'arm', afterMs: 60_000 }]);
+  const done = step(replacing.state, { kind: 'next_ready' });
+  assert.is(done.state.kind, 'serving');
+  assert.equal(kinds(done.effects), ['disarm', 'hand_over', 'count']);
+});
+
+for (const event of [{ kind: 'next_failed' }, { kind: 'timer' }] as const) {
+  test(`a second plugin that fails (${event.kind}) leaves the first in office`, () => {
+    const { state, effects } = step(at('replacing'), event);
+    assert.is(state.kind, 'serving');
+    assert.equal(kinds(effects), ['disarm', 'kill_next', 'reload_failed']);
+  });
+}
+
+test('a reload while one is going on is remembered once and done afterwards', () => {
+  const wanted = step(step(at('replacing'), { kind: 'reload' }).state, { kind: 'reload' }).state;
+  assert.equal(kinds(step(wanted, { kind: 'next_ready' }).effects), ['disarm', 'hand_over', 'count', 'prepare_reload']);
+  const starting = step(at('starting'), { kind: 'reload' }).state;
+  assert.equal(kinds(step(starting, { kind: 'ready' }).effects), ['disarm', 'prepare_reload']);
+});
+
+test('a first plugin that ends while it is being replaced takes the second along, and service starts anew', () => {
+  const { state, effects } = step(at('replacing'), { kind: 'exited', reason: 'signal' });
+  assert.is(state.kind, 'waiting');
+  assert.equal(kinds(effects), ['kill_next', 'kill', 'count', 'arm']);
+});
+
+test('a stop while replacing kills the second and drains the first', () => {
+  const { state, effects } = step(at('replacing'), { kind: 'stop' });
+  assert.is(state.kind, 'stopping');
+  assert.equal(kinds(effects), ['kill_next', 'remove_name', 'drain', 'arm']);
+});
 
 test('a plugin that leaves a ping unanswered for 10 s hangs; time in which we were late does not count', async () => {
   const clock = createFakeClock();
