@@ -1,0 +1,56 @@
+// A copy of the built distribution whose plugin can be exchanged: for a hostile one, and back for the good one.
+
+import { chmodSync, copyFileSync, cpSync, linkSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { root } from './workplace.ts';
+
+export type ExchangeableDistribution = {
+  readonly directory: string;
+  /** From the next launch on. */
+  readonly turnHostile: (
+    trial: string,
+    paths: { readonly state: string; readonly jwt: string; readonly run: string },
+  ) => Promise<void>;
+  readonly turnGood: () => void;
+  readonly remove: () => void;
+};
+
+export function createExchangeableDistribution(): ExchangeableDistribution {
+  const directory = mkdtempSync(join(tmpdir(), 'bao-kms-dist-'));
+  chmodSync(directory, 0o755);
+  const built = join(root, 'dist');
+  cpSync(built, directory, { recursive: true, filter: (source) => !source.endsWith('/lib/node') });
+  try {
+    linkSync(join(built, 'lib/node'), join(directory, 'lib/node'));
+  } catch {
+    copyFileSync(join(built, 'lib/node'), join(directory, 'lib/node'));
+  }
+  const plugin = join(directory, 'lib/plugin.mjs');
+  const install = (from: string) => {
+    chmodSync(from, 0o644);
+    renameSync(from, plugin);
+  };
+  return {
+    directory,
+    turnHostile: async (trial, paths) => {
+      await build({
+        entryPoints: [join(root, 'test/support/hostile-plugin.ts')],
+        outfile: `${plugin}.next`,
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        target: 'node24',
+        logLevel: 'silent',
+        define: { __TRIAL__: JSON.stringify(trial), __PATHS__: JSON.stringify(paths) },
+      });
+      install(`${plugin}.next`);
+    },
+    turnGood: () => {
+      copyFileSync(join(built, 'lib/plugin.mjs'), `${plugin}.next`);
+      install(`${plugin}.next`);
+    },
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}

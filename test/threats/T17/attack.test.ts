@@ -1,0 +1,119 @@
+// T17 compromised plugin: a plugin that has turned hostile writes nothing, reads nothing, starts nothing, forges no state and
+// exhausts nobody; the supervisor survives it and the next good plugin serves.
+
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createExchangeableDistribution } from '../../support/hostile-distribution.ts';
+import { type Installed, install, until } from '../../support/installation.ts';
+import { type Provider, untilHealthy } from '../../support/provider.ts';
+
+type World = {
+  readonly installed: Installed;
+  readonly provider: Provider;
+  readonly turnHostile: (trial: string) => Promise<void>;
+  readonly turnGood: () => void;
+};
+
+/** A healthy provider whose next plugin can be chosen. */
+async function withExchangeable(run: (world: World) => Promise<void>): Promise<void> {
+  const distribution = createExchangeableDistribution();
+  const installed = await install({ distribution: distribution.directory });
+  try {
+    const { workplace } = installed;
+    const provider = installed.start();
+    await untilHealthy(provider);
+    const paths = { state: workplace.statePath, jwt: workplace.jwtPath, run: `${workplace.directory}/run` };
+    const turnHostile = async (trial: string) => {
+      await distribution.turnHostile(trial, paths);
+      process.kill(provider.pluginPid(), 'SIGKILL');
+    };
+    await run({ installed, provider, turnHostile, turnGood: distribution.turnGood });
+  } finally {
+    await installed.close();
+    distribution.remove();
+  }
+}
+
+function residentMb(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/mu.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+}
+
+test('files, processes, threads and the inspector are closed to it', () =>
+  withExchangeable(async ({ installed, provider, turnHostile, turnGood }) => {
+    const state = readFileSync(installed.workplace.statePath, 'utf8');
+    await turnHostile('files');
+    await provider.line((line) => line.message === 'hostile' && line['name'] === 'open the inspector');
+    const trials = provider.log.filter(
+      (line) =>
+        line.message === 'hostile' &&
+        !['began', 'listen', 'bind in the runtime directory'].includes(String(line['name'])),
+    );
+    assert.is(trials.length, 7);
+    assert.equal(
+      trials.filter((line) => line['outcome'] === 'SUCCEEDED').map((line) => line['name']),
+      [],
+    );
+    assert.is(readFileSync(installed.workplace.statePath, 'utf8'), state);
+    turnGood();
+    process.kill(provider.pluginPid(), 'SIGKILL');
+    await untilHealthy(provider);
+  }));
+
+const violations: readonly (readonly [string, string])[] = [
+  ['an oversized frame', 'plugin.violation'],
+  ['an empty frame', 'plugin.violation'],
+  ['no JSON', 'plugin.violation'],
+  ['an unknown kind', 'plugin.violation'],
+  ['an unknown member', 'plugin.violation'],
+  ['health before ready', 'plugin.violation'],
+  ['a proposal before ready', 'plugin.violation'],
+  ['ready twice', 'plugin.violation'],
+  ['a flood of frames', 'plugin.violation'],
+  ['two proposals at once', 'plugin.violation'],
+  ['a state that is no state', 'state.refused'],
+  ['capabilities that are not there', 'plugin.unconfined'],
+];
+
+test('each thing that it may not say ends it, the supervisor lives, and a good plugin serves afterwards', () =>
+  withExchangeable(async ({ installed, provider, turnHostile, turnGood }) => {
+    const state = readFileSync(installed.workplace.statePath, 'utf8');
+    const supervisor = provider.child.pid ?? 0;
+    const residentBefore = residentMb(supervisor);
+    for (const [trial, event] of violations) {
+      const seen = provider.log.length;
+      await turnHostile(trial);
+      await until(() => provider.log.slice(seen).some((line) => line.message === event), `${trial}: ${event}`);
+      turnGood();
+      await untilHealthy(provider, 40_000);
+      assert.is(provider.child.exitCode, null, trial);
+      // A good replacement forgets the failures, so that the back-off does not grow over the trials.
+      const reloads = provider.log.filter((line) => line.message === 'reload.done').length;
+      provider.child.kill('SIGHUP');
+      await until(
+        () => {
+          return provider.log.filter((line) => line.message === 'reload.done').length > reloads;
+        },
+        'a good replacement',
+        30_000,
+      );
+    }
+    assert.is(readFileSync(installed.workplace.statePath, 'utf8'), state);
+    assert.ok(
+      residentMb(supervisor) < residentBefore + 60,
+      `${residentBefore} MB before, ${residentMb(supervisor)} MB after`,
+    );
+  }));
+
+test('a plugin that begins a frame and never ends it hangs, and is replaced after ten seconds', () =>
+  withExchangeable(async ({ provider, turnHostile, turnGood }) => {
+    await turnHostile('a frame that never ends');
+    const hostile = await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 2);
+    await provider.line((line) => line.message === 'hostile' && line['name'] === 'began');
+    turnGood();
+    await provider.line((line) => line.message === 'plugin.exited' && line['pid'] === hostile['pid'], 40_000);
+    await untilHealthy(provider);
+    assert.is(provider.child.exitCode, null);
+  }));
+
+test.run();
