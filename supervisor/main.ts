@@ -58,6 +58,8 @@ function serveDeps() {
     nodePath: process.execPath,
     pluginBundle: `${here}/plugin.mjs`,
     environment: process.env,
+    systemd: system.findSystemd(process.env),
+    monotonicUs: system.monotonicUs,
   };
 }
 

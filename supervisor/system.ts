@@ -68,12 +68,18 @@ const greatestOutputBytes = 64 * 1024;
  * not looked at.
  *
  * @param descriptor  inherited as descriptor 3
+ * @param environment  all that the helper gets
  */
-export async function runHelper(path: string, args: readonly string[], descriptor?: number): Promise<HelperResult> {
+export async function runHelper(
+  path: string,
+  args: readonly string[],
+  descriptor?: number,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<HelperResult> {
   const stdio = ['ignore', 'pipe', 'ignore', ...(descriptor === undefined ? [] : [descriptor])];
   const result = await execa(path, [...args], {
     stdio: stdio as ['ignore', 'pipe', 'ignore'],
-    env: {},
+    env: environment,
     extendEnv: false,
     reject: false,
     timeout: helperTimeoutMs,
@@ -81,4 +87,27 @@ export async function runHelper(path: string, args: readonly string[], descripto
     cwd: '/',
   });
   return { exitCode: result.exitCode, output: typeof result.stdout === 'string' ? result.stdout : '' };
+}
+
+export type SystemdSocket = {
+  readonly send: (assignments: readonly string[]) => Promise<void>;
+  readonly watchdogMs: number | undefined;
+};
+
+/** The way to systemd, if it started us and its helper is installed. */
+export function findSystemd(environment: Readonly<Record<string, string | undefined>>): SystemdSocket | undefined {
+  const socket = environment['NOTIFY_SOCKET'];
+  const helper = findHelper('systemd-notify');
+  if (socket === undefined || socket === '' || helper === undefined) return undefined;
+  const watchdogUs = Number(environment['WATCHDOG_USEC'] ?? 0);
+  return {
+    // Waited for: with --no-block systemd may not find out any more who spoke.
+    send: async (assignments) => void (await runHelper(helper, [...assignments], undefined, { NOTIFY_SOCKET: socket })),
+    watchdogMs: watchdogUs > 0 ? watchdogUs / 1000 : undefined,
+  };
+}
+
+/** CLOCK_MONOTONIC in microseconds, as systemd compares it. */
+export function monotonicUs(): number {
+  return Number(process.hrtime.bigint() / 1000n);
 }

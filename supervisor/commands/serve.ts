@@ -13,8 +13,11 @@ import { type BoundSocket, bindSocket } from '../custody/socket.ts';
 import { createQuietPeriod, watchDirectories } from '../custody/watch-directories.ts';
 import { type GateDeps, GateRefusal, type Passed, passGate, passGateAgain, passReload } from '../gate/gate.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
-import { type Custody, createLoop } from '../lifecycle/loop.ts';
+import { type Custody, createLoop, type LifeFacts } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
+import { createNotifier } from '../notify/notify.ts';
+import { statusLine } from '../notify/status-line.ts';
+import type { SystemdSocket } from '../system.ts';
 
 export type ServeDeps = GateDeps & {
   readonly clock: Clock;
@@ -25,6 +28,8 @@ export type ServeDeps = GateDeps & {
   readonly nodePath: string;
   readonly pluginBundle: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly systemd: SystemdSocket | undefined;
+  readonly monotonicUs: () => number;
 };
 
 export type ServeOptions = ConfigOptions & { readonly configPath: string };
@@ -87,7 +92,22 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       environment: pluginEnvironment(deps.environment),
     });
   };
-  const readiness = createReadiness(deps.clock, log.write);
+  const notifier = createNotifier({
+    clock: deps.clock,
+    send: deps.systemd?.send,
+    watchdogMs: deps.systemd?.watchdogMs,
+  });
+  const readiness = createReadiness(deps.clock, log.write, notifier.ready);
+  let isReloading = false;
+  const tellStatus = (facts: LifeFacts) => {
+    const relaunches = Object.values(counters.restarts).reduce((sum, count) => sum + count, 0);
+    const isSameUser = passed?.identity.privilege.kind === 'same-user';
+    notifier.status(statusLine({ ...facts, relaunches, version: deps.build.version, isSameUser }));
+    if (isReloading && facts.isReloadOver) {
+      isReloading = false;
+      notifier.ready();
+    }
+  };
   const loop = createLoop({
     clock: deps.clock,
     random: deps.random,
@@ -98,12 +118,22 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     removeName: () => bound?.socket.removeName(),
     counters,
     healthChanged: readiness.health,
+    factsChanged: tellStatus,
   });
-  deps.onSignal('SIGTERM', () => loop.event({ kind: 'stop' }));
-  deps.onSignal('SIGINT', () => loop.event({ kind: 'stop' }));
-  deps.onSignal('SIGHUP', () => loop.event({ kind: 'reload' }));
+  const stop = () => {
+    notifier.stopping();
+    loop.event({ kind: 'stop' });
+  };
+  deps.onSignal('SIGTERM', stop);
+  deps.onSignal('SIGINT', stop);
+  deps.onSignal('SIGHUP', () => {
+    isReloading = true;
+    notifier.reloading(deps.monotonicUs());
+    loop.event({ kind: 'reload' });
+  });
   const exitCode = await loop.ended;
   await passed?.store.idle();
+  await notifier.idle();
   for (const lock of passed?.locks ?? []) lock.release();
   const reason = exitCode === 0 ? undefined : bound === undefined ? 'startup_failed' : 'runtime_failed';
   log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
@@ -261,7 +291,7 @@ function isDirectorySafe(passed: Passed, log: Log): boolean {
 }
 
 /** `serve.ready`, once: at the first healthy word, or when the grace is over and a plugin has spoken. */
-function createReadiness(clock: Clock, log: Log) {
+function createReadiness(clock: Clock, log: Log, ready: () => void) {
   let hasSpoken = false;
   let isGraceOver = false;
   let isDone = false;
@@ -270,6 +300,7 @@ function createReadiness(clock: Clock, log: Log) {
     const isReady = last?.healthz === 'ok' || (isGraceOver && hasSpoken);
     if (isDone || !isReady) return;
     isDone = true;
+    ready();
     log('info', 'serve.ready', { healthz: last?.healthz, reason: last?.reasons.join(',') || undefined });
   };
   return {

@@ -30,6 +30,16 @@ export type LoopDeps = {
   readonly counters: Counters;
   /** A health message came, or there is no plugin. */
   readonly healthChanged: (health: HealthMessage | undefined) => void;
+  /** After every event: what the status line is made from. */
+  readonly factsChanged: (facts: LifeFacts) => void;
+};
+
+export type LifeFacts = {
+  readonly health: HealthMessage | undefined;
+  readonly pluginPid: number | undefined;
+  readonly refusedBy: string | undefined;
+  /** No reload is being prepared or going on. */
+  readonly isReloadOver: boolean;
 };
 
 /** What the gate left in our hands for a plugin. */
@@ -82,6 +92,7 @@ class LifeLoop implements Loop {
   #nextAttempts = 0;
   readonly #draining = new Map<number, SupervisorChannel>();
   #isPreparing = false;
+  #refusedBy: string | undefined;
   #generation = 0;
   #cancelTimer: Cancel = () => {};
 
@@ -98,7 +109,17 @@ class LifeLoop implements Loop {
     const { state, effects } = decide(policy, this.#state, event, this.#deps.clock.nowMs(), this.#deps.random());
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
+    this.#tellFacts();
   };
+
+  #tellFacts(): void {
+    this.#deps.factsChanged({
+      health: this.#running?.lastHealth,
+      pluginPid: this.#running?.child.pid,
+      refusedBy: this.#state.kind === 'blocked' ? this.#refusedBy : undefined,
+      isReloadOver: !this.#isPreparing && this.#state.kind !== 'replacing',
+    });
+  }
 
   credentialsChanged = (): void => {
     const changed = this.#custody?.credentials.changed() ?? [];
@@ -162,6 +183,7 @@ class LifeLoop implements Loop {
     const refusal = error as Partial<GateRefusal>;
     const check = refusal.check ?? 'gate.listeners';
     this.#countRefusal(check);
+    this.#refusedBy = check;
     const hint = error instanceof Error && errorClassOf(error) !== 'internal' ? error.message : 'an error of our own';
     this.#deps.log('error', 'gate.refused', { check, reason: errorClassOf(error), hint });
     return refusal.exitCode ?? 5;
@@ -238,6 +260,7 @@ class LifeLoop implements Loop {
       this.#deps.log('warn', 'reload.refused', { check, reason: errorClassOf(error), hint });
     } finally {
       this.#isPreparing = false;
+      this.#tellFacts();
     }
   }
 
@@ -313,7 +336,9 @@ class LifeLoop implements Loop {
       case 'health':
         if (from === undefined) return;
         from.lastHealth = message;
-        return isNext ? undefined : this.#deps.healthChanged(message);
+        if (isNext) return;
+        this.#deps.healthChanged(message);
+        return this.#tellFacts();
       case 'propose':
         return this.#proposed(message, generation);
       case 'pong':
