@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 
 const root = new URL('..', import.meta.url).pathname;
-const fileTimeoutMs = 400_000;
+const fileTimeoutMs = 900_000;
 const folders = ['unit', 'contract', 'integration', 'fuzz', 'threats'];
 
 export type FileResult = {
