@@ -90,7 +90,9 @@ const configRules = { field: 'config', forbiddenBits: 0o037, greatestBytes: 1024
 
 /** Check 2 for any command: reads the file safely, parses, validates; all problems at once. */
 export function loadConfig(path: string, options: ConfigOptions, deps: Pick<GateSystem, 'identity'>): LoadedConfig {
-  const document = parseYaml(readTrustedFile(path, configRules, deps.identity).bytes);
+  // Named in the message: nobody should have to guess which file was looked for.
+  const rules = { ...configRules, field: `config ${path}` };
+  const document = parseYaml(readTrustedFile(path, rules, deps.identity).bytes);
   const { config, problems, warnings } = readConfig(document, options);
   if (config === undefined) throw configInvalid(problems);
   return { config, document, warnings };
