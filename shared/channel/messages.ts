@@ -11,7 +11,7 @@ const shortText = Type.String({ maxLength: 256 });
 const stateText = Type.String({ maxLength: 4 * 1024 * 1024 });
 const object = <T extends Parameters<typeof Type.Object>[0]>(members: T) => Type.Object(members, closed);
 
-/** Credentials in custody of the supervisor (auth 9). Only `jwt` and `openbao_ca` are used by this version. */
+/** Credentials in custody of the supervisor (auth 9). The plugin of this version uses `jwt` and `openbao_ca`. */
 export const credentialNames = ['jwt', 'client_secret', 'client_chain', 'pin', 'openbao_ca', 'issuer_ca'] as const;
 const credentialName = Type.Enum([...credentialNames]);
 

@@ -1,6 +1,7 @@
 // The configuration as the program uses it: typed, complete, frozen. Both processes build it with this code, the
 // supervisor from the file, the plugin from what it was sent.
 
+import type { CredentialName } from '../channel/messages.ts';
 import { ProviderError } from '../errors/error.ts';
 import type { BoundIdentity } from '../registry/fingerprint.ts';
 import { checkRelations, configWarnings } from './cross-checks.ts';
@@ -22,7 +23,6 @@ export type Config = {
   };
   readonly openbao: {
     readonly address: string;
-    readonly caCertFile: string;
     readonly tlsServerName: string;
     readonly namespace: string;
     readonly timeoutMs: number;
@@ -35,7 +35,6 @@ export type Config = {
     readonly jwt: {
       readonly mountPath: string;
       readonly role: string;
-      readonly jwtFile: string;
       readonly minRemainingTtlMs: number;
       readonly clockSkewLeewayMs: number;
       readonly expectedIssuer: string;
@@ -43,6 +42,8 @@ export type Config = {
       readonly expectedSubject: string;
     };
   };
+  /** Files whose bytes the supervisor holds in custody; empty: not named by this configuration. */
+  readonly credentialPaths: Readonly<Record<CredentialName, string>>;
   readonly identity: BoundIdentity;
   readonly bootstrap: { readonly graceTimeoutMs: number; readonly retryIntervalMs: number };
   readonly status: {
@@ -165,7 +166,6 @@ function toConfig(values: Values): Config {
     },
     openbao: {
       address: text('openbao.address'),
-      caCertFile: text('openbao.caCertFile'),
       tlsServerName: text('openbao.tlsServerName'),
       namespace: text('openbao.namespace'),
       timeoutMs: number('openbao.timeout'),
@@ -177,13 +177,20 @@ function toConfig(values: Values): Config {
       jwt: {
         mountPath: text('auth.jwt.mountPath'),
         role: text('auth.jwt.role'),
-        jwtFile: text('auth.jwt.jwtFile'),
         minRemainingTtlMs: number('auth.jwt.minRemainingTtl'),
         clockSkewLeewayMs: number('auth.jwt.clockSkewLeeway'),
         expectedIssuer: text('auth.jwt.expectedIssuer'),
         expectedAudience: Array.isArray(audience) ? audience.map(String) : [],
         expectedSubject: text('auth.jwt.expectedSubject'),
       },
+    },
+    credentialPaths: {
+      openbao_ca: text('openbao.caCertFile'),
+      jwt: text('auth.jwt.jwtFile'),
+      client_secret: text('auth.jwt.oauth2.clientSecretFile'),
+      issuer_ca: text('auth.jwt.oauth2.caCertFile'),
+      client_chain: text('auth.cert.pkcs11.certificateFile'),
+      pin: text('auth.cert.pkcs11.pinFile'),
     },
     identity: identityOf(values),
     bootstrap: {

@@ -1,26 +1,36 @@
 // The command `serve`: gate, listeners, plugin, custody, until a signal. Reads top-down in the order of trust.
 
-import type { Counters, HealthMessage, StartMessage } from '../../shared/channel/messages.ts';
+import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
-import { parseListener } from '../../shared/config/rules.ts';
+import { errorClassOf } from '../../shared/errors/error.ts';
 import type { Log, LogFields, LogLevel } from '../../shared/log/fields.ts';
 import { createLog } from '../../shared/log/logger.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
-import type { Clock } from '../../shared/time/clock.ts';
-import { type BoundTcp, bindTcp } from '../custody/bound-handle.ts';
-import { type BoundSocket, bindSocket } from '../custody/socket.ts';
-import { createQuietPeriod, watchDirectories } from '../custody/watch-directories.ts';
-import { type GateDeps, GateRefusal, type Passed, passGate, passGateAgain, passReload } from '../gate/gate.ts';
+import type { BoundTcp } from '../custody/bound-handle.ts';
+import { bindListeners, type Listeners } from '../custody/listeners.ts';
+import { bindSocket } from '../custody/socket.ts';
+import { type CustodyWatch, watchCustody } from '../custody/watch-custody.ts';
+import {
+  type GateDeps,
+  GateRefusal,
+  type LoadedConfig,
+  type Passed,
+  passGate,
+  passGateAgain,
+  readReload,
+} from '../gate/gate.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
-import { type Custody, createLoop, type LifeFacts } from '../lifecycle/loop.ts';
+import type { ReplacementCause } from '../lifecycle/events.ts';
+import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
+import { createReadiness } from '../lifecycle/readiness.ts';
+import type { Custody } from '../lifecycle/running.ts';
 import { createNotifier } from '../notify/notify.ts';
 import { statusLine } from '../notify/status-line.ts';
 import type { SystemdSocket } from '../system.ts';
 
 export type ServeDeps = GateDeps & {
-  readonly clock: Clock;
   readonly random: () => number;
   readonly writeLine: (line: string) => void;
   readonly onSignal: (signal: 'SIGTERM' | 'SIGINT' | 'SIGHUP', run: () => void) => void;
@@ -34,64 +44,102 @@ export type ServeDeps = GateDeps & {
 
 export type ServeOptions = ConfigOptions & { readonly configPath: string };
 
-type Bound = {
-  readonly socket: BoundSocket;
-  readonly metrics: BoundTcp | undefined;
-  readonly health: BoundTcp | undefined;
-};
-
-/** How often credential files are looked at again. */
-const credentialLookMs = 10_000;
-/** How often the runtime directory and the socket's name are looked at. */
-const nameLookMs = 30_000;
-
 /** Runs until it is told to stop. @returns the exit code */
 export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialRefused'>): Promise<number> {
   const log = createSwitchableLog(deps);
   const counters = emptyCounters(deps.clock.wallMs());
-  const credentialRefused = (name: string, reason: string) => {
-    const key = `${name} ${reason}`;
-    counters.credentialRefusals[key] = (counters.credentialRefusals[key] ?? 0) + 1;
-    log.write('warn', 'credential.refused', { name, reason });
-  };
-  const gateDeps = { ...deps, credentialRefused };
+  const gateDeps: ServeDeps = { ...deps, credentialRefused: countCredentialRefusals(counters, log.write) };
   let passed: Passed | undefined;
-  let bound: Bound | undefined;
-  const gate = async (isFirst: boolean): Promise<Custody> => {
-    if (passed === undefined || bound === undefined || isFirst) {
-      passed = await passGate(options.configPath, options, gateDeps);
-      log.configure(passed.config);
-      bound = await bindAll(passed, gateDeps, counters, log.write);
-      logStart(passed, bound, options, log.write);
-      watchCustody(passed, bound, loop, counters, deps.clock, log.write);
-      readiness.begin(passed.config.bootstrap.graceTimeoutMs);
-    } else await passGateAgain(passed, bound.socket);
-    return custodyOf(passed, bound, options, deps.build);
+  let bound: Listeners | undefined;
+  let watch: CustodyWatch | undefined;
+
+  const passFirst = async (): Promise<Custody> => {
+    const first = await passGate(options.configPath, options, gateDeps);
+    passed = first;
+    log.configure(first.config);
+    const listeners = await bindFirst(first, gateDeps, counters, log.write);
+    bound = listeners;
+    logStart(first, listeners, options, log.write);
+    watch = watchCustody({
+      clock: deps.clock,
+      log: log.write,
+      counters,
+      directory: first.socket.directory,
+      isNameOurs: () => bound?.socket.isOurs() === true,
+      credentialDirectories: first.credentials.directories,
+      credentialsChanged: loop.credentialsChanged,
+      countersChanged: loop.countersChanged,
+      nameLost: () => loop.event({ kind: 'name_lost' }),
+    });
+    readiness.begin(first.config.bootstrap.graceTimeoutMs);
+    return custodyOf(first, listeners, options, gateDeps);
   };
-  const prepareReload = async () => {
-    if (passed === undefined || bound === undefined) throw new Error('reloaded before the gate');
-    const before = passed;
-    const loaded = await passReload(options.configPath, options, gateDeps, before, bound.socket);
-    const next = { ...before, ...loaded };
+  const adoptConfig = (before: Passed, loaded: LoadedConfig) => {
+    passed = { ...before, ...loaded };
+    log.configure(loaded.config);
+    watch?.rewatch();
+    return passed;
+  };
+  const nameFound = () => {
+    counters.socketLost = false;
+    loop.countersChanged();
+  };
+  /** Before a relaunch. A configuration that cannot be read again leaves the old one in force. */
+  const passAgain = async (before: Passed, listeners: Listeners, isReload: boolean): Promise<Custody> => {
+    let now = before;
+    if (isReload) {
+      const loaded = await readReload(options.configPath, options, gateDeps, before).catch((error: unknown) => {
+        const check = error instanceof GateRefusal ? error.check : 'gate.config';
+        const hint = error instanceof Error ? error.message : undefined;
+        log.write('warn', 'reload.refused', { check, reason: errorClassOf(error), hint });
+      });
+      if (loaded !== undefined) {
+        before.adopt(loaded.config);
+        now = adoptConfig(before, loaded);
+      }
+    }
+    if ((await passGateAgain(now, listeners.socket, deps.clock)) === 'free') {
+      bound = { ...listeners, socket: bindSocket(now.socket, socketOptions(now, gateDeps)) };
+      listeners.socket.handle.close();
+      nameFound();
+      log.write('info', 'socket.repaired');
+    }
+    return custodyOf(now, bound ?? listeners, options, gateDeps);
+  };
+  const gate = (isFirst: boolean, isReload: boolean): Promise<Custody> =>
+    passed === undefined || bound === undefined || isFirst ? passFirst() : passAgain(passed, bound, isReload);
+
+  /** For a second plugin: everything new counts only once it is adopted. */
+  const prepare = async (cause: ReplacementCause): Promise<Prepared> => {
+    if (passed === undefined || bound === undefined) throw new Error('a replacement before the gate');
+    const [before, listeners] = [passed, bound];
+    const loaded: LoadedConfig =
+      cause === 'reload' ? await readReload(options.configPath, options, gateDeps, before) : before;
+    const isFree = (await passGateAgain(before, listeners.socket, deps.clock)) === 'free';
+    const socket = isFree ? bindSocket(before.socket, socketOptions(before, gateDeps)) : listeners.socket;
+    const next = { ...listeners, socket };
     // The next plugin is greeted with the credentials that its own configuration names.
     before.adopt(loaded.config);
-    const adopt = () => {
-      passed = next;
-      log.configure(loaded.config);
+    return {
+      ...custodyOf({ ...before, ...loaded }, next, options, gateDeps),
+      cause,
+      readyMs: loaded.config.bootstrap.graceTimeoutMs,
+      adopt: () => {
+        adoptConfig(before, loaded);
+        bound = next;
+        if (!isFree) return;
+        listeners.socket.handle.close();
+        nameFound();
+      },
+      abandon: () => {
+        before.adopt(before.config);
+        if (!isFree) return;
+        socket.removeName();
+        socket.handle.close();
+      },
     };
-    const readyMs = loaded.config.bootstrap.graceTimeoutMs;
-    const abandon = () => before.adopt(before.config);
-    return { ...custodyOf(next, bound, options, deps.build), readyMs, adopt, abandon };
   };
-  const launch = () => {
-    if (passed === undefined || bound === undefined) throw new Error('launched before the gate');
-    const target = [deps.nodePath, ...nodeFlags(deps.pluginBundle, deps.identity.nodeMajor), deps.pluginBundle];
-    return startChild({
-      command: pluginCommand(passed.helpers, passed.identity.privilege, target),
-      descriptors: [bound.socket.handle.fd, bound.metrics?.handle.fd, bound.health?.handle.fd],
-      environment: pluginEnvironment(deps.environment),
-    });
-  };
+
   const notifier = createNotifier({
     clock: deps.clock,
     send: deps.systemd?.send,
@@ -113,8 +161,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     random: deps.random,
     log: log.write,
     gate,
-    prepareReload,
-    launch,
+    prepare,
     removeName: () => bound?.socket.removeName(),
     counters,
     healthChanged: readiness.health,
@@ -134,6 +181,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   const exitCode = await loop.ended;
   await passed?.store.idle();
   await notifier.idle();
+  // A gate that was still running when the stop came may have bound the name meanwhile.
+  bound?.socket.removeName();
   for (const lock of passed?.locks ?? []) lock.release();
   const reason = exitCode === 0 ? undefined : bound === undefined ? 'startup_failed' : 'runtime_failed';
   log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
@@ -152,6 +201,14 @@ function emptyCounters(startedAtUnixMs: number): Counters {
   };
 }
 
+function countCredentialRefusals(counters: Counters, log: Log) {
+  return (name: string, reason: string) => {
+    const key = `${name} ${reason}`;
+    counters.credentialRefusals[key] = (counters.credentialRefusals[key] ?? 0) + 1;
+    log('warn', 'credential.refused', { name, reason });
+  };
+}
+
 /** JSON at level info until the configuration is known. */
 function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
   const make = (level: LogLevel, format: 'json' | 'text') =>
@@ -165,36 +222,27 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
   };
 }
 
-/** After the gate: complete the checkpoint, bind metrics and health, then the socket. What was bound is closed on failure. */
-async function bindAll(passed: Passed, deps: GateDeps, counters: Counters, log: Log): Promise<Bound> {
+function socketOptions(passed: Passed, deps: GateDeps) {
+  const { socketGid } = passed.identity;
+  return { gid: socketGid, mode: passed.config.server.socketMode, uid: deps.identity.uid, randomHex: deps.randomHex };
+}
+
+/** After the gate: complete the checkpoint, then bind. */
+async function bindFirst(passed: Passed, deps: GateDeps, counters: Counters, log: Log): Promise<Listeners> {
   const { pair, socketFinding, store } = passed;
   await asRefusal('gate.state', () => store.complete(pair));
   if (pair.kind === 'accepted' && pair.writeCheckpoint === 'missing') {
     counters.checkpointsRecreated += 1;
     log('warn', 'state.checkpoint_recreated', { generation: pair.state.generation });
   }
-  const { server } = passed.config;
-  let metrics: BoundTcp | undefined;
-  let health: BoundTcp | undefined;
-  try {
-    metrics = bindListener('server.metricsAddress', server.metricsAddress);
-    health = bindListener('server.healthAddress', server.healthAddress);
-    const socket = bindSocket(passed.socket, {
-      gid: passed.identity.socketGid,
-      mode: server.socketMode,
-      uid: deps.identity.uid,
-      randomHex: deps.randomHex,
-    });
-    if (socketFinding === 'dead') {
-      counters.staleSockets += 1;
-      log('warn', 'socket.stale_removed');
-    }
-    return { socket, metrics, health };
-  } catch (error) {
-    metrics?.handle.close();
-    health?.handle.close();
-    throw error;
+  const { metricsAddress, healthAddress } = passed.config.server;
+  const options = socketOptions(passed, deps);
+  const listeners = bindListeners({ socket: passed.socket, options, metricsAddress, healthAddress });
+  if (socketFinding === 'dead') {
+    counters.staleSockets += 1;
+    log('warn', 'socket.stale_removed');
   }
+  return listeners;
 }
 
 async function asRefusal(check: 'gate.state', run: () => Promise<void>): Promise<void> {
@@ -205,12 +253,7 @@ async function asRefusal(check: 'gate.state', run: () => Promise<void>): Promise
   }
 }
 
-function bindListener(field: string, address: string): BoundTcp | undefined {
-  const listener = parseListener(address);
-  return listener === undefined ? undefined : bindTcp(field, listener.host, listener.port);
-}
-
-function logStart(passed: Passed, bound: Bound, options: ServeOptions, log: Log): void {
+function logStart(passed: Passed, bound: Listeners, options: ServeOptions, log: Log): void {
   for (const { field, message } of passed.warnings) log('warn', 'config.warning', { name: field, hint: message });
   if (options.developmentDirectory !== undefined) {
     log('warn', 'serve.development', {
@@ -226,93 +269,30 @@ function logStart(passed: Passed, bound: Bound, options: ServeOptions, log: Log)
   });
 }
 
-function custodyOf(passed: Passed, bound: Bound, options: ServeOptions, build: StartMessage['build']): Custody {
+function custodyOf(passed: Passed, bound: Listeners, options: ServeOptions, deps: ServeDeps): Custody {
   const listener = (tcp: BoundTcp | undefined) => tcp && { host: tcp.host, port: tcp.port };
   const metrics = listener(bound.metrics);
   const health = listener(bound.health);
+  const target = [deps.nodePath, ...nodeFlags(deps.pluginBundle, deps.identity.nodeMajor), deps.pluginBundle];
   return {
     store: passed.store,
     credentials: passed.credentials,
     privilege: passed.identity.privilege,
+    launch: () =>
+      startChild({
+        command: pluginCommand(passed.helpers, passed.identity.privilege, target),
+        descriptors: [bound.socket.handle.fd, bound.metrics?.handle.fd, bound.health?.handle.fd],
+        environment: pluginEnvironment(deps.environment),
+      }),
     start: {
       kind: 'start',
       task: 'serve',
-      build,
+      build: deps.build,
       config: withoutPaths(passed.document),
       overrides: Object.fromEntries(options.overrides ?? []),
       identityFingerprint: deriveFingerprint(passed.config.identity),
       ...(metrics === undefined ? {} : { metrics }),
       ...(health === undefined ? {} : { health }),
-    },
-  };
-}
-
-type Watched = { readonly credentialsChanged: () => void; readonly countersChanged: () => void };
-
-/** Looks at credential files and at the socket's name, for as long as the process lives. */
-function watchCustody(passed: Passed, bound: Bound, loop: Watched, counters: Counters, clock: Clock, log: Log): void {
-  const every = (ms: number, look: () => void) => {
-    const tick = () => {
-      look();
-      clock.after(ms, tick);
-    };
-    clock.after(ms, tick);
-  };
-  every(credentialLookMs, () => loop.credentialsChanged());
-  const event = createQuietPeriod(clock, () => loop.credentialsChanged());
-  watchDirectories(passed.credentials.directories(), event);
-  every(nameLookMs, () => {
-    const isLost = !isNameOurs(bound) || !isDirectorySafe(passed, log);
-    if (isLost === counters.socketLost) return;
-    counters.socketLost = isLost;
-    log(isLost ? 'error' : 'info', isLost ? 'socket.lost' : 'socket.found', {
-      hint: isLost ? 'the name of the socket or its directory changed; put it right or restart the service' : undefined,
-    });
-    loop.countersChanged();
-  });
-}
-
-function isNameOurs({ socket }: Bound): boolean {
-  try {
-    return socket.isOurs();
-  } catch {
-    return false;
-  }
-}
-
-function isDirectorySafe(passed: Passed, log: Log): boolean {
-  try {
-    passed.socket.directory.check();
-    return true;
-  } catch {
-    log('error', 'directory.unsafe', { check: 'gate.runtime_directory' });
-    return false;
-  }
-}
-
-/** `serve.ready`, once: at the first healthy word, or when the grace is over and a plugin has spoken. */
-function createReadiness(clock: Clock, log: Log, ready: () => void) {
-  let hasSpoken = false;
-  let isGraceOver = false;
-  let isDone = false;
-  let last: HealthMessage | undefined;
-  const settle = () => {
-    const isReady = last?.healthz === 'ok' || (isGraceOver && hasSpoken);
-    if (isDone || !isReady) return;
-    isDone = true;
-    ready();
-    log('info', 'serve.ready', { healthz: last?.healthz, reason: last?.reasons.join(',') || undefined });
-  };
-  return {
-    begin: (graceMs: number) =>
-      void clock.after(graceMs, () => {
-        isGraceOver = true;
-        settle();
-      }),
-    health: (health: HealthMessage | undefined) => {
-      last = health;
-      hasSpoken ||= health !== undefined;
-      settle();
     },
   };
 }

@@ -4,29 +4,35 @@
 import { createHash } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { CredentialMessage, CredentialName } from '../../shared/channel/messages.ts';
+import { type CredentialMessage, type CredentialName, credentialNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { errorChain, ProviderError } from '../../shared/errors/error.ts';
 import { type FileRules, type Reader, readTrustedFile, type TrustedFile } from './trusted-file.ts';
 
 export type CredentialFile = { readonly name: CredentialName; readonly path: string; readonly rules: FileRules };
 
-const mib = 1024 * 1024;
+const kib = 1024;
+const rule = (field: string, forbiddenBits: number, greatestBytes = kib * kib): FileRules => ({
+  field,
+  forbiddenBits,
+  greatestBytes,
+});
 
-/** The files that a configuration names (configuration 7). */
-export function credentialFiles(config: Config): readonly CredentialFile[] {
-  return [
-    {
-      name: 'openbao_ca',
-      path: config.openbao.caCertFile,
-      rules: { field: 'openbao.caCertFile', forbiddenBits: 0o022, greatestBytes: mib },
-    },
-    {
-      name: 'jwt',
-      path: config.auth.jwt.jwtFile,
-      rules: { field: 'auth.jwt.jwtFile', forbiddenBits: 0o037, greatestBytes: mib },
-    },
-  ];
+/** All six kinds that can be in custody, with the rules of their files (configuration 7, auth 7.3). */
+export const credentialRules = {
+  openbao_ca: rule('openbao.caCertFile', 0o022),
+  jwt: rule('auth.jwt.jwtFile', 0o037),
+  client_secret: rule('auth.jwt.oauth2.clientSecretFile', 0o137),
+  issuer_ca: rule('auth.jwt.oauth2.caCertFile', 0o022),
+  client_chain: rule('auth.cert.pkcs11.certificateFile', 0o037),
+  pin: rule('auth.cert.pkcs11.pinFile', 0o037, 4 * kib),
+} as const satisfies Record<CredentialName, FileRules>;
+
+/** The files that a configuration names. */
+export function credentialFiles({ credentialPaths }: Pick<Config, 'credentialPaths'>): readonly CredentialFile[] {
+  return credentialNames
+    .map((name) => ({ name, path: credentialPaths[name], rules: credentialRules[name] }))
+    .filter(({ path }) => path !== '');
 }
 
 export type CredentialCustody = {
@@ -36,15 +42,16 @@ export type CredentialCustody = {
    * @throws ProviderError `file_unsafe` naming all problems
    */
   readonly check: () => void;
-  /** Every credential as a message, for a new plugin; a file that cannot be read safely is absent with its reason. */
-  readonly all: () => readonly CredentialMessage[];
-  /** Looks again; messages for those whose content changed. Files that are not safe are counted and change nothing. */
-  readonly changed: () => readonly CredentialMessage[];
+  /**
+   * Reads every file: one message each, with the generation that its content has. A file that cannot be read safely is
+   * absent with its reason, which is counted; it changes nothing for a plugin that has it already.
+   */
+  readonly look: () => readonly CredentialMessage[];
   /** Directories in which a change of a file shows. */
   readonly directories: () => readonly string[];
 };
 
-type Known = { generation: number; sha256: string; modifiedAtUnixMs: number };
+type Known = { readonly generation: number; readonly sha256: string };
 
 /**
  * @param files  asked each time: a reload may name others
@@ -56,44 +63,28 @@ export function createCredentialCustody(
   refused: (name: CredentialName, reason: string) => void,
 ): CredentialCustody {
   const known = new Map<CredentialName, Known>();
-  const take = (file: CredentialFile): { readonly message: CredentialMessage; readonly isNew: boolean } => {
+  const take = (file: CredentialFile): CredentialMessage => {
     const { bytes, modifiedAtUnixMs } = readTrustedFile(file.path, file.rules, reader);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const before = known.get(file.name);
     const isNew = before?.sha256 !== sha256;
-    const generation = isNew ? (before?.generation ?? 0) + 1 : (before?.generation ?? 1);
-    known.set(file.name, { generation, sha256, modifiedAtUnixMs });
-    const message: CredentialMessage = {
-      kind: 'credential',
-      name: file.name,
-      generation,
-      modifiedAtUnixMs,
-      bytes: bytes.toString('base64'),
-    };
+    const generation = (before?.generation ?? 0) + (isNew ? 1 : 0);
+    known.set(file.name, { generation, sha256 });
+    const base64 = bytes.toString('base64');
     bytes.fill(0);
-    return { message, isNew };
+    return { kind: 'credential', name: file.name, generation, modifiedAtUnixMs, bytes: base64 };
   };
   return {
     directories: () => [...new Set(files().flatMap(({ path }) => directoriesOf(path)))],
     check: () => checkAll(files(), reader),
-    all: () =>
+    look: () =>
       files().map((file) => {
         try {
-          return take(file).message;
+          return take(file);
         } catch (error) {
           const reason = reasonOf(error);
           refused(file.name, reason);
           return { kind: 'credential', name: file.name, generation: 0, modifiedAtUnixMs: 0, absence: reason } as const;
-        }
-      }),
-    changed: () =>
-      files().flatMap((file) => {
-        try {
-          const { message, isNew } = take(file);
-          return isNew ? [message] : [];
-        } catch (error) {
-          refused(file.name, reasonOf(error));
-          return [];
         }
       }),
   };

@@ -57,9 +57,12 @@ export class StateStore {
     this.#options = { ...this.#options, ...settings };
   }
 
-  /** Resolves when no save is running. */
-  idle(): Promise<unknown> {
-    return this.#saving;
+  /** Resolves when no save is running, not even one that was asked for while we waited. */
+  async idle(): Promise<void> {
+    for (let seen: unknown; seen !== this.#saving; ) {
+      seen = this.#saving;
+      await this.#saving;
+    }
   }
 
   /**

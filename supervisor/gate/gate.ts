@@ -178,38 +178,38 @@ function lockDepsOf(deps: GateDeps, helpers: Helpers) {
   };
 }
 
+/** What a second look at the socket's name found: still ours, or free to be bound anew. */
+export type NameFinding = 'ours' | 'free';
+
 /**
- * The checks that run again before every relaunch: runtime directory, state pair, and that the socket's name is still ours.
- * Credentials are looked at too, but one that fails is passed on as absent.
+ * The checks that run again before every relaunch: runtime directory, state pair, and the socket's name, which must be ours
+ * or, when it was lost, proven free as at the start. Credentials are looked at too, but one that fails is passed on as absent.
  *
  * @throws GateRefusal
  */
-export async function passGateAgain(passed: Passed, socket: BoundSocket): Promise<PairVerdict> {
+export async function passGateAgain(passed: Passed, socket: BoundSocket, clock: Clock): Promise<NameFinding> {
   await check('gate.runtime_directory', () => passed.socket.directory.check());
-  const pair = await check('gate.state', async () => {
+  await check('gate.state', async () => {
     await passed.store.idle();
-    const verdict = await passed.store.load();
-    await passed.store.complete(verdict);
-    return verdict;
+    await passed.store.complete(await passed.store.load());
   });
-  await check('gate.socket', () => {
-    if (socket.isOurs()) return;
-    throw new ProviderError('socket_target_invalid', 'server.socketPath is no longer our socket; restart the provider');
+  return check('gate.socket', async () => {
+    if (socket.isOurs()) return 'ours';
+    await proveSocketDead(passed.socket, clock);
+    return 'free';
   });
-  return pair;
 }
 
 /**
- * Checks 2, 3, 5, 7 and 8 for a reload, and that nothing changed that needs a restart. Changes nothing.
+ * Checks 2 and 3 for a reload, and that nothing changed that needs a restart. Changes nothing.
  *
  * @throws GateRefusal
  */
-export async function passReload(
+export async function readReload(
   path: string,
   options: ConfigOptions,
   deps: GateDeps,
   passed: Passed,
-  socket: BoundSocket,
 ): Promise<LoadedConfig> {
   const loaded = await check('gate.config', () => {
     const next = loadConfig(path, options, deps);
@@ -222,7 +222,6 @@ export async function passReload(
   });
   const files = () => credentialFiles(loaded.config);
   await check('gate.credentials', () => createCredentialCustody(files, deps.identity, () => {}).check());
-  await passGateAgain(passed, socket);
   return loaded;
 }
 

@@ -2,80 +2,9 @@
 // while Y" finds one line here. It does not wait, log, read a clock or roll dice.
 
 import { jitterMs } from '../../shared/time/backoff.ts';
+import type { Effect, Event, Policy, ReplacementCause, RestartReason, State, Step } from './events.ts';
 
-export type Policy = {
-  readonly readyMs: number;
-  readonly backoffMs: readonly number[];
-  /** Serving this long forgets earlier failures. */
-  readonly forgetMs: number;
-  readonly drainMs: number;
-  readonly killMs: number;
-};
-
-export const policy: Policy = {
-  readyMs: 20_000,
-  backoffMs: [0, 100, 500, 1_000, 2_000, 5_000, 10_000, 30_000],
-  forgetMs: 60_000,
-  drainMs: 15_000,
-  killMs: 17_000,
-};
-
-/** `failures` since the last good minute; `hasServed`: some plugin of this supervisor was ready. */
-type Carried = { readonly failures: number; readonly hasServed: boolean };
-export type State = Carried &
-  (
-    | { readonly kind: 'gating'; readonly isFirst: boolean }
-    | { readonly kind: 'blocked' }
-    | { readonly kind: 'waiting' }
-    | { readonly kind: 'starting'; readonly isReloadWanted: boolean }
-    | { readonly kind: 'serving'; readonly sinceMs: number }
-    | { readonly kind: 'replacing'; readonly sinceMs: number; readonly isReloadWanted: boolean }
-    | { readonly kind: 'stopping' }
-    | { readonly kind: 'ended' }
-  );
-
-export const restartReasons = ['exit', 'signal', 'hung', 'not_ready', 'violation', 'confinement', 'reload'] as const;
-export type RestartReason = (typeof restartReasons)[number];
-
-export type Event =
-  | { readonly kind: 'gate_passed' }
-  | { readonly kind: 'gate_refused'; readonly exitCode: number }
-  | { readonly kind: 'ready' }
-  | { readonly kind: 'exited'; readonly reason: 'exit' | 'signal' }
-  | { readonly kind: 'giving_up'; readonly canRelaunchHelp: boolean }
-  /** The plugin must go: it hangs, broke a rule of the channel, or is not confined. */
-  | { readonly kind: 'unfit'; readonly reason: 'hung' | 'violation' | 'confinement' }
-  | { readonly kind: 'reload' }
-  /** The new configuration was read and the gate passed: a second plugin may start. */
-  | { readonly kind: 'reload_passed'; readonly readyMs: number }
-  /** The second plugin is ready, and the state on disk is the one it was started with. */
-  | { readonly kind: 'next_ready' }
-  /** The second plugin ended, gave up or is unfit. */
-  | { readonly kind: 'next_failed' }
-  | { readonly kind: 'timer' }
-  | { readonly kind: 'stop' };
-
-export type Effect =
-  | { readonly kind: 'run_gate'; readonly isFirst: boolean }
-  | { readonly kind: 'launch' }
-  | { readonly kind: 'kill' }
-  | { readonly kind: 'drain'; readonly deadlineMs: number }
-  | { readonly kind: 'remove_name' }
-  | { readonly kind: 'arm'; readonly afterMs: number }
-  | { readonly kind: 'disarm' }
-  | { readonly kind: 'count'; readonly reason: RestartReason }
-  /** Read the configuration again and run the gate; answers with `reload_passed`, or with nothing. */
-  | { readonly kind: 'prepare_reload' }
-  | { readonly kind: 'launch_next' }
-  | { readonly kind: 'kill_next' }
-  /** The second plugin takes office; the first closes its listeners and drains. */
-  | { readonly kind: 'hand_over'; readonly deadlineMs: number; readonly killMs: number }
-  | { readonly kind: 'reload_failed' }
-  | { readonly kind: 'end'; readonly exitCode: number };
-
-export type Step = { readonly state: State; readonly effects: readonly Effect[] };
-
-export const firstState: State = { kind: 'gating', isFirst: true, failures: 0, hasServed: false };
+type Carried = Pick<State, 'failures' | 'hasServed'>;
 
 /** @param dice  0 up to but not including 1, for the jitter of a back-off */
 export function decide(rules: Policy, state: State, event: Event, nowMs: number, dice: number): Step {
@@ -94,36 +23,43 @@ export function decide(rules: Policy, state: State, event: Event, nowMs: number,
     case 'stopping':
       return whileStopping(state, event);
     case 'ended':
-      return { state, effects: [] };
+      return event.kind === 'prepared' ? dropped(state) : nothing(state);
   }
 }
 
 const nothing = (state: State): Step => ({ state, effects: [] });
 const carry = ({ failures, hasServed }: Carried): Carried => ({ failures, hasServed });
+const isReload = (cause: ReplacementCause) => cause === 'reload';
 
 function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Event, dice: number): Step {
   switch (event.kind) {
     case 'gate_passed':
       return {
-        state: { ...carry(state), kind: 'starting', isReloadWanted: false },
+        state: { ...carry(state), kind: 'starting', isReloadWanted: state.isReloadWanted },
         effects: [{ kind: 'launch' }, { kind: 'arm', afterMs: rules.readyMs }],
       };
     case 'gate_refused':
       if (state.isFirst) return end(state, event.exitCode);
+      if (state.isReloadWanted) return gateAgain(state);
       return {
         state: { kind: 'blocked', failures: state.failures + 1, hasServed: state.hasServed },
         effects: [{ kind: 'arm', afterMs: backoffMs(rules, state.failures + 1, dice) }],
       };
     case 'stop':
       return end(state, 0);
-    // The gate is being run: its answer comes, whatever else happens. A reload means the gate again, which it is doing.
+    // The gate is being run; its answer comes. What was asked for meanwhile is done after it.
     case 'reload':
+      return nothing({ ...state, isReloadWanted: true });
+    case 'prepared':
+      return dropped({ ...state, isReloadWanted: state.isReloadWanted || isReload(event.cause) });
+    // The gate itself repairs a lost name.
+    case 'name_lost':
     case 'ready':
     case 'exited':
     case 'giving_up':
     case 'unfit':
     case 'timer':
-    case 'reload_passed':
+    case 'preparation_failed':
     case 'next_ready':
     case 'next_failed':
       return nothing(state);
@@ -134,25 +70,45 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
 function whileResting(state: State, event: Event): Step {
   switch (event.kind) {
     case 'timer':
-    case 'reload':
       return {
-        state: { ...carry(state), kind: 'gating', isFirst: false },
-        effects: [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false }],
+        state: { ...carry(state), kind: 'gating', isFirst: false, isReloadWanted: false },
+        effects: [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false, isReload: false }],
       };
+    case 'reload':
+      return gateAgain(state);
     case 'stop':
       return end(state, 0);
-    // Late news of a plugin that is gone.
+    // Prepared for a plugin that has gone meanwhile: the gate starts anew, with the configuration that was asked for.
+    case 'prepared': {
+      if (!isReload(event.cause)) return dropped(state);
+      const again = gateAgain(state);
+      return { state: again.state, effects: [{ kind: 'drop_prepared' }, ...again.effects] };
+    }
+    // Late news of a plugin that is gone; the next gate repairs a lost name.
+    case 'name_lost':
     case 'gate_passed':
     case 'gate_refused':
     case 'ready':
     case 'exited':
     case 'giving_up':
     case 'unfit':
-    case 'reload_passed':
+    case 'preparation_failed':
     case 'next_ready':
     case 'next_failed':
       return nothing(state);
   }
+}
+
+/** The configuration is read again and the gate run at once. */
+function gateAgain(state: Carried): Step {
+  return {
+    state: { ...carry(state), kind: 'gating', isFirst: false, isReloadWanted: false },
+    effects: [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false, isReload: true }],
+  };
+}
+
+function dropped(state: State): Step {
+  return { state, effects: [{ kind: 'drop_prepared' }] };
 }
 
 function whileStarting(
@@ -164,10 +120,7 @@ function whileStarting(
 ): Step {
   switch (event.kind) {
     case 'ready':
-      return {
-        state: { kind: 'serving', sinceMs: nowMs, failures: state.failures, hasServed: true },
-        effects: [{ kind: 'disarm' }, ...(state.isReloadWanted ? [{ kind: 'prepare_reload' } as const] : [])],
-      };
+      return serve({ failures: state.failures, hasServed: true }, nowMs, state.isReloadWanted, [{ kind: 'disarm' }]);
     case 'timer':
       return retry(rules, state, 'not_ready', dice);
     case 'exited':
@@ -183,13 +136,24 @@ function whileStarting(
     // Remembered once, done when serving.
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
+    case 'prepared':
+      return dropped({ ...state, isReloadWanted: state.isReloadWanted || isReload(event.cause) });
+    // Looked at again when it serves.
+    case 'name_lost':
     case 'gate_passed':
     case 'gate_refused':
-    case 'reload_passed':
+    case 'preparation_failed':
     case 'next_ready':
     case 'next_failed':
       return nothing(state);
   }
+}
+
+/** In office from now on; a reload that was asked for meanwhile is done at once. */
+function serve(carried: Carried, sinceMs: number, isReloadWanted: boolean, effects: readonly Effect[]): Step {
+  const state = { ...carry(carried), kind: 'serving', sinceMs, isReloadWanted: false } as const;
+  if (!isReloadWanted) return { state: { ...state, isPreparing: false }, effects };
+  return { state: { ...state, isPreparing: true }, effects: [...effects, { kind: 'prepare', cause: 'reload' }] };
 }
 
 function whileServing(
@@ -207,12 +171,25 @@ function whileServing(
     case 'unfit':
       return retry(rules, seasoned, event.reason, dice);
     case 'reload':
-      return { state, effects: [{ kind: 'prepare_reload' }] };
-    case 'reload_passed':
+      if (state.isPreparing) return nothing({ ...state, isReloadWanted: true });
+      return { state: { ...state, isPreparing: true }, effects: [{ kind: 'prepare', cause: 'reload' }] };
+    // A replacement that is being prepared repairs the name as well.
+    case 'name_lost':
+      if (state.isPreparing) return nothing(state);
+      return { state: { ...state, isPreparing: true }, effects: [{ kind: 'prepare', cause: 'socket_lost' }] };
+    case 'prepared':
       return {
-        state: { ...carry(state), kind: 'replacing', sinceMs: state.sinceMs, isReloadWanted: false },
+        state: {
+          ...carry(state),
+          kind: 'replacing',
+          sinceMs: state.sinceMs,
+          cause: event.cause,
+          isReloadWanted: state.isReloadWanted,
+        },
         effects: [{ kind: 'launch_next' }, { kind: 'arm', afterMs: Math.max(rules.readyMs, event.readyMs) }],
       };
+    case 'preparation_failed':
+      return serve(state, state.sinceMs, state.isReloadWanted, []);
     case 'stop':
       return {
         state: { ...carry(state), kind: 'stopping' },
@@ -242,42 +219,46 @@ function whileReplacing(
   nowMs: number,
   dice: number,
 ): Step {
-  const serving = { ...carry(state), kind: 'serving', sinceMs: state.sinceMs } as const;
-  const again: readonly Effect[] = state.isReloadWanted ? [{ kind: 'prepare_reload' }] : [];
   switch (event.kind) {
     case 'next_ready':
-      return {
-        state: { kind: 'serving', sinceMs: nowMs, failures: 0, hasServed: true },
-        effects: [
-          { kind: 'disarm' },
-          { kind: 'hand_over', deadlineMs: rules.drainMs, killMs: rules.killMs },
-          { kind: 'count', reason: 'reload' },
-          ...again,
-        ],
-      };
+      return serve({ failures: 0, hasServed: true }, nowMs, state.isReloadWanted, [
+        { kind: 'disarm' },
+        { kind: 'hand_over', deadlineMs: rules.drainMs, killMs: rules.killMs },
+        { kind: 'count', reason: state.cause },
+      ]);
     case 'next_failed':
     case 'timer':
-      return {
-        state: serving,
-        effects: [{ kind: 'disarm' }, { kind: 'kill_next' }, { kind: 'reload_failed' }, ...again],
-      };
+      return serve(state, state.sinceMs, state.isReloadWanted, [
+        { kind: 'disarm' },
+        { kind: 'kill_next' },
+        { kind: 'replacement_failed' },
+      ]);
     // The one in office is gone: start again in the usual order.
     case 'exited':
     case 'unfit': {
       const { state: next, effects } = retry(rules, state, event.reason, dice);
       return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
     }
-    case 'stop': {
-      const { state: next, effects } = whileServing(rules, serving, event, nowMs, dice);
-      return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
-    }
+    case 'stop':
+      return {
+        state: { ...carry(state), kind: 'stopping' },
+        effects: [
+          { kind: 'kill_next' },
+          { kind: 'remove_name' },
+          { kind: 'drain', deadlineMs: rules.drainMs },
+          { kind: 'arm', afterMs: rules.killMs },
+        ],
+      };
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
+    // Only one replacement is prepared at a time.
+    case 'prepared':
+    case 'preparation_failed':
+    case 'name_lost':
     case 'ready':
     case 'giving_up':
     case 'gate_passed':
     case 'gate_refused':
-    case 'reload_passed':
       return nothing(state);
   }
 }
@@ -288,14 +269,17 @@ function whileStopping(state: State & { kind: 'stopping' }, event: Event): Step 
     case 'timer':
     case 'unfit':
       return { state: { ...carry(state), kind: 'ended' }, effects: [{ kind: 'kill' }, { kind: 'end', exitCode: 0 }] };
+    case 'prepared':
+      return dropped(state);
     // A second signal does not restart the clock.
     case 'stop':
     case 'reload':
+    case 'name_lost':
     case 'ready':
     case 'giving_up':
     case 'gate_passed':
     case 'gate_refused':
-    case 'reload_passed':
+    case 'preparation_failed':
     case 'next_ready':
     case 'next_failed':
       return nothing(state);

@@ -2,30 +2,35 @@
 // generation and are dropped. Makes no choice of its own.
 
 import type { Counters, HealthMessage, PluginMessage, StartMessage } from '../../shared/channel/messages.ts';
-import { confinementProblem, type Privilege } from '../../shared/confinement/confinement.ts';
-import { errorClassOf } from '../../shared/errors/error.ts';
+import { confinementProblem } from '../../shared/confinement/confinement.ts';
+import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import type { Log } from '../../shared/log/fields.ts';
-import { encodeState } from '../../shared/registry/state.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
-import { openSupervisorChannel, type SupervisorChannel } from '../channel/channel.ts';
-import type { CredentialCustody } from '../custody/credentials.ts';
-import type { StateStore } from '../custody/state-store.ts';
+import type { SupervisorChannel } from '../channel/channel.ts';
 import type { GateRefusal } from '../gate/gate.ts';
-import type { Child, ChildEnd } from './child.ts';
-import { decide, type Effect, type Event, firstState, policy, type State } from './decide.ts';
-import { type Liveness, watchLiveness } from './liveness.ts';
+import type { ChildEnd } from './child.ts';
+import { decide } from './decide.ts';
+import { type Effect, type Event, firstState, policy, type ReplacementCause, type State } from './events.ts';
+import { watchLiveness } from './liveness.ts';
+import { type Custody, type Proposal, type Running, sendCredential, startRunning } from './running.ts';
+
+/** A custody that counts only once it is adopted. */
+export type Prepared = Custody & {
+  readonly cause: ReplacementCause;
+  /** How long the second plugin may take to be ready, at least. */
+  readonly readyMs: number;
+  readonly adopt: () => void;
+  readonly abandon: () => void;
+};
 
 export type LoopDeps = {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
-  /** Runs the gate; the first time all of it, and binds. Throws GateRefusal. */
-  readonly gate: (isFirst: boolean) => Promise<Custody>;
-  /** Reads the configuration again and runs the gate for a second plugin. Throws GateRefusal; nothing changed then. */
-  readonly prepareReload: () => Promise<
-    Custody & { readonly readyMs: number; readonly adopt: () => void; readonly abandon: () => void }
-  >;
-  readonly launch: () => Child;
+  /** Runs the gate; the first time all of it, and binds. `isReload`: reads the configuration again. Throws GateRefusal. */
+  readonly gate: (isFirst: boolean, isReload: boolean) => Promise<Custody>;
+  /** Runs the gate for a second plugin. Throws GateRefusal; nothing changed then. */
+  readonly prepare: (cause: ReplacementCause) => Promise<Prepared>;
   readonly removeName: () => void;
   readonly counters: Counters;
   /** A health message came, or there is no plugin. */
@@ -38,17 +43,10 @@ export type LifeFacts = {
   readonly health: HealthMessage | undefined;
   readonly pluginPid: number | undefined;
   readonly refusedBy: string | undefined;
-  /** No reload is being prepared or going on. */
+  /** Until the gate is tried again, while it refuses. */
+  readonly nextTryMs: number | undefined;
+  /** No reload is wanted, being prepared or going on. */
   readonly isReloadOver: boolean;
-};
-
-/** What the gate left in our hands for a plugin. */
-export type Custody = {
-  readonly store: StateStore;
-  readonly credentials: CredentialCustody;
-  readonly privilege: Privilege;
-  /** The `start` message without what changes between plugins. */
-  readonly start: Omit<StartMessage, 'state' | 'stable' | 'counters' | 'credentialCount' | 'listen'>;
 };
 
 export type Loop = {
@@ -58,18 +56,6 @@ export type Loop = {
   readonly countersChanged: () => void;
   /** Resolves to the exit code. */
   readonly ended: Promise<number>;
-};
-
-type Running = {
-  readonly generation: number;
-  readonly child: Child;
-  readonly channel: SupervisorChannel;
-  /** The state it was started with. */
-  readonly startedWith: string | undefined;
-  readonly custody: Custody;
-  liveness: Liveness | undefined;
-  lastHealth: HealthMessage | undefined;
-  cancelKill: Cancel;
 };
 
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
@@ -88,17 +74,17 @@ class LifeLoop implements Loop {
   #running: Running | undefined;
   /** Started beside it, to replace it. */
   #next: Running | undefined;
-  #prepared: (Custody & { readonly adopt: () => void; readonly abandon: () => void }) | undefined;
+  #prepared: Prepared | undefined;
   #nextAttempts = 0;
   readonly #draining = new Map<number, SupervisorChannel>();
-  #isPreparing = false;
   #refusedBy: string | undefined;
   #generation = 0;
+  #armedMs: number | undefined;
   #cancelTimer: Cancel = () => {};
 
   constructor(deps: LoopDeps) {
     this.#deps = deps;
-    this.#perform({ kind: 'run_gate', isFirst: true });
+    this.#perform({ kind: 'run_gate', isFirst: true, isReload: false });
   }
 
   get ended(): Promise<number> {
@@ -113,20 +99,26 @@ class LifeLoop implements Loop {
   };
 
   #tellFacts(): void {
+    const state = this.#state;
+    const isBlocked = state.kind === 'blocked';
+    const isWanted = 'isReloadWanted' in state && state.isReloadWanted;
+    const isPreparing = state.kind === 'serving' && state.isPreparing;
     this.#deps.factsChanged({
       health: this.#running?.lastHealth,
       pluginPid: this.#running?.child.pid,
-      refusedBy: this.#state.kind === 'blocked' ? this.#refusedBy : undefined,
-      isReloadOver: !this.#isPreparing && this.#state.kind !== 'replacing',
+      refusedBy: isBlocked ? this.#refusedBy : undefined,
+      nextTryMs: isBlocked ? this.#armedMs : undefined,
+      isReloadOver: !isWanted && !isPreparing && state.kind !== 'replacing',
     });
   }
 
   credentialsChanged = (): void => {
-    const changed = this.#custody?.credentials.changed() ?? [];
-    for (const message of changed) {
-      this.#deps.log('info', 'credential.changed', { name: message.name, generation: message.generation });
-      this.#running?.channel.send(message);
-      this.#next?.channel.send(message);
+    for (const message of this.#custody?.credentials.look() ?? []) {
+      const { name, generation } = message;
+      const living = [this.#running, this.#next].filter((running) => running !== undefined);
+      const isNew = living.some((running) => generation > (running.sent.get(name) ?? 0));
+      if (isNew) this.#deps.log('info', 'credential.changed', { name, generation });
+      for (const running of living) sendCredential(running, message);
     }
   };
 
@@ -138,7 +130,7 @@ class LifeLoop implements Loop {
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'run_gate':
-        return void this.#runGate(effect.isFirst);
+        return void this.#runGate(effect.isFirst, effect.isReload);
       case 'launch':
         return this.#launch();
       case 'kill':
@@ -150,11 +142,14 @@ class LifeLoop implements Loop {
       case 'arm':
         return this.#arm(effect.afterMs);
       case 'disarm':
+        this.#armedMs = undefined;
         return this.#cancelTimer();
       case 'count':
         return this.#count(effect.reason);
-      case 'prepare_reload':
-        return void this.#prepareReload();
+      case 'prepare':
+        return void this.#prepare(effect.cause);
+      case 'drop_prepared':
+        return this.#dropPrepared();
       case 'launch_next':
         this.#nextAttempts = 1;
         return this.#launchNext();
@@ -162,7 +157,7 @@ class LifeLoop implements Loop {
         return this.#killNext();
       case 'hand_over':
         return this.#handOver(effect.deadlineMs, effect.killMs);
-      case 'reload_failed':
+      case 'replacement_failed':
         return this.#deps.log('warn', 'reload.refused', { reason: 'not_ready', hint: 'the plugin in office stays' });
       case 'end':
         this.#cancelTimer();
@@ -170,9 +165,9 @@ class LifeLoop implements Loop {
     }
   }
 
-  async #runGate(isFirst: boolean): Promise<void> {
+  async #runGate(isFirst: boolean, isReload: boolean): Promise<void> {
     try {
-      this.#custody = await this.#deps.gate(isFirst);
+      this.#custody = await this.#deps.gate(isFirst, isReload);
       this.event({ kind: 'gate_passed' });
     } catch (error) {
       this.event({ kind: 'gate_refused', exitCode: this.#refused(error) });
@@ -184,8 +179,7 @@ class LifeLoop implements Loop {
     const check = refusal.check ?? 'gate.listeners';
     this.#countRefusal(check);
     this.#refusedBy = check;
-    const hint = error instanceof Error && errorClassOf(error) !== 'internal' ? error.message : 'an error of our own';
-    this.#deps.log('error', 'gate.refused', { check, reason: errorClassOf(error), hint });
+    this.#deps.log('error', 'gate.refused', { check, reason: errorClassOf(error), hint: hintOf(error) });
     return refusal.exitCode ?? 5;
   }
 
@@ -196,86 +190,75 @@ class LifeLoop implements Loop {
   }
 
   #launch(): void {
-    if (this.#custody === undefined) return;
-    this.#running = this.#start(this.#custody, 'now', (generation) => this.#running?.generation === generation);
+    if (this.#custody !== undefined) this.#running = this.#start(this.#custody, 'now');
   }
 
-  /** @param isCurrent  whether a generation still is the one whose events count */
-  #start(custody: Custody, listen: StartMessage['listen'], isCurrent: (generation: number) => boolean): Running {
+  #start(custody: Custody, listen: StartMessage['listen']): Running {
     this.#generation += 1;
-    const generation = this.#generation;
-    const child = this.#deps.launch();
-    const channel = openSupervisorChannel(
-      child.channel,
-      {
-        receive: (message) => this.#receive(message, generation),
-        violated: (errorClass) => {
-          this.#deps.log('error', 'plugin.violation', { error_class: errorClass, generation });
-          if (generation === this.#next?.generation) return this.event({ kind: 'next_failed' });
-          if (isCurrent(generation)) this.event({ kind: 'unfit', reason: 'violation' });
-          else child.kill();
-        },
-      },
-      this.#deps.clock.nowMs,
-    );
-    this.#deps.log('info', 'plugin.started', { pid: child.pid, generation });
-    this.#greet(channel, custody, listen);
-    void child.ended.then((end) => this.#childEnded(generation, child.pid, end));
-    const startedWith = custody.store.current?.currentHash;
-    return {
-      generation,
-      child,
-      channel,
-      startedWith,
-      custody,
-      liveness: undefined,
-      lastHealth: undefined,
-      cancelKill: () => {},
-    };
+    const greeting = { listen, counters: this.#deps.counters, nowMs: this.#deps.clock.nowMs };
+    const running = startRunning(custody, this.#generation, greeting, {
+      receive: this.#receive,
+      violated: this.#violated,
+      ended: this.#childEnded,
+    });
+    this.#deps.log('info', 'plugin.started', { pid: running.child.pid, generation: running.generation });
+    return running;
   }
 
-  #childEnded(generation: number, pid: number | undefined, { reason, exitCode, signal }: ChildEnd): void {
-    const isDrained = generation !== this.#running?.generation && generation !== this.#next?.generation;
-    this.#deps.log(isDrained ? 'info' : 'warn', 'plugin.exited', { pid, generation, exit_code: exitCode, signal });
-    if (generation === this.#next?.generation) {
+  #violated = (errorClass: ErrorClass, running: Running): void => {
+    this.#deps.log('error', 'plugin.violation', { error_class: errorClass, generation: running.generation });
+    if (running === this.#next) return this.event({ kind: 'next_failed' });
+    if (running === this.#running) return this.event({ kind: 'unfit', reason: 'violation' });
+    running.child.kill();
+  };
+
+  #childEnded = (running: Running, { reason, exitCode, signal }: ChildEnd): void => {
+    const { generation, child } = running;
+    const isOffice = running === this.#running;
+    const isNext = running === this.#next;
+    const level = isOffice || isNext ? 'warn' : 'info';
+    this.#deps.log(level, 'plugin.exited', { pid: child.pid, generation, exit_code: exitCode, signal });
+    if (isNext) {
       this.#next = undefined;
       return this.event({ kind: 'next_failed' });
     }
-    if (isDrained) return;
+    if (!isOffice) return;
     this.#forget();
     this.event({ kind: 'exited', reason });
+  };
+
+  async #prepare(cause: ReplacementCause): Promise<void> {
+    try {
+      const prepared = await this.#deps.prepare(cause);
+      this.#prepared = prepared;
+      this.event({ kind: 'prepared', cause, readyMs: prepared.readyMs });
+    } catch (error) {
+      const check = (error as Partial<GateRefusal>).check ?? 'gate.listeners';
+      this.#countRefusal(check);
+      const event = cause === 'reload' ? 'reload.refused' : 'socket.repair_refused';
+      this.#deps.log('warn', event, { check, reason: errorClassOf(error), hint: hintOf(error) });
+      this.event({ kind: 'preparation_failed' });
+    }
   }
 
-  async #prepareReload(): Promise<void> {
-    if (this.#isPreparing) return;
-    this.#isPreparing = true;
-    try {
-      const prepared = await this.#deps.prepareReload();
-      this.#prepared = prepared;
-      this.event({ kind: 'reload_passed', readyMs: prepared.readyMs });
-    } catch (error) {
-      const check = (error as Partial<GateRefusal>).check ?? 'gate.config';
-      const hint = error instanceof Error && errorClassOf(error) !== 'internal' ? error.message : 'an error of our own';
-      this.#countRefusal(check);
-      this.#deps.log('warn', 'reload.refused', { check, reason: errorClassOf(error), hint });
-    } finally {
-      this.#isPreparing = false;
-      this.#tellFacts();
-    }
+  #dropPrepared(): void {
+    this.#prepared?.abandon();
+    this.#prepared = undefined;
   }
 
   #launchNext(): void {
     if (this.#prepared === undefined) return;
-    const listen = this.#running?.lastHealth?.healthz === 'ok' ? 'when_healthy' : 'now';
-    this.#next = this.#start(this.#prepared, listen, () => false);
+    // While the name is lost nobody can connect to the one in office: the second one need not wait until it is healthy.
+    const isLost = this.#prepared.cause === 'socket_lost';
+    const listen = !isLost && this.#running?.lastHealth?.healthz === 'ok' ? 'when_healthy' : 'now';
+    this.#next = this.#start(this.#prepared, listen);
   }
 
   #killNext(): void {
     this.#next?.child.kill();
     this.#next?.liveness?.stop();
     this.#next = undefined;
-    this.#prepared?.abandon();
-    this.#prepared = undefined;
+    this.#dropPrepared();
   }
 
   /** Office passes only if the state on disk is still the one that the new plugin was started with. */
@@ -294,6 +277,7 @@ class LifeLoop implements Loop {
     const before = this.#running;
     const next = this.#next;
     if (next === undefined) return;
+    const event = this.#prepared?.cause === 'socket_lost' ? 'socket.repaired' : 'reload.done';
     this.#prepared?.adopt();
     this.#custody = next.custody;
     this.#prepared = undefined;
@@ -301,7 +285,12 @@ class LifeLoop implements Loop {
     this.#next = undefined;
     this.#watchLiveness(next);
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
-    if (before === undefined) return;
+    if (before !== undefined) this.#retire(before, deadlineMs, killMs);
+    this.#deps.log('info', event, { generation: next.generation });
+    if (next.early !== undefined) this.#proposed(next.early, next.generation);
+  }
+
+  #retire(before: Running, deadlineMs: number, killMs: number): void {
     before.liveness?.stop();
     before.channel.setPhase('draining');
     this.#draining.set(before.generation, before.channel);
@@ -311,23 +300,9 @@ class LifeLoop implements Loop {
       before.cancelKill();
       this.#draining.delete(before.generation);
     });
-    this.#deps.log('info', 'reload.done', { generation: next.generation });
   }
 
-  #greet(channel: SupervisorChannel, { store, credentials, start }: Custody, listen: StartMessage['listen']): void {
-    const messages = credentials.all();
-    channel.send({
-      ...start,
-      listen,
-      counters: this.#deps.counters,
-      credentialCount: messages.length,
-      ...(store.current === undefined ? {} : { state: encodeState(store.current) }),
-      ...(store.stable === undefined ? {} : { stable: store.stable }),
-    });
-    for (const message of messages) channel.send(message);
-  }
-
-  #receive(message: PluginMessage, generation: number): void {
+  #receive = (message: PluginMessage, generation: number): void => {
     const from = [this.#running, this.#next].find((running) => running?.generation === generation);
     const isNext = from !== undefined && from === this.#next;
     switch (message.kind) {
@@ -346,13 +321,14 @@ class LifeLoop implements Loop {
       case 'credential_result':
         return from === undefined || isNext ? undefined : this.#credentialResult(message);
       case 'giving_up':
+        if (from === undefined) return;
         this.#deps.log('error', 'plugin.giving_up', { error_class: message.class, generation });
         if (isNext) return this.event({ kind: 'next_failed' });
         return this.event({ kind: 'giving_up', canRelaunchHelp: message.canRelaunchHelp });
       case 'drained':
         return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut, generation });
     }
-  }
+  };
 
   #ready(message: Extract<PluginMessage, { kind: 'ready' }>, from: Running, isNext: boolean): void {
     const { privilege } = from.custody;
@@ -374,25 +350,31 @@ class LifeLoop implements Loop {
   }
 
   /** Only the plugin in office proposes; a proposal that was overtaken by a hand-over is refused, which is no violation. */
-  #proposed({ commitId, state }: Extract<PluginMessage, { kind: 'propose' }>, generation: number): void {
+  #proposed(proposal: Proposal, generation: number): void {
+    const { commitId, state } = proposal;
     const running = this.#running;
-    if (running?.generation === generation) return void this.#commit(commitId, state, running.custody);
+    if (running?.generation === generation) return void this.#commit(commitId, state, running);
+    // Said after its `ready`, while we made sure that office may pass: decided once it has passed.
+    if (this.#next?.generation === generation) {
+      this.#next.early = proposal;
+      return;
+    }
     const late = this.#draining.get(generation);
     late?.send({ kind: 'committed', commitId, outcome: 'refused', onDisk: 'other' });
   }
 
-  async #commit(commitId: number, state: string, { store }: Custody): Promise<void> {
-    const running = this.#running;
+  async #commit(commitId: number, state: string, running: Running): Promise<void> {
     try {
-      const result = await store.commit(state);
+      const result = await running.custody.store.commit(state);
       if (result.outcome === 'failed') {
         const hint = 'is the state directory writable and the file system not full?';
         this.#deps.log('warn', 'state.save_failed', { reason: result.onDisk, hint });
       }
-      running?.channel.send({ kind: 'committed', commitId, ...result });
+      running.channel.send({ kind: 'committed', commitId, ...result });
     } catch (error) {
       this.#deps.log('error', 'state.refused', { error_class: errorClassOf(error) });
       if (this.#running === running) this.event({ kind: 'unfit', reason: 'violation' });
+      else running.child.kill();
     }
   }
 
@@ -425,6 +407,7 @@ class LifeLoop implements Loop {
 
   #arm(afterMs: number): void {
     this.#cancelTimer();
+    this.#armedMs = afterMs;
     this.#cancelTimer = this.#deps.clock.after(afterMs, () => this.event({ kind: 'timer' }));
   }
 
@@ -433,4 +416,8 @@ class LifeLoop implements Loop {
     restarts[reason] = (restarts[reason] ?? 0) + 1;
     this.countersChanged();
   }
+}
+
+function hintOf(error: unknown): string {
+  return error instanceof Error && errorClassOf(error) !== 'internal' ? error.message : 'an error of our own';
 }

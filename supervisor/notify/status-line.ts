@@ -8,6 +8,8 @@ export type StatusFacts = {
   readonly pluginPid: number | undefined;
   /** Why no plugin runs, if the gate refused it. */
   readonly refusedBy: string | undefined;
+  /** Until the gate is tried again, while it refuses. */
+  readonly nextTryMs: number | undefined;
   readonly relaunches: number;
   readonly version: string;
   readonly isSameUser: boolean;
@@ -27,8 +29,11 @@ export function statusLine(facts: StatusFacts): string {
   return [verdict(facts), ...key, ...plugin, `relaunches ${facts.relaunches}`, ...privilege, facts.version].join('; ');
 }
 
-function verdict({ health, pluginPid, refusedBy }: StatusFacts): string {
-  if (refusedBy !== undefined) return `no plugin: ${refusedBy} refused`;
+function verdict({ health, pluginPid, refusedBy, nextTryMs }: StatusFacts): string {
+  if (refusedBy !== undefined) {
+    const next = nextTryMs === undefined ? '' : `, next try in ${Math.ceil(nextTryMs / 1000)} s`;
+    return `no plugin: ${refusedBy} refused${next}`;
+  }
   if (pluginPid === undefined) return 'no plugin';
   if (health === undefined) return 'plugin starting';
   if (health.healthz === 'ok')

@@ -7,6 +7,7 @@ import { metricSeries } from '../../plugin/metrics/metrics.ts';
 import { type Field, fields } from '../../shared/config/fields.ts';
 import { errorClasses } from '../../shared/errors/error.ts';
 import { checkIds } from '../../supervisor/gate/gate.ts';
+import { stateTable } from '../support/life-machine.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const read = (name: string) => readFileSync(`${root}docs/${name}`, 'utf8');
@@ -52,6 +53,10 @@ test('docs/metrics.md lists every series with type and labels', () => {
       `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |\n`,
   );
   checkGenerated('metrics.md', 'series', `| Series | Type | Labels | Meaning |\n|---|---|---|---|\n${rows.join('')}`);
+});
+
+test('docs/states.md is what the machine does in every state with every event', () => {
+  checkGenerated('states.md', 'life', stateTable());
 });
 
 test('docs/errors.md lists every class once, and no other', () => {

@@ -2,45 +2,12 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  decide,
-  type Effect,
-  type Event,
-  firstState,
-  policy,
-  type State,
-} from '../../../supervisor/lifecycle/decide.ts';
+import { decide } from '../../../supervisor/lifecycle/decide.ts';
+import { type Effect, type Event, firstState, policy, type State } from '../../../supervisor/lifecycle/events.ts';
 import { watchLiveness } from '../../../supervisor/lifecycle/liveness.ts';
 import { nodeFlags, pluginCommand } from '../../../supervisor/lifecycle/plugin-command.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
-
-const carried = { failures: 0, hasServed: true };
-const states: readonly State[] = [
-  firstState,
-  { ...carried, kind: 'gating', isFirst: false },
-  { ...carried, kind: 'blocked' },
-  { ...carried, kind: 'waiting' },
-  { ...carried, kind: 'starting', isReloadWanted: false },
-  { ...carried, kind: 'serving', sinceMs: 0 },
-  { ...carried, kind: 'replacing', sinceMs: 0, isReloadWanted: false },
-  { ...carried, kind: 'stopping' },
-  { ...carried, kind: 'ended' },
-];
-const events: readonly Event[] = [
-  { kind: 'gate_passed' },
-  { kind: 'gate_refused', exitCode: 5 },
-  { kind: 'ready' },
-  { kind: 'exited', reason: 'signal' },
-  { kind: 'giving_up', canRelaunchHelp: false },
-  { kind: 'unfit', reason: 'hung' },
-  { kind: 'unfit', reason: 'confinement' },
-  { kind: 'reload' },
-  { kind: 'reload_passed', readyMs: 60_000 },
-  { kind: 'next_ready' },
-  { kind: 'next_failed' },
-  { kind: 'timer' },
-  { kind: 'stop' },
-];
+import { events, states } from '../../support/life-machine.ts';
 
 const at = (kind: State['kind'], change: Partial<State> = {}) =>
   ({ ...states.find((state) => state.kind === kind && state.hasServed), ...change }) as State;
@@ -132,7 +99,7 @@ for (const kind of ['gating', 'waiting', 'blocked', 'starting'] as const) {
 }
 
 test('a reload starts a second plugin beside the first; the first drains only when the second is ready', () => {
-  const replacing = step(at('serving'), { kind: 'reload_passed', readyMs: 60_000 });
+  const replacing = step(at('serving'), { kind: 'prepared', cause: 'reload', readyMs: 60_000 });
   assert.equal(replacing.effects, [{ kind: 'launch_next' }, { kind: 'arm', afterMs: 60_000 }]);
   const done = step(replacing.state, { kind: 'next_ready' });
   assert.is(done.state.kind, 'serving');
@@ -143,15 +110,58 @@ for (const event of [{ kind: 'next_failed' }, { kind: 'timer' }] as const) {
   test(`a second plugin that fails (${event.kind}) leaves the first in office`, () => {
     const { state, effects } = step(at('replacing'), event);
     assert.is(state.kind, 'serving');
-    assert.equal(kinds(effects), ['disarm', 'kill_next', 'reload_failed']);
+    assert.equal(kinds(effects), ['disarm', 'kill_next', 'replacement_failed']);
   });
 }
 
 test('a reload while one is going on is remembered once and done afterwards', () => {
   const wanted = step(step(at('replacing'), { kind: 'reload' }).state, { kind: 'reload' }).state;
-  assert.equal(kinds(step(wanted, { kind: 'next_ready' }).effects), ['disarm', 'hand_over', 'count', 'prepare_reload']);
+  assert.equal(kinds(step(wanted, { kind: 'next_ready' }).effects), ['disarm', 'hand_over', 'count', 'prepare']);
   const starting = step(at('starting'), { kind: 'reload' }).state;
-  assert.equal(kinds(step(starting, { kind: 'ready' }).effects), ['disarm', 'prepare_reload']);
+  assert.equal(kinds(step(starting, { kind: 'ready' }).effects), ['disarm', 'prepare']);
+});
+
+test('a reload while the gate runs for another one is remembered once, whether that one passes or not', () => {
+  const preparing = step(step(at('serving'), { kind: 'reload' }).state, { kind: 'reload' });
+  assert.equal(preparing.effects, [], 'one preparation at a time');
+  assert.equal(kinds(step(preparing.state, { kind: 'preparation_failed' }).effects), ['prepare']);
+  const replacing = step(preparing.state, { kind: 'prepared', cause: 'reload', readyMs: 1 }).state;
+  assert.equal(kinds(step(replacing, { kind: 'next_failed' }).effects).at(-1), 'prepare');
+});
+
+for (const kind of ['waiting', 'blocked'] as const) {
+  test(`a reload while ${kind} reads the configuration again and runs the gate at once`, () => {
+    const { state, effects } = step(at(kind), { kind: 'reload' });
+    assert.is(state.kind, 'gating');
+    assert.equal(effects, [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false, isReload: true }]);
+  });
+}
+
+test('a reload while the gate runs before a relaunch is done after it, also when the gate refuses', () => {
+  const wanted = step(at('gating'), { kind: 'reload' }).state;
+  const refused = step(wanted, { kind: 'gate_refused', exitCode: 5 });
+  assert.equal(refused.effects.at(-1), { kind: 'run_gate', isFirst: false, isReload: true });
+  const passed = step(wanted, { kind: 'gate_passed' }).state;
+  assert.is(kinds(step(passed, { kind: 'ready' }).effects).at(-1), 'prepare');
+});
+
+for (const kind of ['waiting', 'blocked', 'gating', 'starting', 'stopping', 'ended'] as const) {
+  test(`what was prepared for a plugin that is gone is dropped while ${kind}`, () => {
+    const { effects } = step(at(kind), { kind: 'prepared', cause: 'reload', readyMs: 1 });
+    assert.is(kinds(effects)[0], 'drop_prepared');
+    assert.not.ok(kinds(effects).includes('launch_next'));
+  });
+}
+
+test('a lost name is repaired by a replacement while serving, and by the gate in every other state', () => {
+  const { effects } = step(at('serving'), { kind: 'name_lost' });
+  assert.equal(effects, [{ kind: 'prepare', cause: 'socket_lost' }]);
+  const replacing = step(at('serving'), { kind: 'prepared', cause: 'socket_lost', readyMs: 1 }).state;
+  const done = step(replacing, { kind: 'next_ready' });
+  assert.equal(done.effects.at(-1), { kind: 'count', reason: 'socket_lost' });
+  for (const state of states.filter((one) => one.kind !== 'serving')) {
+    assert.equal(step(state, { kind: 'name_lost' }), { state, effects: [] }, state.kind);
+  }
 });
 
 test('a first plugin that ends while it is being replaced takes the second along, and service starts anew', () => {

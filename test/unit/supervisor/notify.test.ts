@@ -71,6 +71,7 @@ const facts = {
   health: { ...health, reasons: [], errorClasses: [] },
   pluginPid: 812,
   refusedBy: undefined,
+  nextTryMs: undefined,
   relaunches: 0,
   version: '1.4.0',
   isSameUser: false,
@@ -93,9 +94,10 @@ test('the status line tells the truth in one line', () => {
     health: undefined,
     pluginPid: undefined,
     refusedBy: 'gate.runtime_directory',
+    nextTryMs: 9_200,
     relaunches: 4,
   };
-  assert.is(statusLine(blocked), 'no plugin: gate.runtime_directory refused; relaunches 4; 1.4.0');
+  assert.is(statusLine(blocked), 'no plugin: gate.runtime_directory refused, next try in 10 s; relaunches 4; 1.4.0');
   assert.match(statusLine({ ...facts, isSameUser: true }), /privilege same-user/u);
 });
 

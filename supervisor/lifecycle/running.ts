@@ -1,0 +1,112 @@
+// One plugin under the supervisor's eyes: its process, its end of the channel, what it was started with. Starts and greets
+// it; who is in office is the loop's business.
+
+import type {
+  Counters,
+  CredentialMessage,
+  CredentialName,
+  HealthMessage,
+  PluginMessage,
+  StartMessage,
+} from '../../shared/channel/messages.ts';
+import type { Privilege } from '../../shared/confinement/confinement.ts';
+import type { ErrorClass } from '../../shared/errors/error.ts';
+import { encodeState } from '../../shared/registry/state.ts';
+import type { Cancel } from '../../shared/time/clock.ts';
+import { openSupervisorChannel, type SupervisorChannel } from '../channel/channel.ts';
+import type { CredentialCustody } from '../custody/credentials.ts';
+import type { StateStore } from '../custody/state-store.ts';
+import type { Child, ChildEnd } from './child.ts';
+import type { Liveness } from './liveness.ts';
+
+/** What the gate left in our hands for a plugin. */
+export type Custody = {
+  readonly store: Pick<StateStore, 'commit' | 'current' | 'stable' | 'idle'>;
+  readonly credentials: Pick<CredentialCustody, 'look'>;
+  readonly privilege: Privilege;
+  /** Starts the process on the listeners of this custody. */
+  readonly launch: () => Child;
+  /** The `start` message without what changes between plugins. */
+  readonly start: Omit<StartMessage, 'state' | 'stable' | 'counters' | 'credentialCount' | 'listen'>;
+};
+
+export type Proposal = Extract<PluginMessage, { kind: 'propose' }>;
+
+export type Running = {
+  readonly generation: number;
+  readonly child: Child;
+  readonly channel: SupervisorChannel;
+  /** The state it was started with. */
+  readonly startedWith: string | undefined;
+  readonly custody: Custody;
+  liveness: Liveness | undefined;
+  lastHealth: HealthMessage | undefined;
+  cancelKill: Cancel;
+  /** The newest generation of each credential that it got. */
+  readonly sent: Map<CredentialName, number>;
+  /** A proposal that came before office had passed to it. */
+  early: Proposal | undefined;
+};
+
+export type RunningEvents = {
+  readonly receive: (message: PluginMessage, generation: number) => void;
+  readonly violated: (errorClass: ErrorClass, running: Running) => void;
+  readonly ended: (running: Running, end: ChildEnd) => void;
+};
+
+/** Launches a plugin, sends `start` and every credential, and reports what it says and how it ends. */
+export function startRunning(
+  custody: Custody,
+  generation: number,
+  greeting: { readonly listen: StartMessage['listen']; readonly counters: Counters; readonly nowMs: () => number },
+  events: RunningEvents,
+): Running {
+  const child = custody.launch();
+  const channel = openSupervisorChannel(
+    child.channel,
+    {
+      receive: (message) => events.receive(message, generation),
+      violated: (errorClass) => events.violated(errorClass, running),
+    },
+    greeting.nowMs,
+  );
+  const running: Running = {
+    generation,
+    child,
+    channel,
+    startedWith: custody.store.current?.currentHash,
+    custody,
+    liveness: undefined,
+    lastHealth: undefined,
+    cancelKill: () => {},
+    sent: new Map(),
+    early: undefined,
+  };
+  greet(running, greeting.listen, greeting.counters);
+  void child.ended.then((end) => events.ended(running, end));
+  return running;
+}
+
+function greet({ channel, custody, sent }: Running, listen: StartMessage['listen'], counters: Counters): void {
+  const { store, credentials, start } = custody;
+  const messages = credentials.look();
+  channel.send({
+    ...start,
+    listen,
+    counters,
+    credentialCount: messages.length,
+    ...(store.current === undefined ? {} : { state: encodeState(store.current) }),
+    ...(store.stable === undefined ? {} : { stable: store.stable }),
+  });
+  for (const message of messages) {
+    sent.set(message.name, message.generation);
+    channel.send(message);
+  }
+}
+
+/** Sends a generation that this plugin does not have yet; an absent file takes nothing away from it. */
+export function sendCredential({ channel, sent }: Running, message: CredentialMessage): void {
+  if (message.generation <= (sent.get(message.name) ?? 0)) return;
+  sent.set(message.name, message.generation);
+  channel.send(message);
+}
