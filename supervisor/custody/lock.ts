@@ -31,12 +31,21 @@ export async function takeLock(directory: PinnedDirectory, name: string, deps: L
       exitCode = await deps.flock(descriptor);
     }
     if (exitCode !== 0) throw locked(directory, name);
-    ftruncateSync(descriptor, 0);
-    writeSync(descriptor, `${deps.pid} ${new Date(deps.wallMs()).toISOString()}\n`, 0);
+    writeOwner(descriptor, deps);
     return { release: () => closeSync(descriptor) };
   } catch (error) {
     closeSync(descriptor);
     throw error;
+  }
+}
+
+/** For the message of somebody who comes second; a full file system takes nothing from the lock itself. */
+function writeOwner(descriptor: number, deps: LockDeps): void {
+  try {
+    ftruncateSync(descriptor, 0);
+    writeSync(descriptor, `${deps.pid} ${new Date(deps.wallMs()).toISOString()}\n`, 0);
+  } catch {
+    // Nobody will be named.
   }
 }
 
@@ -45,7 +54,10 @@ function openLock(directory: PinnedDirectory, name: string): number {
     const flags = constants.O_CREAT | constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     return openSync(directory.at(name), flags, 0o600);
   } catch {
-    throw unsafe('open', 'cannot be opened or made; is the directory writable for the user of the provider?');
+    throw unsafe(
+      'open',
+      'cannot be opened or made; is the directory writable for the user of the provider, and the file system not full?',
+    );
   }
 }
 

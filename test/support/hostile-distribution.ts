@@ -1,6 +1,17 @@
 // A copy of the built distribution whose plugin can be exchanged: for a hostile one, and back for the good one.
 
-import { chmodSync, copyFileSync, cpSync, linkSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  linkSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -14,6 +25,8 @@ export type ExchangeableDistribution = {
     paths: { readonly state: string; readonly jwt: string; readonly run: string },
   ) => Promise<void>;
   readonly turnGood: () => void;
+  /** From the next start of the supervisor on its plugins run without the runtime's permission model: taken over natively. */
+  readonly dropPermissionModel: () => void;
   readonly remove: () => void;
 };
 
@@ -50,6 +63,19 @@ export function createExchangeableDistribution(): ExchangeableDistribution {
     turnGood: () => {
       copyFileSync(join(built, 'lib/plugin.mjs'), `${plugin}.next`);
       install(`${plugin}.next`);
+    },
+    dropPermissionModel: () => {
+      const flags = ['"--permission",', '`--allow-fs-read=$' + '{bundle}`,', '"--allow-fs-read=/proc/self/status",'];
+      let count = 0;
+      for (const name of readdirSync(join(directory, 'lib')).filter((file) => file.endsWith('.mjs'))) {
+        const path = join(directory, 'lib', name);
+        const text = readFileSync(path, 'utf8');
+        const changed = flags.reduce((before, flag) => before.replace(flag, () => ''), text);
+        if (changed === text) continue;
+        count += 1;
+        writeFileSync(path, changed);
+      }
+      if (count !== 1) throw new Error(`the flags stand in ${count} bundles`);
     },
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };

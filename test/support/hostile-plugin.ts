@@ -2,7 +2,7 @@
 // it is to try. Everything it finds out it writes to standard error, one JSON line a trial.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { open as openInspector } from 'node:inspector';
 import { createServer, Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
@@ -56,6 +56,27 @@ const trials: Readonly<Record<string, () => void>> = {
       server.once('error', (error: NodeJS.ErrnoException) => tell(error.code ?? 'refused'));
       server.listen(`${__PATHS__.run}/kms.sock.evil`, () => tell('SUCCEEDED'));
     });
+  },
+  /** What must fail even for machine code: no runtime stands in the way, only the user, the file modes and the drop. */
+  native: () => {
+    ready();
+    attempt('write the state', () => writeFileSync(__PATHS__.state, 'forged'));
+    attempt('write beside the state', () => writeFileSync(`${__PATHS__.state}.evil`, 'forged'));
+    attempt('remove the checkpoint', () => unlinkSync(`${__PATHS__.state}.checkpoint`));
+    attempt('read the JWT by path', () => readFileSync(__PATHS__.jwt));
+    attempt('remove the socket', () => unlinkSync(`${__PATHS__.run}/kms.sock`));
+    attempt('make a file in the runtime directory', () => writeFileSync(`${__PATHS__.run}/evil`, ''));
+    attempt('read the supervisor’s memory', () => readFileSync(`/proc/${process.ppid}/mem`));
+    attempt('read the supervisor’s environment', () => readFileSync(`/proc/${process.ppid}/environ`));
+    attempt('signal the supervisor', () => process.kill(process.ppid, 'SIGHUP'));
+    attempt('become root', () => process.setuid?.(0));
+    attempt('become the supervisor', () =>
+      process.setuid?.(Number(/^Uid:\s+(\d+)/mu.exec(readFileSync(`/proc/${process.ppid}/status`, 'latin1'))?.[1])),
+    );
+    attempt('take its groups', () => process.setgroups?.([0]));
+    const file = `/proc/self/fd/4`;
+    attempt('open the socket’s directory through its descriptor', () => readFileSync(`${file}/../kms.sock`));
+    process.stderr.write(`${JSON.stringify({ message: 'hostile', name: 'done', outcome: 'done' })}\n`);
   },
   'an oversized frame': () => {
     ready();

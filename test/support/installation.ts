@@ -30,6 +30,7 @@ export type InstallOptions = {
   readonly change?: (config: ConfigDocument) => void;
   readonly claims?: Record<string, unknown>;
   readonly distribution?: string;
+  readonly hasTwoUsers?: boolean;
 };
 
 export async function install(options: InstallOptions = {}): Promise<Installed> {
@@ -45,6 +46,7 @@ export async function install(options: InstallOptions = {}): Promise<Installed> 
     address: bao.address,
     ca: authority.pem,
     jwt: issuer.issue(options.claims),
+    hasTwoUsers: options.hasTwoUsers === true,
     ...(options.distribution === undefined ? {} : { distribution: options.distribution }),
   });
   workplace.writeConfig((config) => {

@@ -22,6 +22,10 @@ import { defaultInstallation, type Installation } from './openbao/provision.ts';
 export const root = new URL('../..', import.meta.url).pathname;
 /** Nobody's ids, far from those that distributions hand out. */
 const unprivilegedId = 64_321;
+/** The plugin's user and group, where it has its own. */
+export const pluginId = 64_322;
+/** What the shipped unit gives the supervisor, and nothing else. */
+const supervisorCapabilities = '-all,+setuid,+setgid,+setpcap,+kill';
 
 export type Workplace = {
   readonly directory: string;
@@ -46,6 +50,8 @@ export type WorkplaceOptions = {
   readonly installation?: Installation;
   /** The distribution to run; `dist` of this project unless told otherwise. */
   readonly distribution?: string;
+  /** As in the shipped unit: the plugin has a user of its own. Needs root. */
+  readonly hasTwoUsers?: boolean;
 };
 
 export type ConfigDocument = Record<string, Record<string, unknown>> & { configVersion: string };
@@ -79,6 +85,7 @@ export function createWorkplace(options: WorkplaceOptions): Workplace {
   const installation = options.installation ?? defaultInstallation;
   const writeConfig = (change: (config: ConfigDocument) => void = () => {}) => {
     const config = configDocument(paths, options.address, installation, isRoot ? uid : (process.getegid?.() ?? uid));
+    if (options.hasTwoUsers === true) config['process'] = { pluginUser: String(pluginId) };
     change(config);
     replaceFile(paths.configPath, stringify(config));
   };
@@ -86,7 +93,12 @@ export function createWorkplace(options: WorkplaceOptions): Workplace {
   replaceFile(paths.jwtPath, options.jwt);
   writeConfig();
   const distribution = reachable(options.distribution ?? join(root, 'dist'), isRoot, uid, directory);
-  const drop = isRoot ? ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--'] : [];
+  const drop = isRoot ? ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'] : [];
+  if (options.hasTwoUsers === true) {
+    const sets = ['bounding-set', 'inh-caps', 'ambient-caps'];
+    drop.push(...sets.map((set) => `--${set}=${supervisorCapabilities}`));
+  }
+  if (isRoot) drop.push('--');
   return {
     directory,
     ...paths,

@@ -25,6 +25,8 @@ export type Mutation = {
   readonly edits: readonly { readonly file: string; readonly find: string; readonly replace: string }[];
   /** The attack runs the real processes, so the copy has to be built. */
   readonly needsBuild?: true;
+  /** The attack that notices it needs a second user; without root it is left out, and says so. */
+  readonly needsRoot?: true;
 };
 
 export type ThreatResult = {
@@ -127,6 +129,10 @@ export async function tryThreats(ids: readonly string[], isAttackKnownGood = fal
       });
     }
     for (const mutation of await mutationsOf(id)) {
+      if (mutation.needsRoot === true && process.geteuid?.() !== 0) {
+        process.stdout.write(`\nSKIPPED: ${id}: ${mutation.name} (needs root)\n`);
+        continue;
+      }
       jobs.push(async () => {
         const outcome = await tryMutation(id, mutation);
         update((result) => ({ ...result, mutations: [...result.mutations, outcome] }));

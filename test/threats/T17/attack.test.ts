@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { createExchangeableDistribution } from '../../support/hostile-distribution.ts';
 import { type Installed, install, until } from '../../support/installation.ts';
 import { type Provider, untilHealthy } from '../../support/provider.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 type World = {
   readonly installed: Installed;
@@ -115,5 +116,36 @@ test('a plugin that begins a frame and never ends it hangs, and is replaced afte
     await untilHealthy(provider);
     assert.is(provider.child.exitCode, null);
   }));
+
+test('taken over natively, without the runtime’s permission model: the second user still reaches nothing', async () => {
+  if (skipWithout(process.geteuid?.() === 0, 'T17 across users', 'root')) return;
+  const distribution = createExchangeableDistribution();
+  const installed = await install({ distribution: distribution.directory, hasTwoUsers: true });
+  const { workplace } = installed;
+  const paths = { state: workplace.statePath, jwt: workplace.jwtPath, run: `${workplace.directory}/run` };
+  const files = () =>
+    [workplace.statePath, `${workplace.statePath}.checkpoint`].map((path) => readFileSync(path, 'utf8'));
+  try {
+    const good = installed.start();
+    await untilHealthy(good);
+    await good.stop();
+    const before = files();
+    await distribution.turnHostile('native', paths);
+    distribution.dropPermissionModel();
+    const provider = installed.start();
+    await provider.line((line) => line.message === 'hostile' && line['name'] === 'done');
+    const trials = provider.log.filter((line) => line.message === 'hostile' && 'outcome' in line);
+    assert.is(trials.length, 15, 'began, 13 trials, done');
+    assert.equal(
+      trials.filter((line) => line['outcome'] === 'SUCCEEDED').map((line) => line['name']),
+      [],
+    );
+    assert.equal(files(), before);
+    assert.is(provider.child.exitCode, null);
+  } finally {
+    await installed.close();
+    distribution.remove();
+  }
+});
 
 test.run();

@@ -20,6 +20,24 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    // The gate and the greeting would both refuse it, so they are blind here as well.
+    name: 'the plugin is started without the drop',
+    needsBuild: true,
+    needsRoot: true,
+    edits: [
+      {
+        file: 'supervisor/lifecycle/plugin-command.ts',
+        find: "    privilege.kind === 'separate'\n",
+        replace: "    privilege.kind !== 'separate' && privilege.kind !== 'same-user'\n",
+      },
+      {
+        file: 'shared/confinement/confinement.ts',
+        find: "  if (found.noNewPrivs !== 1) return 'no_new_privs';\n",
+        replace: '  if (found !== undefined) return undefined;\n',
+      },
+    ],
+  },
+  {
     name: 'the supervisor does not look at the rate of frames',
     needsBuild: true,
     edits: [

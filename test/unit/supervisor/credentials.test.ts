@@ -1,0 +1,118 @@
+// Custody of credential files: all six kinds with their rules, generations by content, and what an unsafe file does.
+
+import { chmodSync, mkdtempSync, renameSync, rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type CredentialName, credentialNames } from '../../../shared/channel/messages.ts';
+import { createCredentialCustody, credentialFiles, credentialRules } from '../../../supervisor/custody/credentials.ts';
+import { throwsClass } from '../../support/throws.ts';
+
+const reader = { uid: process.geteuid?.() ?? -1, gids: [process.getegid?.() ?? -1] };
+
+function withCustody(
+  run: (bench: {
+    readonly at: (name: CredentialName) => string;
+    readonly custody: ReturnType<typeof createCredentialCustody>;
+    readonly refused: string[];
+  }) => void,
+): void {
+  const directory = mkdtempSync(join(tmpdir(), 'bao-kms-custody-'));
+  const at = (name: CredentialName) => join(directory, name);
+  for (const name of credentialNames) writeFileSync(at(name), `first ${name}`, { mode: 0o600 });
+  const paths = Object.fromEntries(credentialNames.map((name) => [name, at(name)])) as Record<CredentialName, string>;
+  const refused: string[] = [];
+  const files = () => credentialFiles({ credentialPaths: paths });
+  const custody = createCredentialCustody(files, reader, (name, reason) => refused.push(`${name} ${reason}`));
+  try {
+    run({ at, custody, refused });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+test('all six kinds are read, each with generation 1 and its bytes', () =>
+  withCustody(({ custody }) => {
+    const messages = custody.look();
+
+    assert.equal(
+      messages.map(({ name, generation }) => [name, generation]),
+      credentialNames.map((name) => [name, 1]),
+    );
+    assert.is(Buffer.from(messages[0]?.bytes ?? '', 'base64').toString(), 'first jwt');
+  }));
+
+test('a file that a configuration does not name is not in custody', () => {
+  const none = { jwt: '', client_secret: '', client_chain: '', pin: '', openbao_ca: '/ca', issuer_ca: '' };
+
+  assert.equal(
+    credentialFiles({ credentialPaths: none }).map(({ name }) => name),
+    ['openbao_ca'],
+  );
+});
+
+for (const name of credentialNames) {
+  test(`${name}: new content is the next generation, the same content is not, whatever its time and inode`, () =>
+    withCustody(({ at, custody }) => {
+      const generation = () => custody.look().find((message) => message.name === name)?.generation;
+      generation();
+      utimesSync(at(name), 1, 1);
+      assert.is(generation(), 1);
+      writeFileSync(`${at(name)}.next`, `second ${name}`, { mode: 0o600 });
+      renameSync(`${at(name)}.next`, at(name));
+      assert.is(generation(), 2);
+      writeFileSync(at(name), `third ${name}`);
+      assert.is(generation(), 3);
+    }));
+
+  test(`${name}: each forbidden bit is refused, named and counted, and changes nothing`, () =>
+    withCustody(({ at, custody, refused }) => {
+      custody.look();
+      const { forbiddenBits } = credentialRules[name];
+      for (let bit = 1; bit <= 0o400; bit *= 2) {
+        if ((forbiddenBits & bit) === 0) continue;
+        chmodSync(at(name), 0o600 | bit);
+        refused.length = 0;
+        const message = custody.look().find((one) => one.name === name);
+        assert.equal([message?.generation, message?.absence], [0, 'unsafe_permissions'], bit.toString(8));
+        assert.equal(refused, [`${name} unsafe_permissions`]);
+        assert.match(throwsClass(custody.check, 'file_unsafe').message, credentialRules[name].field);
+      }
+      chmodSync(at(name), 0o600);
+      assert.is(custody.look().find((one) => one.name === name)?.generation, 1, 'safe again: the same generation');
+    }));
+
+  test(`${name}: one byte over its limit is refused, the limit itself is read`, () =>
+    withCustody(({ at, custody, refused }) => {
+      const { greatestBytes } = credentialRules[name];
+      writeFileSync(at(name), Buffer.alloc(greatestBytes, 0x61));
+      custody.look();
+      assert.equal(refused, []);
+      writeFileSync(at(name), Buffer.alloc(greatestBytes + 1, 0x61));
+      custody.look();
+      assert.equal(refused, [`${name} file_too_large`]);
+    }));
+}
+
+test('a vanished file is absent with its reason; when it is back it has the generation of its content', () =>
+  withCustody(({ at, custody, refused }) => {
+    custody.look();
+    unlinkSync(at('jwt'));
+    const gone = custody.look()[0];
+    assert.equal([gone?.generation, gone?.absence], [0, 'file_missing']);
+    writeFileSync(at('jwt'), 'first jwt', { mode: 0o600 });
+    assert.is(custody.look()[0]?.generation, 1);
+    assert.equal(refused, ['jwt file_missing']);
+  }));
+
+test('a check names every problem at once, by its configuration field', () =>
+  withCustody(({ at, custody }) => {
+    chmodSync(at('pin'), 0o644);
+    chmodSync(at('openbao_ca'), 0o666);
+    const { message } = throwsClass(custody.check, 'file_unsafe');
+
+    assert.match(message, /auth\.cert\.pkcs11\.pinFile.*openbao\.caCertFile/u);
+  }));
+
+test.run();
