@@ -1,0 +1,81 @@
+// A distribution that kills one of its processes at one step, for tests of what a crash leaves behind. The step is a text of
+// the sources that must stand there once; nothing of this is in the product.
+
+import { chmodSync, copyFileSync, cpSync, linkSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { root } from './workplace.ts';
+
+export type CrashStep = {
+  /** Source file, from the root of the project. */
+  readonly file: string;
+  /** The text at which the process dies; must be found once. */
+  readonly at: string;
+  readonly side: 'before' | 'after';
+  /** Only if this expression holds there. */
+  readonly when?: string;
+};
+
+export type CrashingDistribution = {
+  readonly directory: string;
+  readonly heal: () => void;
+  readonly remove: () => void;
+};
+
+const banner =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
+
+/** @throws Error when the text of the step is not found exactly once */
+export async function createCrashingDistribution(step: CrashStep): Promise<CrashingDistribution> {
+  const directory = mkdtempSync(join(tmpdir(), 'bao-kms-crash-'));
+  chmodSync(directory, 0o755);
+  const built = join(root, 'dist');
+  cpSync(built, directory, { recursive: true, filter: (source) => !source.endsWith('/lib/node') });
+  try {
+    linkSync(join(built, 'lib/node'), join(directory, 'lib/node'));
+  } catch {
+    copyFileSync(join(built, 'lib/node'), join(directory, 'lib/node'));
+  }
+  const side = step.file.startsWith('plugin/') ? 'plugin' : 'supervisor';
+  const bundle = join(directory, 'lib', `${side}.mjs`);
+  const healthy = readFileSync(bundle);
+  await build({
+    entryPoints: [join(root, side, 'main.ts')],
+    outfile: bundle,
+    allowOverwrite: true,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    logLevel: 'silent',
+    banner: { js: banner },
+    define: { __BUILD__: JSON.stringify({ version: '0.0.0-crash', commit: '', buildDate: '', dirty: '' }) },
+    plugins: [
+      {
+        name: 'crash',
+        setup: ({ onLoad }) => {
+          onLoad({ filter: new RegExp(`${step.file.replaceAll('.', '\\.')}$`) }, ({ path }) => ({
+            contents: withCrash(readFileSync(path, 'utf8'), step),
+            loader: 'ts',
+          }));
+        },
+      },
+    ],
+  });
+  chmodSync(bundle, 0o644);
+  const heal = () => {
+    rmSync(bundle);
+    cpSync(join(built, 'lib', `${side}.mjs`), bundle);
+    chmodSync(bundle, 0o644);
+  };
+  if (healthy.length === 0) throw new Error('nothing was built');
+  return { directory, heal, remove: () => rmSync(directory, { recursive: true, force: true }) };
+}
+
+function withCrash(source: string, { file, at, side, when = 'true' }: CrashStep): string {
+  const count = source.split(at).length - 1;
+  if (count !== 1) throw new Error(`"${at}" stands ${count} times in ${file}`);
+  const crash = `if (${when}) process.kill(process.pid, 'SIGKILL');`;
+  return source.replace(at, () => (side === 'before' ? `${crash}\n${at}` : `${at}\n${crash}`));
+}
