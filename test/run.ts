@@ -9,9 +9,8 @@ import { join, relative } from 'node:path';
 
 const root = new URL('..', import.meta.url).pathname;
 const fileTimeoutMs = 900_000;
-const folders = ['unit', 'contract', 'integration', 'fuzz', 'threats'];
-/** Runs only when it is asked for: `npm run test:systemd` boots a machine. */
-const bootedFolder = 'systemd';
+/** The longest first: the booted machine and the waiting ones. */
+const folders = ['systemd', 'integration', 'threats', 'unit', 'contract', 'fuzz'];
 
 export type FileResult = {
   readonly file: string;
@@ -118,7 +117,7 @@ async function checkSources(): Promise<FileResult[]> {
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   const wanted = process.argv.slice(2);
   const sources = wanted.length > 0 ? [] : await checkSources();
-  const files = (wanted.some((part) => part.includes('systemd')) ? [...folders, bootedFolder] : folders)
+  const files = folders
     .flatMap(testFiles)
     .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)));
   const results = [...sources, ...(await runAll(files))];

@@ -3,27 +3,38 @@
 // sees it. Written after status-and-probes 4 and 5.
 
 import { timingSafeEqual } from 'node:crypto';
-import { type ErrorClass, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
-import type { Identity } from '../../shared/registry/key-id.ts';
-import { encodeState, type RegistryState, type Snapshot } from '../../shared/registry/state.ts';
+import { encodeState, type Snapshot } from '../../shared/registry/state.ts';
 import { type Reading, readClock } from '../../shared/time/age.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { ActivationWait } from '../keys/activation-wait.ts';
-import { bootstrap, type Observation, observe } from '../keys/observe.ts';
-import { isBookkeepingOnly } from '../keys/pending-commit.ts';
+import { startWait } from '../keys/activation-wait.ts';
+import {
+  type CommitOutcome,
+  checkKey,
+  type Ledger,
+  type LedgerAnswer,
+  type LedgerEffect,
+  type LedgerSettings,
+  type ProbeOutcome,
+  readKey,
+} from '../keys/ledger.ts';
 import type { KeyProfile } from '../keys/profile.ts';
 import type { Transit } from '../transit/transit.ts';
 import { afterFailure, type Breaker, closedBreaker, isOpen } from './breaker.ts';
 import { ProbeGate } from './gate.ts';
+import {
+  causeOf,
+  classFor,
+  encryptionBlocked,
+  failedAt,
+  reasonOfMetadata,
+  retryAfterOf,
+  saveDeferred,
+  skipped,
+} from './probe-failure.ts';
 import type { StatusCache } from './status-cache.ts';
 import type { Reason } from './verdict.ts';
-
-/** What the supervisor said to a proposed state. */
-export type CommitOutcome = {
-  readonly outcome: 'saved' | 'refused' | 'failed';
-  readonly onDisk: 'predecessor' | 'attempted' | 'other' | 'unreadable';
-};
 
 export type ProbeEvent =
   | {
@@ -47,14 +58,7 @@ export type ProbeDeps = {
   readonly commit: (state: string) => Promise<CommitOutcome>;
   readonly randomBytes: (sizeBytes: number) => Buffer;
   readonly observe: (event: ProbeEvent) => void;
-  readonly settings: {
-    readonly identity: Identity;
-    readonly identityFingerprint: string;
-    readonly keyName: string;
-    readonly stableCount: number;
-    readonly activationDelayMs: number;
-    readonly probeIntervalMs: number;
-    readonly rejectVersionRollback: boolean;
+  readonly settings: LedgerSettings & {
     readonly timeoutMs: number;
     readonly stable: { readonly keyId: string; readonly elapsedMs: number } | undefined;
   };
@@ -69,20 +73,22 @@ const greatestCiphertextBytes = 1023;
 
 /** `check`: only looks, for a plugin that is not in office yet; nothing is proposed. */
 type Mode = 'advance' | 'discover' | 'check';
-type PendingCommit = { readonly attempted: RegistryState; readonly predecessor: RegistryState | undefined };
 
 export class Probes {
   readonly #deps: ProbeDeps;
   readonly #gate = new ProbeGate();
-  readonly #wait: ActivationWait;
+  readonly #ledger: Ledger;
   #metadataBreaker: Breaker = closedBreaker;
   #deepBreaker: Breaker = closedBreaker;
-  #pendingCommit: PendingCommit | undefined;
-  #lastCountedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(deps: ProbeDeps) {
     this.#deps = deps;
-    this.#wait = new ActivationWait(deps.settings.activationDelayMs, deps.settings.stable);
+    this.#ledger = {
+      published: undefined,
+      pendingCommit: undefined,
+      wait: startWait(deps.settings.stable),
+      lastCountedAtMs: Number.NEGATIVE_INFINITY,
+    };
   }
 
   get gate(): ProbeGate {
@@ -111,9 +117,12 @@ export class Probes {
     const isFree = trigger === 'bootstrap';
     try {
       if (!isFree && isOpen(this.#metadataBreaker, startedAt.nowMs)) throw skipped();
-      await this.#bounded(signal, (bound) => this.#observeOnce(startedAt, mode, bound));
+      const outcome = await this.#bounded(signal, (bound) => this.#observeOnce(startedAt, mode, bound));
+      if (outcome === 'encryption_blocked') throw encryptionBlocked();
       this.#metadataBreaker = closedBreaker;
-      this.#report('metadata', trigger, startedAt);
+      // Everything was proven, so health stays; the probe reports the error all the same (registry-state 6.3).
+      if (outcome === 'unsaved') this.#report('metadata', trigger, startedAt, saveDeferred(), 'state_save_failed');
+      else this.#report('metadata', trigger, startedAt);
       return true;
     } catch (error) {
       if (signal.aborted) return false;
@@ -127,8 +136,8 @@ export class Probes {
     return this.#gate.pass(() => this.#deepAlone(trigger, signal), signal);
   }
 
-  async #observeOnce(startedAt: Reading, mode: Mode, signal: AbortSignal): Promise<void> {
-    const { transit, cache } = this.#deps;
+  async #observeOnce(startedAt: Reading, mode: Mode, signal: AbortSignal): Promise<ProbeOutcome> {
+    const { transit, cache, clock, settings } = this.#deps;
     const isUpsertDisabled = await transit.readUpsertDisabled(signal).catch(failedAt('upsert_check_failed'));
     if (!isUpsertDisabled) {
       throw new ProviderError('upsert_allowed', 'the Transit mount makes keys on demand; set disable_upsert=true');
@@ -136,87 +145,50 @@ export class Probes {
     const profile = await transit.readKey(signal).catch(failedAt('metadata_read_failed'));
     this.#deps.observe({ kind: 'profile', profile });
     if (mode === 'check') return this.#checkOnly(profile, startedAt);
-    const state = (await this.#finishPendingCommit(profile, startedAt)) ?? cache.state;
-    if (state === undefined) return this.#bootstrapState(profile, startedAt);
-    await this.#advance(state, profile, startedAt, mode, signal);
-  }
-
-  /** Status-and-probes 8: discovery mode, its result thrown away. */
-  #checkOnly(profile: KeyProfile, startedAt: Reading): void {
-    const { cache, settings } = this.#deps;
-    if (cache.state === undefined) throw new ProviderError('state_unavailable', 'no registry state yet');
-    const seen = {
-      state: cache.state,
+    this.#ledger.published = cache.state;
+    const steps = readKey(this.#ledger, settings, {
       profile,
-      keyName: settings.keyName,
-      nowUnix: Math.floor(startedAt.wallMs / 1000),
-    };
-    const fixed = {
-      mode: 'discover',
-      isCounted: false,
-      promotable: undefined,
-      stableCount: settings.stableCount,
-    } as const;
-    const found = observe({ ...seen, ...fixed, rejectVersionRollback: settings.rejectVersionRollback });
-    cache.publish(cache.state, startedAt);
-    if (found.isEncryptionBlocked) throw encryptionBlocked();
-  }
-
-  async #bootstrapState(profile: KeyProfile, startedAt: Reading): Promise<void> {
-    const { identity, identityFingerprint, keyName } = this.#deps.settings;
-    const nowUnix = Math.floor(startedAt.wallMs / 1000);
-    const state = bootstrap(identity, identityFingerprint, profile, keyName, nowUnix);
-    await this.#save(state, undefined, profile);
-    this.#deps.cache.publish(state, startedAt);
-  }
-
-  async #advance(
-    state: RegistryState,
-    profile: KeyProfile,
-    startedAt: Reading,
-    mode: Exclude<Mode, 'check'>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { settings, cache } = this.#deps;
-    const isCounted = startedAt.nowMs - this.#lastCountedAtMs >= settings.probeIntervalMs / 2;
-    const input = {
-      state,
-      profile,
-      keyName: settings.keyName,
-      nowUnix: Math.floor(startedAt.wallMs / 1000),
       mode,
-      stableCount: settings.stableCount,
-      isCounted,
-      rejectVersionRollback: settings.rejectVersionRollback,
-    };
-    const found = observe({ ...input, promotable: this.#wait.elapsedKeyId(this.#deps.clock.nowMs()) });
-    const isProven = found.outcome !== 'promoted' || (await this.#isCandidateProven(found, signal));
-    const result = isProven ? found : observe({ ...input, promotable: undefined });
-    const isSaved = result.outcome === 'unchanged' || (await this.#save(result.state, state, profile));
-    if (!isSaved) return cache.confirmUnsaved(startedAt);
-    if (isCounted && mode === 'advance') this.#lastCountedAtMs = startedAt.nowMs;
-    this.#publish(result, state, startedAt, mode);
-    if (result.isEncryptionBlocked) throw encryptionBlocked();
-  }
-
-  #publish(result: Observation, before: RegistryState, startedAt: Reading, mode: Mode): void {
-    const previous = this.#deps.cache.active;
-    this.#deps.cache.publish(result.state, startedAt, result.outcome === 'promoted');
-    this.#pendingCommit = undefined;
-    if (mode === 'advance') this.#wait.observed(result.stable?.kubernetesKeyId, this.#deps.clock.nowMs());
-    if (result.isClockRegressed) this.#deps.observe({ kind: 'clock_regressed' });
-    const active = this.#deps.cache.active;
-    const isPromoted = result.outcome === 'promoted' && before !== result.state;
-    if (isPromoted && previous !== undefined && active !== undefined) {
-      this.#deps.observe({ kind: 'promoted', previous, active });
+      startedAtMs: startedAt.nowMs,
+      nowUnix: Math.floor(startedAt.wallMs / 1000),
+      nowMs: clock.nowMs,
+      isDeepGood: cache.isDeepGood,
+    });
+    for (let step = steps.next(); ; ) {
+      if (step.done === true) return step.value;
+      step = steps.next(await this.#perform(step.value, startedAt, signal));
     }
   }
 
-  /** A candidate encrypts and decrypts before anything is proposed, so Status never dips (rotation 13.6). */
-  async #isCandidateProven(found: Observation, signal: AbortSignal): Promise<boolean> {
+  async #perform(effect: LedgerEffect, startedAt: Reading, signal: AbortSignal): Promise<LedgerAnswer> {
+    const { cache, commit, observe } = this.#deps;
+    switch (effect.kind) {
+      case 'save':
+        return commit(encodeState(effect.state));
+      case 'prove':
+        return this.#isCandidateProven(effect.candidate, signal);
+      case 'publish':
+        cache.publish(effect.state, startedAt, effect.isDeepProven);
+        return undefined;
+      case 'confirm_unsaved':
+        cache.confirmUnsaved(startedAt);
+        return undefined;
+      case 'promoted':
+      case 'clock_regressed':
+        observe(effect);
+        return undefined;
+    }
+  }
+
+  #checkOnly(profile: KeyProfile, startedAt: Reading): ProbeOutcome {
+    const { cache, settings } = this.#deps;
+    const isBlocked = checkKey(cache.state, settings, profile);
+    if (cache.state !== undefined) cache.publish(cache.state, startedAt);
+    return isBlocked ? 'encryption_blocked' : 'done';
+  }
+
+  async #isCandidateProven(candidate: Snapshot, signal: AbortSignal): Promise<boolean> {
     const startedAt = readClock(this.#deps.clock);
-    const candidate = found.state.snapshots.find(({ state }) => state === 'active');
-    if (candidate === undefined) return false;
     try {
       await this.#roundTrip(candidate, signal);
       this.#report('deep', 'candidate', startedAt);
@@ -225,46 +197,6 @@ export class Probes {
       this.#report('deep', 'candidate', startedAt, error, 'deep_probe_failed');
       return false;
     }
-  }
-
-  /**
-   * @returns false when only bookkeeping could not be saved and everything else is proven
-   * @throws ProviderError `state_save_failed`
-   */
-  async #save(next: RegistryState, before: RegistryState | undefined, profile: KeyProfile): Promise<boolean> {
-    this.#pendingCommit = { attempted: next, predecessor: before };
-    const { outcome, onDisk } = await this.#deps.commit(encodeState(next));
-    if (outcome === 'saved') {
-      this.#pendingCommit = undefined;
-      return true;
-    }
-    if (outcome === 'failed' && onDisk === 'predecessor' && this.#isDeferrable(next, before, profile)) return false;
-    throw new ProviderError('state_save_failed', 'the registry state could not be saved', {
-      facts: { outcome, onDisk },
-    });
-  }
-
-  /** Bookkeeping only, and the predecessor is still right in every respect (registry-state 6.3). */
-  #isDeferrable(next: RegistryState, before: RegistryState | undefined, profile: KeyProfile): boolean {
-    const { cache, settings } = this.#deps;
-    if (before === undefined || !isBookkeepingOnly(before, next)) return false;
-    if (cache.state?.currentHash !== before.currentHash || !cache.isDeepGood) return false;
-    const input = { state: before, profile, keyName: settings.keyName, nowUnix: 0, isCounted: false };
-    const fixed = { mode: 'discover', promotable: undefined, stableCount: settings.stableCount } as const;
-    const again = observe({ ...input, ...fixed, rejectVersionRollback: settings.rejectVersionRollback });
-    return again.outcome === 'unchanged' && !again.isEncryptionBlocked;
-  }
-
-  /** Proposes the very same bytes again; what comes back is the base of this probe's observation. */
-  async #finishPendingCommit(profile: KeyProfile, startedAt: Reading): Promise<RegistryState | undefined> {
-    const pending = this.#pendingCommit;
-    if (pending === undefined) return undefined;
-    const isSaved = await this.#save(pending.attempted, pending.predecessor, profile);
-    if (isSaved) {
-      this.#deps.cache.publish(pending.attempted, startedAt);
-      return pending.attempted;
-    }
-    return pending.predecessor;
   }
 
   async #deepAlone(trigger: Trigger, signal: AbortSignal): Promise<boolean> {
@@ -348,62 +280,4 @@ export class Probes {
     const code = reason === undefined ? {} : { reason };
     this.#deps.observe({ kind: 'probe', probe, trigger, durationMs, ...failure, ...code });
   }
-}
-
-/** Remembers at which step an OpenBao read failed; the class stays that of the cause. */
-class StepFailure extends Error {
-  readonly reason: Reason;
-
-  constructor(reason: Reason, cause: unknown) {
-    super('a probe step failed', { cause });
-    this.reason = reason;
-  }
-}
-
-function failedAt(reason: Reason): (error: unknown) => never {
-  return (error) => {
-    throw errorClassOf(error) === 'profile_invalid' ? error : new StepFailure(reason, error);
-  };
-}
-
-function causeOf(error: unknown): unknown {
-  return error instanceof StepFailure ? error.cause : error;
-}
-
-const localReasons: Partial<Record<ErrorClass, Reason>> = {
-  upsert_allowed: 'upsert_allowed',
-  profile_invalid: 'profile_invalid',
-  version_rollback: 'version_rollback',
-  state_unavailable: 'state_unavailable',
-  state_save_failed: 'state_save_failed',
-  encryption_blocked: 'encryption_blocked',
-  circuit_breaker_open: 'circuit_breaker_open',
-  timeout: 'metadata_read_failed',
-};
-
-function reasonOfMetadata(error: unknown): Reason {
-  return error instanceof StepFailure ? error.reason : (localReasons[errorClassOf(error)] ?? 'probe_failed');
-}
-
-function classFor(error: unknown, reason: Reason): string {
-  return error instanceof StepFailure || errorClassOf(error) === 'timeout'
-    ? policyOf(causeOf(error)).probeClass
-    : reason;
-}
-
-function retryAfterOf(error: unknown): number {
-  const cause = causeOf(error);
-  const waitMs = cause instanceof ProviderError ? cause.facts['retryAfterMs'] : undefined;
-  return typeof waitMs === 'number' ? waitMs : 0;
-}
-
-function skipped(): ProviderError {
-  return new ProviderError('circuit_breaker_open', 'the probe was skipped after repeated failures');
-}
-
-function encryptionBlocked(): ProviderError {
-  return new ProviderError(
-    'encryption_blocked',
-    'min_encryption_version of the Transit key is above the active version',
-  );
 }

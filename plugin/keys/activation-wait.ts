@@ -1,28 +1,30 @@
 // The wait between "stable" and "active": monotonic, in memory, for exactly one key_id (rotation 7). What an earlier plugin
-// has waited comes from the supervisor and counts from the first good observation of this one.
+// has waited comes from the supervisor and counts from the first good observation of this one. Pure.
 
-export class ActivationWait {
-  readonly #delayMs: number;
-  #inherited: { readonly keyId: string; readonly elapsedMs: number } | undefined;
-  #waiting: { readonly keyId: string; readonly endsAtMs: number } | undefined;
+export type ActivationWait = {
+  /** From the supervisor; gone after the first observation. */
+  readonly inherited: { readonly keyId: string; readonly elapsedMs: number } | undefined;
+  readonly waiting: { readonly keyId: string; readonly endsAtMs: number } | undefined;
+};
 
-  constructor(delayMs: number, inherited: { readonly keyId: string; readonly elapsedMs: number } | undefined) {
-    this.#delayMs = delayMs;
-    this.#inherited = inherited;
-  }
+export function startWait(inherited: ActivationWait['inherited']): ActivationWait {
+  return { inherited, waiting: undefined };
+}
 
-  /** Tells which key_id a saved and published observation found stable; none, or another one, ends the wait. */
-  observed(keyId: string | undefined, nowMs: number): void {
-    if (keyId === undefined) this.#waiting = undefined;
-    else if (keyId !== this.#waiting?.keyId) {
-      const elapsedMs = this.#inherited?.keyId === keyId ? this.#inherited.elapsedMs : 0;
-      this.#waiting = { keyId, endsAtMs: nowMs + Math.max(0, this.#delayMs - elapsedMs) };
-    }
-    this.#inherited = undefined;
-  }
+/** @param keyId  which key_id a saved and published observation found stable; none, or another one, ends the wait */
+export function afterObservation(
+  { inherited, waiting }: ActivationWait,
+  keyId: string | undefined,
+  delayMs: number,
+  nowMs: number,
+): ActivationWait {
+  if (keyId === undefined) return { inherited: undefined, waiting: undefined };
+  if (keyId === waiting?.keyId) return { inherited: undefined, waiting };
+  const elapsedMs = inherited?.keyId === keyId ? inherited.elapsedMs : 0;
+  return { inherited: undefined, waiting: { keyId, endsAtMs: nowMs + Math.max(0, delayMs - elapsedMs) } };
+}
 
-  /** The key_id whose wait is over, if any. */
-  elapsedKeyId(nowMs: number): string | undefined {
-    return this.#waiting !== undefined && nowMs >= this.#waiting.endsAtMs ? this.#waiting.keyId : undefined;
-  }
+/** The key_id whose wait is over, if any. */
+export function elapsedKeyId({ waiting }: ActivationWait, nowMs: number): string | undefined {
+  return waiting !== undefined && nowMs >= waiting.endsAtMs ? waiting.keyId : undefined;
 }

@@ -44,6 +44,29 @@ function isSame(one: Snapshot, other: Snapshot): boolean {
   return JSON.stringify(Object.entries(one).sort()) === JSON.stringify(Object.entries(other).sort());
 }
 
+/**
+ * Refuses a promotion before the full delay since its record was known stable (architecture 5).
+ *
+ * @param known  the record that waits for activation, and for how long it has been on disk as stable
+ * @throws ProviderError `state_rollback`
+ */
+export function checkPromotion(
+  predecessor: RegistryState | undefined,
+  next: RegistryState,
+  known: { readonly keyId: string; readonly elapsedMs: number } | undefined,
+  activationDelayMs: number,
+): void {
+  if (predecessor === undefined || next.activeKeyId === predecessor.activeKeyId) return;
+  const isWaitOver = known?.keyId === next.activeKeyId && known.elapsedMs >= activationDelayMs;
+  if (!isWaitOver) throw illegal('promotes a version before its activation delay');
+}
+
+/** The key_id of the record that waits for activation: pending and stable. */
+export function stableKeyId(state: RegistryState | undefined): string | undefined {
+  return state?.snapshots.find(({ state: kind, stableAtUnix }) => kind === 'pending' && stableAtUnix !== 0)
+    ?.kubernetesKeyId;
+}
+
 /** The Transit version that encrypts in this state. */
 export function activeVersion(state: RegistryState): number {
   return activeSnapshot(state).transitVersion;

@@ -89,7 +89,8 @@ export function bindSocket(socket: SocketName, options: BindSocketOptions): Boun
   const handle = bindUnixSocket(`${directory.path}/${privateName}`);
   const privatePath = directory.at(privateName);
   try {
-    lchownSync(privatePath, options.uid, options.gid);
+    // In a setgid directory it has the group already; then no right to change it is needed.
+    if (statSync(privatePath).gid !== options.gid) lchownSync(privatePath, options.uid, options.gid);
     chmodSync(privatePath, options.mode);
     directory.check();
     const { dev, ino } = statSync(privatePath);

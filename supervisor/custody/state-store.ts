@@ -11,7 +11,7 @@ import {
 import type { BoundIdentity } from '../../shared/registry/fingerprint.ts';
 import { checkBinding, judgePair, type PairVerdict } from '../../shared/registry/pair.ts';
 import { encodeState, greatestStateBytes, parseState, type RegistryState } from '../../shared/registry/state.ts';
-import { checkSuccessor } from '../../shared/registry/successor.ts';
+import { checkPromotion, checkSuccessor, stableKeyId } from '../../shared/registry/successor.ts';
 import type { StateFiles } from './state-files.ts';
 
 export type StateStoreOptions = {
@@ -109,7 +109,7 @@ export class StateStore {
     const isAgain = isThere || this.#attempted?.currentHash === next.currentHash;
     if (!isThere) {
       checkSuccessor(this.#current, next);
-      this.#checkActivation(next);
+      checkPromotion(this.#current, next, this.stable, this.#options.activationDelayMs);
     }
     this.#attempted = next;
     try {
@@ -123,14 +123,6 @@ export class StateStore {
     this.#attempted = undefined;
     this.#noteStable(next);
     return { outcome: 'saved', onDisk: 'attempted' };
-  }
-
-  /** A promotion only after the full delay since we saw the record stable ourselves (architecture 5). */
-  #checkActivation(next: RegistryState): void {
-    if (this.#current === undefined || next.activeKeyId === this.#current.activeKeyId) return;
-    const { activationDelayMs } = this.#options;
-    const isWaitOver = this.stable?.keyId === next.activeKeyId && this.stable.elapsedMs >= activationDelayMs;
-    if (!isWaitOver) throw new ProviderError('state_rollback', 'a promotion was proposed before its activation delay');
   }
 
   /** Both files must still be the predecessor or the attempted state (registry-state 6.1). */
@@ -210,11 +202,9 @@ export class StateStore {
   }
 
   #noteStable(state: RegistryState | undefined): void {
-    const waiting = state?.snapshots.find((snapshot) => snapshot.state === 'pending' && snapshot.stableAtUnix !== 0);
-    if (waiting === undefined) this.#stable = undefined;
-    else if (waiting.kubernetesKeyId !== this.#stable?.keyId) {
-      this.#stable = { keyId: waiting.kubernetesKeyId, sinceMs: this.#options.nowMs() };
-    }
+    const keyId = stableKeyId(state);
+    if (keyId === undefined) this.#stable = undefined;
+    else if (keyId !== this.#stable?.keyId) this.#stable = { keyId, sinceMs: this.#options.nowMs() };
   }
 }
 

@@ -12,6 +12,7 @@ import { createTrust } from '../../plugin/transit/tls.ts';
 import { createTransit } from '../../plugin/transit/transit.ts';
 import { createJwtIssuer, issuerDefaults } from '../support/jwt-issuer.ts';
 import { createKmsClient } from '../support/kms-client.ts';
+import { startLoad } from '../support/load.ts';
 import { findBao, startOpenBao } from '../support/openbao/process.ts';
 import { createAdmin, defaultInstallation, provision } from '../support/openbao/provision.ts';
 import { type Provider, startProvider, untilHealthy } from '../support/provider.ts';
@@ -100,6 +101,61 @@ async function launchTimes(
 
 async function untilHealthyQuick(client: ReturnType<typeof createKmsClient>): Promise<void> {
   while ((await client.status()).healthz !== 'ok') await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** What an operator, or bad luck, does to a serving provider; each resolves when it is over. */
+function disturbances(running: Provider): readonly (readonly [string, (round: number) => Promise<void>])[] {
+  const count = (message: string) => running.log.filter((line) => line.message === message).length;
+  const after = async (message: string, act: () => void) => {
+    const before = count(message);
+    act();
+    while (count(message) === before) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  return [
+    ['none', () => new Promise((resolve) => setTimeout(resolve, 500))],
+    ['plugin replaced', () => after('reload.done', () => running.child.kill('SIGHUP'))],
+    [
+      'JWT rotated',
+      (round) =>
+        after('credential.in_use', () =>
+          workplace.replaceFile(workplace.jwtPath, issuer.issue({ jti: `${Date.now()} ${round}` })),
+        ),
+    ],
+    [
+      'CA rotated',
+      (round) =>
+        after('credential.in_use', () =>
+          workplace.replaceFile(workplace.caPath, `${bao.ca}${'\n'.repeat(round + 1)}`, 0o644),
+        ),
+    ],
+    ['plugin killed', () => after('plugin.started', () => process.kill(running.pluginPid(), 'SIGKILL'))],
+  ];
+}
+
+/** Five events under load: calls lost in all, and the median of the longest pauses around each. */
+async function disturb(event: (round: number) => Promise<void>): Promise<{ lost: number; gapMs: number }> {
+  const pauses: number[] = [];
+  const load = await startLoad(provider.client, { inFlight: 16, methods: ['decrypt'] });
+  for (let round = 0; round < 5; round += 1) {
+    let longest = 0;
+    let last = performance.now();
+    let served = load.served();
+    const watch = setInterval(() => {
+      if (load.served() !== served) {
+        served = load.served();
+        last = performance.now();
+      }
+      longest = Math.max(longest, performance.now() - last);
+    }, 1);
+    await event(round);
+    const servedAtEnd = load.served();
+    while (load.served() < servedAtEnd + 50) await new Promise((resolve) => setTimeout(resolve, 5));
+    clearInterval(watch);
+    pauses.push(longest);
+  }
+  const errors = await load.stop();
+  for (const text of errors) failures.set(text, (failures.get(text) ?? 0) + 1);
+  return { lost: errors.length, gapMs: median(pauses) };
 }
 
 const isReal = findBao() !== undefined;
@@ -201,11 +257,18 @@ for (const inFlight of [1, 16, 64]) {
     if (name === 'Status' && inFlight === 16) say(`  Status: ${measured.perSecond.toFixed(0)} a second (target 5000)`);
   }
 }
-for (const [text, count] of failures) say(`  ${count} × ${text}`);
 results['crash_gap_ms'] = median(gaps);
 say(
   `plugin killed: next call answered after ${results['crash_gap_ms'].toFixed(0)} ms (median of 5, each the first crash of its provider)`,
 );
+say('under 16 in flight          lost calls   longest gap between answers, ms   per event, median of 5');
+for (const [name, event] of disturbances(provider)) {
+  const found = await disturb(event);
+  results[`${name.replaceAll(' ', '_')}_lost`] = found.lost;
+  results[`${name.replaceAll(' ', '_')}_gap_ms`] = found.gapMs;
+  say(`${name.padEnd(24)}${String(found.lost).padStart(14)}${found.gapMs.toFixed(0).padStart(20)}`);
+}
+for (const [text, count] of failures) say(`  ${count} × ${text}`);
 await http.close();
 await provider.stop();
 await bao.stop();

@@ -18,13 +18,19 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { root } from './workplace.ts';
 
+export type MachineOutput = { readonly status: number; readonly output: string };
+
 export type Machine = {
   /** Its root directory, seen from here. */
   readonly directory: string;
   readonly write: (path: string, content: string, mode?: number, group?: string) => void;
   readonly boot: () => Promise<void>;
-  /** Runs a shell line inside; output and status. */
-  readonly run: (line: string) => { readonly status: number; readonly output: string };
+  /** A path of the running machine, below its own mounts, as this process can open it. */
+  readonly inside: (path: string) => string;
+  /** Runs a shell line inside; output and status. This process stands still meanwhile: no load, no OpenBao of its own. */
+  readonly run: (line: string) => MachineOutput;
+  /** The same while this process goes on. */
+  readonly runMeanwhile: (line: string) => Promise<MachineOutput>;
   readonly powerOff: () => Promise<void>;
   readonly remove: () => Promise<void>;
 };
@@ -51,20 +57,29 @@ function mirror(): string | undefined {
   return uris[0]?.[1];
 }
 
+/** The packages of the machine could not be brought: then there is none, which is no failure of ours. */
+export class NoMachine extends Error {}
+
+function debootstrap(directory: string): void {
+  const args = ['--variant=minbase', `--include=${packages}`, 'bookworm', directory, mirror() ?? ''];
+  const { status } = spawnSync('debootstrap', args, { stdio: 'ignore', timeout: 400_000 });
+  if (status === 0) return;
+  rmSync(directory, { recursive: true, force: true });
+  throw new NoMachine('debootstrap could not bring the packages');
+}
+
 /** Makes a minimal Debian and installs the deploy files and the build into it, as a package would. */
 export function createMachine(): Machine {
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-machine-'));
   // It becomes the machine's root: others must be able to pass through it.
   chmodSync(directory, 0o755);
-  execFileSync('debootstrap', ['--variant=minbase', `--include=${packages}`, 'bookworm', directory, mirror() ?? ''], {
-    stdio: 'ignore',
-    timeout: 400_000,
-  });
+  debootstrap(directory);
   const at = (path: string) => join(directory, path);
   cpSync(join(root, 'dist'), at('usr/lib/bao-kms-provider'), { recursive: true });
   symlinkSync('../lib/bao-kms-provider/bao-kms-provider', at('usr/bin/bao-kms-provider'));
   const deploy = join(root, 'deploy/systemd');
-  cpSync(join(deploy, 'bao-kms-provider.service'), at('usr/lib/systemd/system/bao-kms-provider.service'));
+  for (const unit of ['bao-kms-provider.service', 'bao-kms-provider@.service'])
+    cpSync(join(deploy, unit), at(`usr/lib/systemd/system/${unit}`));
   for (const kind of ['sysusers', 'tmpfiles']) {
     mkdirSync(at(`usr/lib/${kind}.d`), { recursive: true });
     cpSync(join(deploy, `openbao-kms.${kind}.conf`), at(`usr/lib/${kind}.d/openbao-kms.conf`));
@@ -75,14 +90,21 @@ export function createMachine(): Machine {
   symlinkSync('/usr/lib/systemd/system/bao-kms-provider.service', join(wants, 'bao-kms-provider.service'));
   let container: ChildProcess | undefined;
   let leader = 0;
+  const enter = (line: string) => ['-t', String(leader), '-m', '-u', '-i', '-n', '-p', '--', 'sh', '-c', line];
   const run = (line: string) => {
-    const { status, stdout, stderr } = spawnSync(
-      'nsenter',
-      ['-t', String(leader), '-m', '-u', '-i', '-n', '-p', '--', 'sh', '-c', line],
-      { encoding: 'utf8', timeout: 90_000 },
-    );
+    const { status, stdout, stderr } = spawnSync('nsenter', enter(line), { encoding: 'utf8', timeout: 90_000 });
     return { status: status ?? 1, output: `${stdout}${stderr}` };
   };
+  const runMeanwhile = (line: string) =>
+    new Promise<MachineOutput>((resolve) => {
+      const child = spawn('nsenter', enter(line), { stdio: ['ignore', 'pipe', 'pipe'], timeout: 90_000 });
+      let output = '';
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk: Buffer) => {
+          output += chunk.toString('utf8');
+        });
+      child.once('close', (code) => resolve({ status: code ?? 1, output }));
+    });
   const powerOff = async () => {
     if (container === undefined || container.exitCode !== null) return;
     const exited = new Promise((resolve) => container?.once('exit', resolve));
@@ -118,7 +140,9 @@ export function createMachine(): Machine {
         await new Promise((resolve) => setTimeout(resolve, 250));
       }
     },
+    inside: (path) => `/proc/${leader}/root${path}`,
     run,
+    runMeanwhile,
     powerOff,
     remove: async () => {
       await powerOff();

@@ -65,6 +65,17 @@ test('docs/errors.md lists every class once, and no other', () => {
   assert.equal(listed.sort(), [...errorClasses].sort());
 });
 
+test('the instance unit is the unit with paths of its own, and nothing else', () => {
+  const unit = (name: string) => readFileSync(`${root}deploy/systemd/${name}`, 'utf8').replace(/^#.*\n/gmu, '');
+  const expected = unit('bao-kms-provider.service')
+    .replace('OpenBao\n', 'OpenBao, key %i\n')
+    .replace('BindReadOnlyPaths=/etc/openbao-kms ', 'BindReadOnlyPaths=/etc/openbao-kms/%i -/etc/openbao-kms/tls ')
+    .replaceAll('/etc/openbao-kms/config.yaml', '/etc/openbao-kms/%i/config.yaml')
+    .replaceAll(/\/run\/openbao-kms(?=\s)/gu, '/run/openbao-kms/%i')
+    .replaceAll(/\/var\/lib\/openbao-kms\/(?=state|credentials)/gu, '/var/lib/openbao-kms/%i/');
+  assert.is(unit('bao-kms-provider@.service'), expected);
+});
+
 test('docs/architecture.md names every check of the gate', () => {
   for (const id of checkIds) assert.ok(read('architecture.md').includes(`\`${id}\``), id);
 });

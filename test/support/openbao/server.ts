@@ -44,6 +44,8 @@ export type DevelopmentServer = {
   isSealed: boolean;
   /** Added to the wall clock. */
   clockOffsetMs: number;
+  /** New connections get this certificate. */
+  readonly useLeaf: (leaf: Leaf) => void;
   /** Closes every connection. */
   readonly dropConnections: () => void;
   readonly close: () => Promise<void>;
@@ -100,6 +102,7 @@ function handleOf(server: Http2SecureServer, sockets: ReadonlySet<Socket>, openb
     port,
     address: `https://127.0.0.1:${port}`,
     rootToken: openbao.access.rootToken,
+    useLeaf: (leaf: Leaf) => server.setSecureContext({ cert: leaf.certificate, key: leaf.key }),
     dropConnections,
     close: () =>
       new Promise<void>((resolve) => {

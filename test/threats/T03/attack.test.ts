@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { withInstallation } from '../../support/installation.ts';
 import { untilHealthy } from '../../support/provider.ts';
 import { filesBelow, found, processText } from '../../support/search.ts';
+import { skipWithout } from '../../support/skip.ts';
 
 const debug = {
   change: (config: Record<string, unknown>) => {
@@ -14,27 +15,38 @@ const debug = {
   },
 };
 
+const search = (hasTwoUsers: boolean) =>
+  withInstallation(
+    async ({ start, bao, workplace }) => {
+      const provider = start();
+      await untilHealthy(provider);
+      await provider.client.decrypt(await provider.client.encrypt(randomBytes(32)));
+      const tokens = [...bao.access.tokens.values()].filter(({ isRoot }) => !isRoot);
+      assert.ok(tokens.length > 0);
+      const canaries: Record<string, string> = {};
+      for (const [index, { id }] of tokens.entries()) canaries[`token ${index}`] = id;
+      const jwt = readFileSync(workplace.jwtPath, 'utf8').trim();
+      const places = [
+        provider.text(),
+        await provider.metrics(),
+        processText(provider.pluginPid()),
+        processText(provider.child.pid ?? 0),
+      ];
+      for (const text of places) assert.equal(found(text, { ...canaries, jwt }), []);
+      for (const [path, text] of filesBelow(workplace.directory)) {
+        assert.equal(found(text, path === workplace.jwtPath ? canaries : { ...canaries, jwt }), [], path);
+      }
+    },
+    { ...debug, hasTwoUsers },
+  );
+
 test('token and JWT stand in no environment, command line, open file, written file, log or metric', () =>
-  withInstallation(async ({ start, bao, workplace }) => {
-    const provider = start();
-    await untilHealthy(provider);
-    await provider.client.decrypt(await provider.client.encrypt(randomBytes(32)));
-    const tokens = [...bao.access.tokens.values()].filter(({ isRoot }) => !isRoot);
-    assert.ok(tokens.length > 0);
-    const canaries: Record<string, string> = {};
-    for (const [index, { id }] of tokens.entries()) canaries[`token ${index}`] = id;
-    const jwt = readFileSync(workplace.jwtPath, 'utf8').trim();
-    const places = [
-      provider.text(),
-      await provider.metrics(),
-      processText(provider.pluginPid()),
-      processText(provider.child.pid ?? 0),
-    ];
-    for (const text of places) assert.equal(found(text, { ...canaries, jwt }), []);
-    for (const [path, text] of filesBelow(workplace.directory)) {
-      assert.equal(found(text, path === workplace.jwtPath ? canaries : { ...canaries, jwt }), [], path);
-    }
-  }, debug));
+  search(false));
+
+test('the same with two users', async () => {
+  if (skipWithout(process.geteuid?.() === 0, 'T03 with two users', 'root')) return;
+  await search(true);
+});
 
 test('the debug signal opens no inspector in either process, and their core limit is 0', () =>
   withInstallation(async ({ start }) => {

@@ -1,7 +1,7 @@
 // T12 socket path replaced: whatever stands at the path is removed only when it is proven to be a dead socket; the directory
 // must be ours alone; a name that was replaced while serving is noticed and not touched.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -25,8 +25,11 @@ import { bindUnixSocket } from '../../../supervisor/custody/bound-handle.ts';
 import { pinDirectory } from '../../../supervisor/custody/pinned-directory.ts';
 import { bindSocket, proveSocketDead, type SocketName } from '../../../supervisor/custody/socket.ts';
 import { clock, randomHex } from '../../../supervisor/system.ts';
+import { withInstallation } from '../../support/installation.ts';
+import { untilHealthy } from '../../support/provider.ts';
 import { skipWithout } from '../../support/skip.ts';
 import { rejectsClass, throwsClass } from '../../support/throws.ts';
+import { pluginId } from '../../support/workplace.ts';
 
 const uid = process.geteuid?.() ?? -1;
 const options = { gid: process.getegid?.() ?? -1, mode: 0o660, uid, randomHex };
@@ -141,5 +144,41 @@ test('a name that was replaced while serving is not ours any more, and is not re
     bound.handle.close();
     assert.is(readFileSync(path, 'utf8'), 'somebody else’s');
   }));
+
+/** Runs a shell line as somebody; whether it worked. */
+function as(uid: number, groups: string, line: string): boolean {
+  const identity = [`--reuid=${uid}`, `--regid=${uid}`, groups === '' ? '--clear-groups' : `--groups=${groups}`];
+  return spawnSync('setpriv', [...identity, '--', 'sh', '-c', line], { stdio: 'ignore' }).status === 0;
+}
+
+test('on a running provider with two users neither the plugin, nor the API server’s group, nor a stranger replaces the name', async () => {
+  if (skipWithout(uid === 0, 'T12 across users', 'root')) return;
+  await withInstallation(
+    async ({ start, workplace }) => {
+      await untilHealthy(start());
+      const { ino } = lstatSync(workplace.socketPath);
+      const run = `${workplace.directory}/run`;
+      const somebody = [
+        [pluginId, ''],
+        [64_500, String(workplace.uid)],
+        [64_501, ''],
+      ] as const;
+      for (const [who, groups] of somebody) {
+        for (const line of [
+          `rm -f ${run}/kms.sock`,
+          `mv ${run}/kms.sock ${run}/x`,
+          `touch ${run}/y`,
+          `rm -f ${run}/.kms.sock.lock`,
+        ]) {
+          assert.not.ok(as(who, groups, line), `${who}: ${line}`);
+        }
+        const connect = `"${process.execPath}" -e "require('net').connect('${run}/kms.sock').on('connect',()=>process.exit(0)).on('error',()=>process.exit(1))"`;
+        assert.is(as(who, groups, connect), groups !== '', `${who} connects only as a member of the socket’s group`);
+      }
+      assert.is(lstatSync(workplace.socketPath).ino, ino);
+    },
+    { hasTwoUsers: true },
+  );
+});
 
 test.run();

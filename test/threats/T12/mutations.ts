@@ -13,6 +13,12 @@ export const mutations: readonly Mutation[] = [
     edits: [{ file, find: '      if (isOurs()) unlinkSync', replace: '      unlinkSync' }],
   },
   {
+    name: 'the socket is not given to its group',
+    needsBuild: true,
+    needsRoot: true,
+    edits: [{ file, find: '    chmodSync(privatePath, options.mode);\n', replace: '' }],
+  },
+  {
     name: 'the mode of the directory is not checked',
     edits: [
       { file: 'supervisor/custody/pinned-directory.ts', find: '(stats.mode & 0o022) !== 0', replace: 'stats.mode < 0' },

@@ -3,10 +3,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readyBody } from '../../../plugin/health/endpoints.ts';
-import { type CommitOutcome, Probes } from '../../../plugin/health/probes.ts';
+import { Probes } from '../../../plugin/health/probes.ts';
 import { runScheduler } from '../../../plugin/health/scheduler.ts';
 import { StatusCache } from '../../../plugin/health/status-cache.ts';
 import { createDiscovery } from '../../../plugin/keys/discovery.ts';
+import type { CommitOutcome } from '../../../plugin/keys/ledger.ts';
 import type { KeyProfile } from '../../../plugin/keys/profile.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 import { parseState } from '../../../shared/registry/state.ts';

@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ActivationWait } from '../../../plugin/keys/activation-wait.ts';
+import { afterObservation, elapsedKeyId, startWait } from '../../../plugin/keys/activation-wait.ts';
 import { bootstrap, type ObserveInput, observe } from '../../../plugin/keys/observe.ts';
 import type { KeyProfile } from '../../../plugin/keys/profile.ts';
 import type { RegistryState } from '../../../shared/registry/state.ts';
@@ -209,15 +209,15 @@ test('a clock that went back is reported and times never run backwards', () => {
 });
 
 test('the activation wait counts from the observation, for exactly one key, and takes over what was waited', () => {
-  const wait = new ActivationWait(120_000, { keyId: 'a', elapsedMs: 100_000 });
-  wait.observed('a', 1_000);
-  assert.is(wait.elapsedKeyId(20_999), undefined);
-  assert.is(wait.elapsedKeyId(21_000), 'a');
-  wait.observed('b', 30_000);
-  assert.is(wait.elapsedKeyId(149_999), undefined);
-  assert.is(wait.elapsedKeyId(150_000), 'b');
-  wait.observed(undefined, 150_000);
-  assert.is(wait.elapsedKeyId(999_999), undefined);
+  const after = (wait: ReturnType<typeof startWait>, keyId: string | undefined, nowMs: number) =>
+    afterObservation(wait, keyId, 120_000, nowMs);
+  const first = after(startWait({ keyId: 'a', elapsedMs: 100_000 }), 'a', 1_000);
+  assert.is(elapsedKeyId(first, 20_999), undefined);
+  assert.is(elapsedKeyId(first, 21_000), 'a');
+  const other = after(first, 'b', 30_000);
+  assert.is(elapsedKeyId(other, 149_999), undefined);
+  assert.is(elapsedKeyId(other, 150_000), 'b');
+  assert.is(elapsedKeyId(after(other, undefined, 150_000), 999_999), undefined);
 });
 
 test.run();

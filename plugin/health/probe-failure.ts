@@ -1,0 +1,67 @@
+// Why a probe failed, in the words of /ready and of the log: the step it failed at, and the class of what failed there.
+
+import { type ErrorClass, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { policyOf } from '../../shared/errors/policy.ts';
+import type { Reason } from './verdict.ts';
+
+/** Remembers at which step an OpenBao read failed; the class stays that of the cause. */
+class StepFailure extends Error {
+  readonly reason: Reason;
+
+  constructor(reason: Reason, cause: unknown) {
+    super('a probe step failed', { cause });
+    this.reason = reason;
+  }
+}
+
+export function failedAt(reason: Reason): (error: unknown) => never {
+  return (error) => {
+    throw errorClassOf(error) === 'profile_invalid' ? error : new StepFailure(reason, error);
+  };
+}
+
+export function causeOf(error: unknown): unknown {
+  return error instanceof StepFailure ? error.cause : error;
+}
+
+const localReasons: Partial<Record<ErrorClass, Reason>> = {
+  upsert_allowed: 'upsert_allowed',
+  profile_invalid: 'profile_invalid',
+  version_rollback: 'version_rollback',
+  state_unavailable: 'state_unavailable',
+  state_save_failed: 'state_save_failed',
+  encryption_blocked: 'encryption_blocked',
+  circuit_breaker_open: 'circuit_breaker_open',
+  timeout: 'metadata_read_failed',
+};
+
+export function reasonOfMetadata(error: unknown): Reason {
+  return error instanceof StepFailure ? error.reason : (localReasons[errorClassOf(error)] ?? 'probe_failed');
+}
+
+export function classFor(error: unknown, reason: Reason): string {
+  return error instanceof StepFailure || errorClassOf(error) === 'timeout'
+    ? policyOf(causeOf(error)).probeClass
+    : reason;
+}
+
+export function retryAfterOf(error: unknown): number {
+  const cause = causeOf(error);
+  const waitMs = cause instanceof ProviderError ? cause.facts['retryAfterMs'] : undefined;
+  return typeof waitMs === 'number' ? waitMs : 0;
+}
+
+export function skipped(): ProviderError {
+  return new ProviderError('circuit_breaker_open', 'the probe was skipped after repeated failures');
+}
+
+export function saveDeferred(): ProviderError {
+  return new ProviderError('state_save_failed', 'bookkeeping could not be saved; it is tried again at every probe');
+}
+
+export function encryptionBlocked(): ProviderError {
+  return new ProviderError(
+    'encryption_blocked',
+    'min_encryption_version of the Transit key is above the active version',
+  );
+}
