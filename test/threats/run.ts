@@ -65,7 +65,8 @@ function runAttack(directory: string, id: string): Promise<{ readonly isGreen: b
   });
 }
 
-function createCopy({ name, edits, needsBuild }: Mutation): string {
+/** A patched copy of the sources. @throws Error when an edit's text is not found once, or the copy does not build */
+export function createCopy({ name, edits, needsBuild }: Mutation): string {
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-mutant-'));
   for (const entry of copied) cpSync(join(root, entry), join(directory, entry), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
