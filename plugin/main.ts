@@ -10,6 +10,7 @@ import { createLog } from '../shared/log/logger.ts';
 import { openChannel } from './channel/channel.ts';
 import { type Serving, startServing } from './serve.ts';
 import * as system from './system.ts';
+import { runReadKey } from './tasks/read-key.ts';
 
 system.ignoreSignals();
 const delay = monitorEventLoopDelay({ resolution: 20 });
@@ -41,7 +42,15 @@ function receive(message: SupervisorMessage): void {
   if (startMessage !== undefined && isComplete()) void start(startMessage);
 }
 
+const confinement = () => ({
+  confinement: parseProcStatus(system.readProcStatus()),
+  isPermissionModelOn: system.isPermissionModelOn(),
+});
+
 async function start(message: StartMessage): Promise<void> {
+  if (message.task === 'read_key') {
+    return runReadKey(message, credentials, { clock: system.clock, random: system.random, send, confinement });
+  }
   try {
     const config = requireConfig(message.config, { overrides: new Map(Object.entries(message.overrides)) });
     const { level, format } = config.logging;
@@ -51,10 +60,7 @@ async function start(message: StartMessage): Promise<void> {
       randomBytes: system.randomBytes,
       log: createLog({ process: 'plugin', level, format }, system.clock, system.writeLine),
       send,
-      confinement: () => ({
-        confinement: parseProcStatus(system.readProcStatus()),
-        isPermissionModelOn: system.isPermissionModelOn(),
-      }),
+      confinement,
       memoryUsage: system.memoryUsage,
       eventLoopLag,
     });

@@ -2,29 +2,42 @@
 
 import { parseArgs } from 'node:util';
 import { ProviderError } from '../shared/errors/error.ts';
+import { isStateHash } from '../shared/registry/state.ts';
+import type { OutputFormat } from './commands/report.ts';
+import type { RotationCommand } from './commands/rotation.ts';
 
-export type Command = 'serve' | 'config' | 'config schema' | 'version' | 'help';
+export type Command = { readonly name: 'serve' | 'config' | 'config schema' | 'version' | 'help' } | RotationCommand;
 
 export type Arguments = {
   readonly command: Command;
   readonly configPath: string;
   readonly overrides: ReadonlyMap<string, string>;
   readonly isDevelopment: boolean;
+  readonly output: OutputFormat;
 };
 
 export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBao Transit
 
-  serve            runs the provider
-  config           prints what a configuration file comes to
-  config schema    prints the JSON Schema of the configuration
-  version          prints the build
-  help             prints this
+  serve              runs the provider
+  rotation-plan      what the node knows of its keys, what OpenBao says, and what comes next
+  verify-rotation    the same after a rotation, with what it cannot prove
+  retire-versions    plans, or applies, that versions before one no longer decrypt on this node
+  restore-versions   plans, or applies, that retired versions decrypt again
+  config             prints what a configuration file comes to
+  config schema      prints the JSON Schema of the configuration
+  version            prints the build
+  help               prints this
 
   --config PATH            configuration file (default /etc/openbao-kms/config.yaml)
   --log-level LEVEL        debug, info, warn or error
   --metrics-address ADDR   host:port, empty switches it off
   --health-address ADDR    host:port, empty switches it off
-  --development            serve: accept a socket directory below the current one
+  --development            accept a socket directory below the current one; not with config
+  --output FORMAT          text or json, for the four commands about rotation
+  --before-version N       retire-versions: versions below N
+  --versions LIST          restore-versions: versions, or key-ID hashes, separated by commas
+  --apply                  retire-versions, restore-versions: write; the provider must be stopped
+  --expected-state-hash H  with --apply: the stateHash of the plan that was reviewed
 
 Exit codes: 0 success, 1 unclassified, 2 usage, 3 configuration, 4 a check failed, 5 runtime.
 `;
@@ -45,13 +58,17 @@ const overridable = [
   ],
 ] as const;
 
-const commands: readonly string[] = ['serve', 'config', 'config schema', 'version', 'help'];
 const options = {
   config: { type: 'string' },
   'log-level': { type: 'string' },
   'metrics-address': { type: 'string' },
   'health-address': { type: 'string' },
   development: { type: 'boolean' },
+  output: { type: 'string' },
+  'before-version': { type: 'string' },
+  versions: { type: 'string' },
+  apply: { type: 'boolean' },
+  'expected-state-hash': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
 } as const;
@@ -64,8 +81,13 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function parseArguments(words: readonly string[], environment: Environment): Arguments {
   const { values, positionals } = parseWords(words);
-  const command = commandOf(positionals, values.help === true, values.version === true);
-  if (values.development === true && command !== 'serve') throw usage('--development belongs to serve');
+  const name = nameOf(positionals, values.help === true, values.version === true);
+  for (const [flag, owners] of Object.entries(flagOwners)) {
+    if (values[flag as keyof Values] !== undefined && !owners.includes(name)) {
+      throw usage(`--${flag} belongs to ${owners.join(', ')}`);
+    }
+  }
+  const command = commandOf(name, values);
   const overrides = new Map<string, string>();
   for (const [field, flag, variables] of overridable) {
     const value = values[flag] ?? firstOf(environment, variables);
@@ -73,7 +95,13 @@ export function parseArguments(words: readonly string[], environment: Environmen
   }
   const fromEnvironment = firstOf(environment, ['BAO_KMS_PROVIDER_CONFIG', 'BAO_KMS_PROVIDER_CONFIG_PATH']);
   const configPath = values.config ?? fromEnvironment ?? defaultConfigPath;
-  return { command, configPath, overrides, isDevelopment: values.development === true };
+  return {
+    command,
+    configPath,
+    overrides,
+    isDevelopment: values.development === true,
+    output: outputOf(values.output),
+  };
 }
 
 function parseWords(words: readonly string[]) {
@@ -84,12 +112,63 @@ function parseWords(words: readonly string[]) {
   }
 }
 
-function commandOf(positionals: readonly string[], isHelp: boolean, isVersion: boolean): Command {
+type Values = ReturnType<typeof parseWords>['values'];
+
+const aboutRotation = ['rotation-plan', 'verify-rotation', 'retire-versions', 'restore-versions'] as const;
+const changing = ['retire-versions', 'restore-versions'];
+const flagOwners: Readonly<Record<string, readonly string[]>> = {
+  development: ['serve', ...aboutRotation],
+  output: aboutRotation,
+  'before-version': ['retire-versions'],
+  versions: ['restore-versions'],
+  apply: changing,
+  'expected-state-hash': changing,
+};
+const names = ['serve', 'config', 'config schema', 'version', 'help', ...aboutRotation] as const;
+
+function nameOf(positionals: readonly string[], isHelp: boolean, isVersion: boolean): (typeof names)[number] {
   if (isHelp || (positionals.length === 0 && !isVersion)) return 'help';
   if (isVersion) return 'version';
-  const command = positionals.join(' ');
-  if (commands.includes(command)) return command as Command;
-  throw usage('unknown command');
+  const found = names.find((name) => name === positionals.join(' '));
+  if (found === undefined) throw usage('unknown command');
+  return found;
+}
+
+function commandOf(name: (typeof names)[number], values: Values): Command {
+  if (name === 'retire-versions') {
+    return { name, beforeVersion: versionOf(values['before-version']), apply: applyOf(values) };
+  }
+  if (name === 'restore-versions') return { name, versions: versionsOf(values.versions), apply: applyOf(values) };
+  return { name };
+}
+
+function applyOf(values: Values): { readonly expectedStateHash: string } | undefined {
+  const expectedStateHash = values['expected-state-hash'];
+  if (values.apply !== true) {
+    if (expectedStateHash !== undefined) throw usage('--expected-state-hash goes with --apply');
+    return undefined;
+  }
+  if (expectedStateHash === undefined || !isStateHash(expectedStateHash)) {
+    throw usage('--apply needs --expected-state-hash with the stateHash of the reviewed plan');
+  }
+  return { expectedStateHash };
+}
+
+function versionOf(text: string | undefined): number {
+  if (text !== undefined && /^[1-9][0-9]{0,9}$/u.test(text) && Number(text) > 1) return Number(text);
+  throw usage('--before-version needs a version above 1');
+}
+
+function versionsOf(text: string | undefined): readonly string[] {
+  const versions = (text ?? '').split(',').map((one) => one.trim());
+  if (versions.every((one) => /^(?:[1-9][0-9]{0,9}|[A-Za-z0-9_-]{43})$/u.test(one))) return versions;
+  throw usage('--versions needs versions or key-ID hashes, separated by commas');
+}
+
+function outputOf(text: string | undefined): OutputFormat {
+  const format = (text ?? 'text').trim().toLowerCase();
+  if (format === 'text' || format === 'json') return format;
+  throw usage('--output is text or json');
 }
 
 /** The first non-empty variable: an empty one counts as unset. */

@@ -18,10 +18,22 @@ const build = typeof __BUILD__ === 'undefined' ? { version: '', commit: '', buil
 async function run(parsed: Arguments): Promise<number> {
   const developmentDirectory = parsed.isDevelopment ? { developmentDirectory: process.cwd() } : {};
   const options = { overrides: parsed.overrides, ...developmentDirectory };
-  switch (parsed.command) {
+  const { command } = parsed;
+  switch (command.name) {
     case 'serve': {
       const { serve } = await import('./commands/serve.ts');
       return serve({ ...options, configPath: parsed.configPath }, serveDeps());
+    }
+    case 'rotation-plan':
+    case 'verify-rotation':
+    case 'retire-versions':
+    case 'restore-versions': {
+      const { exitCodeOf, runRotationCommand } = await import('./commands/rotation.ts');
+      const rotationOptions = { ...options, configPath: parsed.configPath, output: parsed.output };
+      return runRotationCommand(command, rotationOptions, { ...serveDeps(), print }).catch((error: unknown) => {
+        process.stderr.write(`bao-kms-provider: ${command.name}: ${sentenceOf(error)}\n`);
+        return exitCodeOf(error);
+      });
     }
     case 'config': {
       const { describeConfig } = await import('./commands/config.ts');
@@ -68,11 +80,17 @@ function print(text: string): number {
   return 0;
 }
 
+/** Of a gate refusal the check as well; never a foreign text. */
+function sentenceOf(error: unknown): string {
+  const check = error instanceof Error && 'check' in error ? `${String(error.check)}: ` : '';
+  const isOurs = errorClassOf(error) !== 'internal' && error instanceof Error;
+  return isOurs ? `${check}${error.message}` : 'an unexpected error; please report it';
+}
+
 try {
   process.exitCode = await run(parseArguments(process.argv.slice(2), process.env));
 } catch (error) {
-  const isOurs = errorClassOf(error) !== 'internal' && error instanceof Error;
-  process.stderr.write(`bao-kms-provider: ${isOurs ? error.message : 'an unexpected error; please report it'}\n`);
+  process.stderr.write(`bao-kms-provider: ${sentenceOf(error)}\n`);
   process.exitCode = policyOf(error).exitCode;
 }
 process.exit();

@@ -96,6 +96,26 @@ export function checkRegistry(snapshots: readonly Snapshot[], profile: KeyProfil
   }
 }
 
+/**
+ * Whether a key serves a whole state: acceptable, not gone back, and every usable record still there (rotation 11, step 6).
+ * Says nothing about `min_encryption_version`.
+ *
+ * @throws ProviderError `profile_invalid` or `version_rollback`
+ */
+export function checkServed(
+  snapshots: readonly Snapshot[],
+  activeKeyId: string,
+  profile: KeyProfile,
+  keyName: string,
+): void {
+  checkProfile(profile, keyName);
+  const active = snapshots.find(({ kubernetesKeyId }) => kubernetesKeyId === activeKeyId);
+  if (active !== undefined && profile.latestVersion < active.transitVersion) {
+    throw new ProviderError('version_rollback', 'the latest version of the Transit key went back; was it restored?');
+  }
+  checkRegistry(snapshots, profile);
+}
+
 function checkSnapshotServed(snapshot: Snapshot, profile: KeyProfile): void {
   const version = snapshot.transitVersion;
   const facts = { transitKeyVersion: version };

@@ -28,7 +28,8 @@ const counters = object({
 
 const start = object({
   kind: Type.Literal('start'),
-  task: Type.Literal('serve'),
+  /** `read_key`: reads the key once, judges it against `state`, reports and ends; opens no listener. */
+  task: Type.Enum(['serve', 'read_key']),
   build: object({ version: shortText, commit: shortText, buildDate: shortText, dirty: shortText }),
   /** The configuration document, without any path of this host. */
   config: Type.Unknown(),
@@ -104,6 +105,40 @@ const health = object({
   rotationState: Type.Enum(['active', 'pending', 'unknown']),
 });
 
+const hashText = Type.String({ maxLength: 43 });
+
+/** What the task `read_key` found in OpenBao, judged against the state that it was given. */
+const report = object({
+  kind: Type.Literal('report'),
+  /** Whether the key was read and is acceptable, with every record of the state still served. */
+  metadata: Type.Enum(['pass', 'fail']),
+  errorClass: Type.Optional(Type.String({ maxLength: 64 })),
+  finding: Type.Optional(Type.String({ maxLength: 64 })),
+  isUnreachable: Type.Optional(Type.Boolean()),
+  latestVersion: Type.Optional(count),
+  isUpsertDisabled: Type.Optional(Type.Boolean()),
+  warnings: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 8 })),
+  /** Without a state: whether a first start could make one, and the key_id that it would have. */
+  bootstrap: Type.Optional(
+    object({
+      isEligible: Type.Boolean(),
+      reason: Type.Optional(shortText),
+      keyIdHash: Type.Optional(hashText),
+    }),
+  ),
+  /** The newer version that an observation would see, with what the state knows of it. */
+  pending: Type.Optional(
+    object({
+      keyIdHash: hashText,
+      transitVersion: count,
+      stableObservationCount: count,
+      stableAtUnix: count,
+      /** Another candidate was waiting before. */
+      isSuperseding: Type.Boolean(),
+    }),
+  ),
+});
+
 const pluginMessage = Type.Union([
   object({ kind: Type.Literal('ready'), confinement, isPermissionModelOn: Type.Boolean() }),
   health,
@@ -117,6 +152,7 @@ const pluginMessage = Type.Union([
   }),
   object({ kind: Type.Literal('pong'), id: count, lagMs: Type.Number({ minimum: 0 }) }),
   object({ kind: Type.Literal('drained'), cut: count }),
+  report,
   object({
     kind: Type.Literal('giving_up'),
     class: Type.String({ maxLength: 64 }),
@@ -132,6 +168,7 @@ export type CommittedMessage = Type.Static<typeof committed>;
 export type DrainMessage = Type.Static<typeof drain>;
 export type Confinement = Type.Static<typeof confinement>;
 export type HealthMessage = Type.Static<typeof health>;
+export type ReportMessage = Type.Static<typeof report>;
 export type SupervisorMessage = Type.Static<typeof supervisorMessage>;
 export type PluginMessage = Type.Static<typeof pluginMessage>;
 

@@ -24,6 +24,9 @@ export const errorClasses = [
   'state_rollback',
   'state_binding',
   'state_save_failed',
+  // operator commands (supervisor)
+  'transition_refused',
+  'task_failed',
   // channel (both)
   'frame_malformed',
   'message_invalid',

@@ -43,6 +43,8 @@ export const policies = {
   state_rollback: wrong('version_rollback'),
   state_binding: wrong('profile_invalid'),
   state_save_failed: wrong('state_save_failed'),
+  transition_refused: wrong('unknown', 4),
+  task_failed: wrong('unknown', 1),
   frame_malformed: wrong('unknown'),
   message_invalid: wrong('unknown'),
   channel_violation: wrong('unknown'),

@@ -12,12 +12,13 @@ import {
 import { type ErrorClass, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 
 /** Where the plugin is in its life, as far as the channel is concerned. */
-export type ChannelPhase = 'starting' | 'serving' | 'draining';
+export type ChannelPhase = 'starting' | 'serving' | 'draining' | 'task';
 
 /** The complete list of what may be said when. */
 const allowed: Readonly<Record<ChannelPhase, readonly PluginMessage['kind'][]>> = {
   starting: ['ready', 'giving_up', 'pong', 'credential_result'],
   serving: ['health', 'propose', 'credential_result', 'pong'],
+  task: ['ready', 'report', 'credential_result'],
   draining: ['health', 'propose', 'credential_result', 'pong', 'drained'],
 };
 
@@ -38,9 +39,10 @@ export function openSupervisorChannel(
   stream: Duplex,
   handlers: ChannelHandlers,
   nowMs: () => number,
+  firstPhase: ChannelPhase = 'starting',
 ): SupervisorChannel {
   const decoder = new FrameDecoder();
-  let phase: ChannelPhase = 'starting';
+  let phase = firstPhase;
   let isDeaf = false;
   let hasProposal = false;
   let recent: number[] = [];
@@ -58,7 +60,7 @@ export function openSupervisorChannel(
       if (hasProposal) throw violation('a second proposal before the answer to the first');
       hasProposal = true;
     }
-    if (message.kind === 'ready') phase = 'serving';
+    if (message.kind === 'ready' && phase === 'starting') phase = 'serving';
     handlers.receive(message);
   };
   const violate = (error: unknown) => {

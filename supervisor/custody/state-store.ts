@@ -3,6 +3,7 @@
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import {
+  type Checkpoint,
   checkpointOf,
   encodeCheckpoint,
   greatestCheckpointBytes,
@@ -34,6 +35,7 @@ export class StateStore {
   #options: StateStoreOptions;
   #current: RegistryState | undefined;
   #attempted: RegistryState | undefined;
+  #checkpoint: Checkpoint | undefined;
   #stable: { readonly keyId: string; readonly sinceMs: number } | undefined;
   #saving: Promise<unknown> = Promise.resolve();
 
@@ -44,6 +46,11 @@ export class StateStore {
   /** The state that is on disk and was accepted; undefined before the first. */
   get current(): RegistryState | undefined {
     return this.#current;
+  }
+
+  /** The checkpoint that the last load found. */
+  get checkpoint(): Checkpoint | undefined {
+    return this.#checkpoint;
   }
 
   /** For how long the record that waits for activation has been known stable. */
@@ -71,7 +78,8 @@ export class StateStore {
    * @throws ProviderError `state_corrupt`, `state_permission`, `state_rollback`, `state_binding`, `directory_unsafe`
    */
   async load(): Promise<PairVerdict> {
-    const verdict = await this.#readPair();
+    const { verdict, checkpoint } = await this.#readPair();
+    this.#checkpoint = checkpoint;
     if (verdict.kind === 'accepted') checkBinding(verdict.state, this.#options.identity);
     const found = verdict.kind === 'accepted' ? verdict.state : undefined;
     if (found?.currentHash !== this.#attempted?.currentHash) this.#attempted = undefined;
@@ -101,6 +109,22 @@ export class StateStore {
     return run;
   }
 
+  /**
+   * Writes the result of an operator's retirement or restoration, which is no legal successor for a plugin. The caller has
+   * computed it from `current` and holds the lock.
+   *
+   * @throws ProviderError `state_rollback`, `state_binding`: it does not follow what is on disk; nothing was written
+   */
+  async saveTransition(next: RegistryState): Promise<CommitResult> {
+    checkBinding(next, this.#options.identity);
+    const before = this.#current;
+    const isNext = before !== undefined && next.generation === before.generation + 1;
+    if (!isNext || next.previousHash !== before.currentHash) {
+      throw new ProviderError('state_rollback', 'the transition does not follow the state on disk');
+    }
+    return this.#write(next);
+  }
+
   async #commitAlone(text: string): Promise<CommitResult> {
     const next = parseState(text);
     checkBinding(next, this.#options.identity);
@@ -111,6 +135,10 @@ export class StateStore {
       checkSuccessor(this.#current, next);
       checkPromotion(this.#current, next, this.stable, this.#options.activationDelayMs);
     }
+    return this.#write(next, isAgain);
+  }
+
+  async #write(next: RegistryState, isAgain = false): Promise<CommitResult> {
     this.#attempted = next;
     try {
       if (isAgain) await this.#checkRecovery(next);
@@ -128,25 +156,25 @@ export class StateStore {
   /** Both files must still be the predecessor or the attempted state (registry-state 6.1). */
   async #checkRecovery(attempted: RegistryState): Promise<void> {
     const allowed = [attempted.currentHash, this.#current?.currentHash];
-    const verdict = await this.#readPair();
+    const { verdict } = await this.#readPair();
     const isKnown =
       verdict.kind === 'absent' ? this.#current === undefined : allowed.includes(verdict.state.currentHash);
     if (!isKnown) throw new ProviderError('state_rollback', 'the files changed since the failed save');
   }
 
-  async #readPair(): Promise<PairVerdict> {
+  async #readPair(): Promise<{ readonly verdict: PairVerdict; readonly checkpoint: Checkpoint | undefined }> {
     const { files, name, requireCheckpoint } = this.#options;
     await files.checkDirectory();
     const checkpointText = await files.read(checkpointName(name), greatestCheckpointBytes);
     const checkpoint = checkpointText === undefined ? undefined : parseCheckpoint(checkpointText);
     const stateText = await files.read(name, greatestStateBytes);
     const state = stateText === undefined ? undefined : parseState(stateText);
-    return judgePair(checkpoint, state, requireCheckpoint);
+    return { verdict: judgePair(checkpoint, state, requireCheckpoint), checkpoint };
   }
 
   async #whatIsOnDisk(attempted: RegistryState): Promise<OnDisk> {
     try {
-      const verdict = await this.#readPair();
+      const { verdict } = await this.#readPair();
       const hash = verdict.kind === 'accepted' ? verdict.state.currentHash : undefined;
       if (hash === attempted.currentHash) return 'attempted';
       const isUntouched = verdict.kind === 'absent' || verdict.writeCheckpoint === 'no';

@@ -51,6 +51,22 @@ export async function checkIdentity(system: GateSystem, helpers: Helpers, config
   return { socketGid, privilege };
 }
 
+/**
+ * Check 4 for a command: the plugin's user where this caller can change to it, else the caller itself.
+ *
+ * @throws ProviderError `identity_unresolved`
+ */
+export async function checkTaskIdentity(system: GateSystem, helpers: Helpers, config: Config): Promise<Privilege> {
+  const socketGid = await resolveGroup(system, helpers, 'server.socketGroup', config.server.socketGroup);
+  const privilege = await resolvePrivilege(system, helpers, config, socketGid);
+  if (privilege.kind === 'same-user') return privilege;
+  const canDrop = await tryDrop(system, helpers, privilege).then(
+    () => true,
+    () => false,
+  );
+  return canDrop ? privilege : { kind: 'same-user' };
+}
+
 async function resolveGroup(system: GateSystem, helpers: Helpers, field: string, group: string): Promise<number> {
   if (/^[0-9]+$/u.test(group)) return Number(group);
   const fields = await lookUp(system, helpers, 'group', group);

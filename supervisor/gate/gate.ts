@@ -165,7 +165,7 @@ function lockNames(state: PinnedDirectory, stateName: string, runtime: PinnedDir
   ] as const;
 }
 
-function lockDepsOf(deps: GateDeps, helpers: Helpers) {
+export function lockDepsOf(deps: Omit<GateDeps, 'credentialRefused' | 'randomHex'>, helpers: Helpers) {
   return {
     uid: deps.identity.uid,
     pid: deps.pid,
@@ -241,7 +241,8 @@ function restartFields(before: Config, after: Config): string[] {
   return pairs.filter(([, was, now]) => was !== now).map(([name]) => name);
 }
 
-async function check<T>(id: CheckId, run: () => T | Promise<T>): Promise<T> {
+/** Runs one check; whatever it throws becomes its refusal. */
+export async function check<T>(id: CheckId, run: () => T | Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {

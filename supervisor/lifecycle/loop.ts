@@ -325,6 +325,9 @@ class LifeLoop implements Loop {
         this.#deps.log('error', 'plugin.giving_up', { error_class: message.class, generation });
         if (isNext) return this.event({ kind: 'next_failed' });
         return this.event({ kind: 'giving_up', canRelaunchHelp: message.canRelaunchHelp });
+      // Of a task, never of a plugin that serves: the channel refuses it.
+      case 'report':
+        return;
       case 'drained':
         return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut, generation });
     }

@@ -380,10 +380,35 @@ for (const words of [
   ['serve', '--nope'],
   ['serve', '--config'],
   ['config', '--development'],
+  ['serve', '--output', 'json'],
+  ['rotation-plan', '--output', 'yaml'],
+  ['rotation-plan', '--apply'],
+  ['retire-versions'],
+  ['retire-versions', '--before-version', '1'],
+  ['retire-versions', '--before-version', '2x'],
+  ['retire-versions', '--before-version', '2', '--apply'],
+  ['retire-versions', '--before-version', '2', '--apply', '--expected-state-hash', 'krs1.short'],
+  ['retire-versions', '--before-version', '2', '--expected-state-hash', `krs1.${'A'.repeat(43)}`],
+  ['retire-versions', '--versions', '2'],
+  ['restore-versions'],
+  ['restore-versions', '--versions', '1,,2'],
+  ['restore-versions', '--versions', '0'],
 ]) {
   test(`the command line "${words.join(' ')}" is a usage error`, () => {
     throwsClass(() => parseArguments(words, {}), 'usage_invalid');
   });
 }
+
+test('the commands about rotation are read with their flags', () => {
+  const hash = `krs1.${'A'.repeat(43)}`;
+  const retire = parseArguments(
+    ['retire-versions', '--before-version', '3', '--apply', '--expected-state-hash', hash],
+    {},
+  );
+  assert.equal(retire.command, { name: 'retire-versions', beforeVersion: 3, apply: { expectedStateHash: hash } });
+  const restore = parseArguments(['restore-versions', '--versions', '1, 2', '--output', ' JSON '], {});
+  assert.equal(restore.command, { name: 'restore-versions', versions: ['1', '2'], apply: undefined });
+  assert.is(restore.output, 'json');
+});
 
 test.run();

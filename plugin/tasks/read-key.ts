@@ -1,0 +1,135 @@
+// The task `read_key`: logs in, reads the mount's upsert policy and the key's metadata once, judges them against the state it
+// was given, and reports. Writes nothing, encrypts nothing, opens no listener.
+
+import type {
+  Confinement,
+  CredentialMessage,
+  PluginMessage,
+  ReportMessage,
+  StartMessage,
+} from '../../shared/channel/messages.ts';
+import { type Config, requireConfig } from '../../shared/config/config.ts';
+import { errorChain, errorClassOf } from '../../shared/errors/error.ts';
+import { policyOf } from '../../shared/errors/policy.ts';
+import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
+import { parseState, type RegistryState } from '../../shared/registry/state.ts';
+import { hashText } from '../../shared/text/hash.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { bootstrap, observe } from '../keys/observe.ts';
+import { checkProfile, checkServed, type KeyProfile, profileWarnings } from '../keys/profile.ts';
+import { createOpenBao } from '../openbao.ts';
+
+export type TaskDeps = {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly send: (message: PluginMessage) => void;
+  readonly confinement: () => { readonly confinement: Confinement; readonly isPermissionModelOn: boolean };
+};
+
+/** Sends exactly one report; never throws. */
+export async function runReadKey(
+  start: StartMessage,
+  credentials: readonly CredentialMessage[],
+  deps: TaskDeps,
+): Promise<void> {
+  deps.send({ kind: 'ready', ...deps.confinement() });
+  deps.send(await report(start, credentials, deps));
+}
+
+async function report(
+  start: StartMessage,
+  credentials: readonly CredentialMessage[],
+  deps: TaskDeps,
+): Promise<ReportMessage> {
+  let read: Partial<ReportMessage> = {};
+  try {
+    const config = requireConfig(start.config, { overrides: new Map(Object.entries(start.overrides)) });
+    const state = start.state === undefined ? undefined : parseState(start.state);
+    const { profile, isUpsertDisabled } = await readOnce(start, config, credentials, deps);
+    const nowUnix = Math.floor(deps.clock.wallMs() / 1000);
+    read = { latestVersion: profile.latestVersion, isUpsertDisabled, warnings: profileWarnings(profile) };
+    if (state === undefined) checkProfile(profile, config.identity.transitKeyName);
+    if (state === undefined)
+      return { kind: 'report', metadata: 'pass', ...read, ...judgeBootstrap(config, profile, nowUnix) };
+    checkServed(state.snapshots, state.activeKeyId, profile, config.identity.transitKeyName);
+    return { kind: 'report', metadata: 'pass', ...read, ...findPending(config, state, profile, nowUnix) };
+  } catch (error) {
+    return { kind: 'report', metadata: 'fail', ...read, ...failureOf(error) };
+  }
+}
+
+async function readOnce(
+  start: StartMessage,
+  config: Config,
+  credentials: readonly CredentialMessage[],
+  deps: TaskDeps,
+): Promise<{ readonly profile: KeyProfile; readonly isUpsertDisabled: boolean }> {
+  const openbao = createOpenBao({
+    config,
+    version: start.build.version,
+    clock: deps.clock,
+    random: deps.random,
+    send: deps.send,
+    observeRequest: () => {},
+    observeToken: () => {},
+    stopped: new AbortController().signal,
+  });
+  for (const message of credentials) await openbao.firstCredential(message);
+  const isUpsertDisabled = await openbao.transit.readUpsertDisabled();
+  return { isUpsertDisabled, profile: await openbao.transit.readKey() };
+}
+
+/** What a first start would make of this key. */
+function judgeBootstrap(config: Config, profile: KeyProfile, nowUnix: number): Pick<ReportMessage, 'bootstrap'> {
+  try {
+    const { identity } = config;
+    const state = bootstrap(identity, deriveFingerprint(identity), profile, identity.transitKeyName, nowUnix);
+    return { bootstrap: { isEligible: true, keyIdHash: hashText(state.activeKeyId) } };
+  } catch (error) {
+    const [first] = errorChain(error);
+    return { bootstrap: { isEligible: false, reason: first?.message.slice(0, 256) ?? 'internal' } };
+  }
+}
+
+function findPending(
+  config: Config,
+  state: RegistryState,
+  profile: KeyProfile,
+  nowUnix: number,
+): Pick<ReportMessage, 'pending'> {
+  const found = observe({
+    state,
+    profile,
+    keyName: config.identity.transitKeyName,
+    nowUnix,
+    mode: 'discover',
+    stableCount: config.rotation.requireStableObservationCount,
+    isCounted: false,
+    promotable: undefined,
+    rejectVersionRollback: config.rotation.rejectVersionRollback,
+  });
+  const isPending = ({ state: kind }: { readonly state: string }) => kind === 'pending';
+  const pending = found.state.snapshots.find(isPending);
+  const before = state.snapshots.find(isPending);
+  if (pending === undefined) return {};
+  const { kubernetesKeyId, transitVersion, stableObservationCount, stableAtUnix } = pending;
+  const isSuperseding = before !== undefined && before.kubernetesKeyId !== kubernetesKeyId;
+  return {
+    pending: {
+      keyIdHash: hashText(kubernetesKeyId),
+      transitVersion,
+      stableObservationCount,
+      stableAtUnix,
+      isSuperseding,
+    },
+  };
+}
+
+function failureOf(error: unknown): Pick<ReportMessage, 'errorClass' | 'finding' | 'isUnreachable'> {
+  const finding = errorChain(error)[0]?.facts['finding'];
+  return {
+    errorClass: errorClassOf(error),
+    isUnreachable: policyOf(error).evidence === 'no_answer',
+    ...(typeof finding === 'string' ? { finding } : {}),
+  };
+}

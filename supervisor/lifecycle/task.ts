@@ -1,0 +1,79 @@
+// One run of a confined plugin with a task: greeted like one that serves, with no listener; what it reports is returned, and
+// it is ended. Bounded in time; a plugin that is not confined, breaks a rule or ends early is an error.
+
+import type { Counters, ReportMessage } from '../../shared/channel/messages.ts';
+import { confinementProblem } from '../../shared/confinement/confinement.ts';
+import { ProviderError } from '../../shared/errors/error.ts';
+import type { RegistryState } from '../../shared/registry/state.ts';
+import { encodeState } from '../../shared/registry/state.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { openSupervisorChannel } from '../channel/channel.ts';
+import type { Custody } from './running.ts';
+
+export type TaskCustody = Pick<Custody, 'credentials' | 'privilege' | 'launch' | 'start'>;
+
+const taskTimeoutMs = 60_000;
+const noCounters: Counters = {
+  restarts: {},
+  gateRefusals: {},
+  credentialRefusals: {},
+  staleSockets: 0,
+  checkpointsRecreated: 0,
+  socketLost: false,
+  supervisorStartedAtUnixMs: 0,
+};
+
+/**
+ * @param state  what the plugin judges the key against; undefined: none
+ * @throws ProviderError `task_failed`, `confinement_failed`, or the class of a broken rule of the channel
+ */
+export function runTask(
+  custody: TaskCustody,
+  state: RegistryState | undefined,
+  clock: Pick<Clock, 'nowMs' | 'after'>,
+): Promise<ReportMessage> {
+  const child = custody.launch();
+  return new Promise<ReportMessage>((resolve, reject) => {
+    const fail = (error: ProviderError) => {
+      cancel();
+      child.kill();
+      reject(error);
+    };
+    const cancel = clock.after(taskTimeoutMs, () => fail(failed('did not report in time')));
+    const channel = openSupervisorChannel(
+      child.channel,
+      {
+        receive: (message) => {
+          if (message.kind === 'ready') {
+            const problem = message.isPermissionModelOn
+              ? confinementProblem(message.confinement, custody.privilege)
+              : 'permission_model';
+            if (problem !== undefined)
+              fail(new ProviderError('confinement_failed', `the plugin is not confined: ${problem}`));
+          }
+          if (message.kind !== 'report') return;
+          cancel();
+          child.kill();
+          resolve(message);
+        },
+        violated: (errorClass) => fail(new ProviderError(errorClass, 'the plugin broke a rule of the channel')),
+      },
+      clock.nowMs,
+      'task',
+    );
+    void child.ended.then(() => fail(failed('ended without a report')));
+    const messages = custody.credentials.look();
+    channel.send({
+      ...custody.start,
+      listen: 'now',
+      counters: noCounters,
+      credentialCount: messages.length,
+      ...(state === undefined ? {} : { state: encodeState(state) }),
+    });
+    for (const message of messages) channel.send(message);
+  });
+}
+
+function failed(what: string): ProviderError {
+  return new ProviderError('task_failed', `the plugin of this command ${what}`);
+}
