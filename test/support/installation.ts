@@ -15,8 +15,8 @@ export type Installed = {
   readonly authority: Authority;
   readonly issuer: JwtIssuer;
   readonly workplace: Workplace;
-  /** Starts the provider; it is stopped with the installation. */
-  readonly start: (args?: readonly string[]) => Provider;
+  /** Starts the provider; it is stopped with the installation. `wrap`: a command that starts its command line. */
+  readonly start: (args?: readonly string[], wrap?: readonly string[]) => Provider;
   readonly close: () => Promise<void>;
 };
 
@@ -60,8 +60,8 @@ export async function install(options: InstallOptions = {}): Promise<Installed> 
     authority,
     issuer,
     workplace,
-    start: (args) => {
-      const provider = startProvider(workplace, args);
+    start: (args, wrap) => {
+      const provider = startProvider(workplace, args, wrap);
       providers.push(provider);
       return provider;
     },

@@ -30,8 +30,13 @@ export type Provider = {
 };
 
 /** Starts `serve --development` in the workplace's directory. */
-export function startProvider(workplace: Workplace, args: readonly string[] = []): Provider {
-  const [command, ...rest] = workplace.command('serve', '--config', workplace.configPath, '--development', ...args);
+export function startProvider(
+  workplace: Workplace,
+  args: readonly string[] = [],
+  wrap: readonly string[] = [],
+): Provider {
+  const words = workplace.command('serve', '--config', workplace.configPath, '--development', ...args);
+  const [command = '', ...rest] = [...wrap, ...words];
   const child = spawn(command, rest, { cwd: workplace.directory, stdio: ['ignore', 'ignore', 'pipe'], env: {} });
   const log: LogLine[] = [];
   const watchers = new Set<() => void>();

@@ -37,7 +37,7 @@ export type DevelopmentServer = {
   readonly rootToken: string;
   readonly access: Access;
   /** Engines by mount path. */
-  readonly transit: ReadonlyMap<string, TransitEngine>;
+  readonly transit: Map<string, TransitEngine>;
   /** Requests answered so far, by `METHOD path`. */
   readonly requests: { readonly method: string; readonly path: string }[];
   fault: Fault | undefined;
@@ -48,6 +48,9 @@ export type DevelopmentServer = {
   readonly useLeaf: (leaf: Leaf) => void;
   /** Closes every connection. */
   readonly dropConnections: () => void;
+  /** The process is gone, its data is not: connections are refused until `resume`. */
+  readonly pause: () => Promise<void>;
+  readonly resume: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
@@ -98,17 +101,21 @@ function handleOf(server: Http2SecureServer, sockets: ReadonlySet<Socket>, openb
   const dropConnections = () => {
     for (const socket of sockets) socket.destroy();
   };
+  const close = () =>
+    new Promise<void>((resolve) => {
+      if (!server.listening) return resolve();
+      server.close(() => resolve());
+      dropConnections();
+    });
   return {
     port,
     address: `https://127.0.0.1:${port}`,
     rootToken: openbao.access.rootToken,
     useLeaf: (leaf: Leaf) => server.setSecureContext({ cert: leaf.certificate, key: leaf.key }),
     dropConnections,
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        dropConnections();
-      }),
+    pause: close,
+    resume: () => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve)),
+    close,
   };
 }
 
