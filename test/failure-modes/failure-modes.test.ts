@@ -79,7 +79,8 @@ async function runMode(mode: Mode, phase: Phase): Promise<Row> {
     await mode.bring(installed);
     if (phase === 'start') {
       provider = installed.start([], wrap);
-      await provider.event('plugin.started');
+      // Answered from the kernel's queue once the plugin listens.
+      await provider.client.status(10_000);
     }
     const row = await observe(provider, installed, first.sealed);
     if (mode.needsStop === true) await provider.stop();

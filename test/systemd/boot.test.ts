@@ -220,6 +220,32 @@ step(
   },
 );
 
+step('status line, /ready and metrics say the same within a second of the last change', async ({ machine, bao }) => {
+  const started =
+    journal(machine)
+      .match(/"metrics_address":"[^"]+","health_address":"[^"]+"/gu)
+      ?.at(-1) ?? '';
+  const [, metrics, health] = /"metrics_address":"([^"]+)","health_address":"([^"]+)"/u.exec(started) ?? [];
+  const engine = bao.transit.get(defaultInstallation.mountPath);
+  assert.ok(engine);
+  for (const [isDisabled, healthz] of [
+    [false, 'unhealthy'],
+    [true, 'ok'],
+  ] as const) {
+    engine.isUpsertDisabled = isDisabled;
+    const ready = async () => (await (await fetch(`http://${health}/ready`)).json()) as Record<string, unknown>;
+    await until(async () => (await ready())['healthz'] === healthz, `/ready: ${healthz}`);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    const line = status(machine);
+    assert.is((await ready())['healthz'], healthz);
+    assert.match(
+      await (await fetch(`http://${metrics}/metrics`)).text(),
+      new RegExp(`status_healthy ${isDisabled ? 1 : 0}\n`, 'u'),
+    );
+    assert.match(line, isDisabled ? /^healthy; / : /^unhealthy: upsert_allowed/u);
+  }
+});
+
 step('systemctl reload replaces the plugin and ends when it is done', async ({ machine }) => {
   const [supervisor, plugin] = [mainPid(machine), pluginPid(machine)];
   assert.is(machine.run(`systemctl reload ${unit}`).status, 0);

@@ -12,6 +12,8 @@ export type Admin = {
     body?: unknown,
     isErrorFine?: boolean,
   ) => Promise<AdminReply>;
+  /** The same calls with another token. */
+  readonly as: (token: string) => Admin['call'];
   readonly close: () => Promise<void>;
 };
 export type AdminReply = {
@@ -22,18 +24,22 @@ export type AdminReply = {
 
 export function createAdmin(options: AdminOptions): Admin {
   const dispatcher = new Agent({ connect: { ca: options.ca, servername: 'localhost' }, allowH2: false });
-  return {
-    call: async (method, path, body, isErrorFine = false) => {
+  const callAs =
+    (token: string): Admin['call'] =>
+    async (method, path, body, isErrorFine = false) => {
       const reply = await request(`${options.address}/v1/${path}`, {
         method,
         dispatcher,
-        headers: { 'x-vault-token': options.token, 'content-type': 'application/json' },
+        headers: { 'x-vault-token': token, 'content-type': 'application/json' },
         body: body === undefined ? null : JSON.stringify(body),
       });
       const text = await reply.body.text();
       if (reply.statusCode >= 400 && !isErrorFine) throw new Error(`${method} ${path}: ${reply.statusCode} ${text}`);
       return { status: reply.statusCode, body: text === '' ? {} : JSON.parse(text), headers: reply.headers };
-    },
+    };
+  return {
+    call: callAs(options.token),
+    as: callAs,
     close: () => dispatcher.close(),
   };
 }

@@ -1,0 +1,15 @@
+import type { Mutation } from '../run.ts';
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'what the mount would do is not looked at',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'plugin/health/probes.ts',
+        find: '    if (!isUpsertDisabled) {',
+        replace: '    if (isUpsertDisabled === undefined) {',
+      },
+    ],
+  },
+];
