@@ -10,7 +10,17 @@ import { join, relative } from 'node:path';
 const root = new URL('..', import.meta.url).pathname;
 const fileTimeoutMs = 900_000;
 /** The longest first: the booted machine and the waiting ones. */
-const folders = ['systemd', 'integration', 'threats', 'failure-modes', 'explore', 'unit', 'contract', 'fuzz'];
+const folders = [
+  'systemd',
+  'integration',
+  'threats',
+  'failure-modes',
+  'explore',
+  'simulation',
+  'unit',
+  'contract',
+  'fuzz',
+];
 
 export type FileResult = {
   readonly file: string;
