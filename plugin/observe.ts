@@ -134,6 +134,7 @@ function observeProbe(deps: ObserverDeps, event: Extract<ProbeEvent, { kind: 'pr
   const status = isOk ? 'ok' : (event.reason ?? 'probe_failed');
   const name = event.probe === 'metadata' ? 'transit_metadata_observation_total' : 'deep_probe_total';
   deps.metrics.count(name, { status });
+  deps.metrics.set('probe_last_attempt_timestamp_seconds', deps.wallMs() / 1000, { kind: event.probe });
   if (isOk) deps.metrics.set('probe_last_success_timestamp_seconds', deps.wallMs() / 1000, { kind: event.probe });
   deps.log(isOk ? 'debug' : 'warn', 'status.probe', {
     operation: 'status.probe',

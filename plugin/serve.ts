@@ -95,7 +95,7 @@ export async function startServing(
     jwtTtlMs: () => openbao.jwt.ttlMs,
     generations: () => ({ jwt: openbao.jwt.generationInUse, openbao_ca: openbao.caGeneration() }),
     credentialFiles,
-    isBreakerOpen: () => probes.isBreakerOpen(),
+    isBreakerOpen: () => probes.breakerState() === 'open',
     inFlight: () => kms.inFlight(),
     uptimeMs: () => clock.nowMs() - startedAtMs,
     wallMs: clock.wallMs,
@@ -179,6 +179,7 @@ export async function startServing(
     health: createHealthEndpoint(
       () => isLive,
       () => cache.verdict(),
+      () => probes.breakerState(),
     ),
   });
   isLive = true;

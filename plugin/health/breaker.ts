@@ -11,6 +11,14 @@ export function isOpen(breaker: Breaker, nowMs: number): boolean {
   return nowMs < breaker.openUntilMs;
 }
 
+export type BreakerState = 'closed' | 'half_open' | 'open';
+
+/** `half_open`: its time is over, and the next failure opens it again at once. */
+export function stateOf(breaker: Breaker, nowMs: number): BreakerState {
+  if (isOpen(breaker, nowMs)) return 'open';
+  return breaker.failures >= failuresToOpen ? 'half_open' : 'closed';
+}
+
 /** @param waitMs  what the server asked for, if it did; bounds are those of the breaker */
 export function afterFailure(breaker: Breaker, nowMs: number, waitMs = 0): Breaker {
   const failures = breaker.failures + 1;

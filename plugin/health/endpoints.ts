@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ProviderError } from '../../shared/errors/error.ts';
+import type { BreakerState } from './breaker.ts';
 import type { Verdict } from './verdict.ts';
 
 export type HttpEndpoint = {
@@ -19,7 +20,10 @@ type Route = (path: string) => Promise<Answer> | Answer;
 const json = 'application/json';
 
 /** The body of /ready (status-and-probes 9); the age is left out while nothing was ever probed. */
-export function readyBody(verdict: Verdict | undefined): { readonly status: number; readonly body: string } {
+export function readyBody(
+  verdict: Verdict | undefined,
+  breaker: BreakerState = 'closed',
+): { readonly status: number; readonly body: string } {
   if (verdict === undefined) {
     return { status: 503, body: JSON.stringify({ status: 'unavailable', reasons: ['diagnostics_unavailable'] }) };
   }
@@ -35,12 +39,17 @@ export function readyBody(verdict: Verdict | undefined): { readonly status: numb
     metadata_error_class: verdict.metadataErrorClass,
     deep_error_class: verdict.deepErrorClass,
     persistence_degraded: verdict.isPersistenceDegraded || undefined,
+    circuit_breaker: breaker === 'closed' ? undefined : breaker,
   };
   return { status: isReady ? 200 : 503, body: JSON.stringify(body) };
 }
 
 /** @param verdict  may throw; then the answer says so */
-export function createHealthEndpoint(isLive: () => boolean, verdict: () => Verdict): HttpEndpoint {
+export function createHealthEndpoint(
+  isLive: () => boolean,
+  verdict: () => Verdict,
+  breaker: () => BreakerState,
+): HttpEndpoint {
   return createEndpoint(['GET', 'HEAD'], (path) => {
     if (path === '/live') {
       const isUp = isLive();
@@ -50,7 +59,7 @@ export function createHealthEndpoint(isLive: () => boolean, verdict: () => Verdi
         body: JSON.stringify({ status: isUp ? 'ok' : 'unavailable' }),
       };
     }
-    if (path === '/ready') return { contentType: json, ...readyBody(verdictOrNone(verdict)) };
+    if (path === '/ready') return { contentType: json, ...readyBody(verdictOrNone(verdict), breaker()) };
     return notFound;
   });
 }

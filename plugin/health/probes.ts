@@ -21,7 +21,7 @@ import {
 } from '../keys/ledger.ts';
 import type { KeyProfile } from '../keys/profile.ts';
 import type { Transit } from '../transit/transit.ts';
-import { afterFailure, type Breaker, closedBreaker, isOpen } from './breaker.ts';
+import { afterFailure, type Breaker, type BreakerState, closedBreaker, isOpen, stateOf } from './breaker.ts';
 import { ProbeGate } from './gate.ts';
 import {
   causeOf,
@@ -95,9 +95,11 @@ export class Probes {
     return this.#gate;
   }
 
-  isBreakerOpen(): boolean {
+  /** Of both breakers the one that is further from closed. */
+  breakerState(): BreakerState {
     const nowMs = this.#deps.clock.nowMs();
-    return isOpen(this.#metadataBreaker, nowMs) || isOpen(this.#deepBreaker, nowMs);
+    const states = [stateOf(this.#metadataBreaker, nowMs), stateOf(this.#deepBreaker, nowMs)];
+    return (['open', 'half_open'] as const).find((state) => states.includes(state)) ?? 'closed';
   }
 
   /** Due: there is a state, metadata is good, and the active key's latest deep probe did not succeed. */

@@ -41,6 +41,7 @@ const series = [
   ['transit_metadata_observation_total', 'counter', ['status'], 'metadata probes; ok or the reason'],
   ['deep_probe_total', 'counter', ['status'], 'deep probes; ok or the reason'],
   ['probe_last_success_timestamp_seconds', 'gauge', ['kind'], 'last good probe'],
+  ['probe_last_attempt_timestamp_seconds', 'gauge', ['kind'], 'last probe, good or not'],
   ['rotation_state', 'gauge', ['state'], 'one-hot: active, pending, unknown'],
   ['rotation_persistence_degraded', 'gauge', [], '1 while bookkeeping could not be saved'],
   ['circuit_breaker_state', 'gauge', [], '1 while probes are skipped'],

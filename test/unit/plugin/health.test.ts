@@ -259,19 +259,21 @@ test('three failures open the breaker for 30 s; then one try decides', async () 
   const { probes, world, clock, signal, status } = createBench();
   world.upsert = 'bao_connection_failed';
   for (let index = 0; index < 3; index += 1) await probes.metadata('schedule', signal);
-  assert.ok(probes.isBreakerOpen());
+  assert.is(probes.breakerState(), 'open');
   world.calls.length = 0;
   await probes.metadata('schedule', signal);
   assert.equal(world.calls, []);
   assert.ok(status().reasons.includes('circuit_breaker_open'));
   await clock.advance(30_000);
+  assert.is(probes.breakerState(), 'half_open');
+  assert.is(JSON.parse(readyBody(undefined, 'closed').body).circuit_breaker, undefined);
   await probes.metadata('schedule', signal);
   assert.equal(world.calls, ['upsert']);
-  assert.ok(probes.isBreakerOpen(), 'one more failure opened it again');
+  assert.is(probes.breakerState(), 'open', 'one more failure opened it again');
   world.upsert = undefined;
   await clock.advance(30_000);
   await probes.metadata('schedule', signal);
-  assert.not.ok(probes.isBreakerOpen());
+  assert.is(probes.breakerState(), 'closed');
 });
 
 test('bootstrap neither asks nor feeds the breaker, and ends without ending anything', async () => {
@@ -373,6 +375,7 @@ test('/ready is 200 only while healthy and not stopping, and lists reasons in th
     [503, ['socket_lost', 'shutting_down']],
   );
   assert.is(readyBody(undefined).status, 503);
+  assert.is(JSON.parse(readyBody(cache.verdict(), 'half_open').body).circuit_breaker, 'half_open');
 });
 
 test.run();

@@ -187,6 +187,7 @@ for (const [what, change] of [
   ['with an exponent', (text: string) => text.replace('"generation": 1', '"generation": 1e0')],
   ['with a number beyond 2^53', (text: string) => text.replace('"generation": 1', '"generation": 9007199254740993')],
   ['of the older schema', (text: string) => text.replace('v1alpha2', 'v1alpha1')],
+  ['of a newer schema', (text: string) => text.replace('v1alpha2', 'v1alpha3')],
   ['with members in other case', (text: string) => text.replace('"generation"', '"Generation"')],
   ['with an altered member', (text: string) => text.replace('edge-cluster-07', 'edge-cluster-08')],
   ['with a hash of wrong shape', (text: string) => text.replace('krs1.', 'krs2.')],
