@@ -17,6 +17,7 @@ const serve = 'supervisor/commands/serve.ts';
 const socket = 'supervisor/custody/socket.ts';
 const store = 'supervisor/custody/state-store.ts';
 const loop = 'supervisor/lifecycle/loop.ts';
+const office = 'supervisor/lifecycle/office.ts';
 const running = 'supervisor/lifecycle/running.ts';
 const pluginServe = 'plugin/serve.ts';
 
@@ -37,7 +38,7 @@ const starting: readonly CrashStep[] = [
   { file: running, at: '  const child = custody.launch();', side: 'before' },
   { file: running, at: '  const child = custody.launch();', side: 'after' },
   { file: running, at: '  greet(running, greeting.listen, greeting.counters);', side: 'after' },
-  { file: loop, at: '    if (isNext) return void this.#nextReady(from);', side: 'before' },
+  { file: office, at: '    if (isNext) return void this.#nextReady(from);', side: 'before' },
   { file: 'plugin/main.ts', at: 'system.ignoreSignals();', side: 'after' },
   { file: pluginServe, at: '  const server = createKmsServer(kms, clock);', side: 'before' },
   { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement() });", side: 'before' },
@@ -48,8 +49,8 @@ const committing: readonly CrashStep[] = [
   { file: store, at: '      await this.#saveText(this.#options.name, encodeState(next));', side: 'before' },
   { file: store, at: '      await this.#saveText(this.#options.name, encodeState(next));', side: 'after' },
   { file: store, at: '    this.#noteStable(next);\n    return', side: 'before' },
-  { file: loop, at: "      running.channel.send({ kind: 'committed', commitId, ...result });", side: 'before' },
-  { file: loop, at: "      running.channel.send({ kind: 'committed', commitId, ...result });", side: 'after' },
+  { file: office, at: "      running.channel.send({ kind: 'committed', commitId, ...result });", side: 'before' },
+  { file: office, at: "      running.channel.send({ kind: 'committed', commitId, ...result });", side: 'after' },
   { file: pluginServe, at: "        send({ kind: 'propose', commitId, state });", side: 'before' },
   { file: pluginServe, at: "        send({ kind: 'propose', commitId, state });", side: 'after' },
   { file: pluginServe, at: '      waiting.get(message.commitId)?.({', side: 'before' },
@@ -65,11 +66,11 @@ const saving: readonly CrashStep[] = [
 ];
 
 const replacing: readonly CrashStep[] = [
-  { file: loop, at: '    this.#next = this.#start(this.#prepared, listen);', side: 'before' },
-  { file: loop, at: '    this.#next = this.#start(this.#prepared, listen);', side: 'after' },
+  { file: office, at: '    this.#next = this.#start(custody, listen);', side: 'before' },
+  { file: office, at: '    this.#next = this.#start(custody, listen);', side: 'after' },
   { file: loop, at: '    this.#prepared?.adopt();', side: 'before' },
-  { file: loop, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'before' },
-  { file: loop, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'after' },
+  { file: office, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'before' },
+  { file: office, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'after' },
   {
     file: pluginServe,
     at: "  if (start.listen === 'when_healthy') await",
@@ -96,8 +97,16 @@ const replacing: readonly CrashStep[] = [
 
 const stopping: readonly CrashStep[] = [
   { file: serve, at: '    notifier.stopping();', side: 'before' },
-  { file: loop, at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });", side: 'before' },
-  { file: loop, at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });", side: 'after' },
+  {
+    file: office,
+    at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });",
+    side: 'before',
+  },
+  {
+    file: office,
+    at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });",
+    side: 'after',
+  },
   { file: serve, at: '  await passed?.store.idle();\n  await notifier.idle();', side: 'before' },
   { file: serve, at: '  for (const lock of passed?.locks ?? []) lock.release();', side: 'after' },
   { file: pluginServe, at: '    cache.isShuttingDown = true;', side: 'after' },
@@ -110,7 +119,7 @@ const inScenario = (scenario: Scenario, steps: readonly CrashStep[], when?: (ste
 /** A step of a commit dies at the second generation only: that of the newer version that was seen. */
 const atRotation = ({ file }: CrashStep) => {
   if (file === store) return 'next.generation === 2';
-  return file === loop ? 'running.custody.store.current?.generation === 2' : 'state.includes("\\"generation\\": 2,")';
+  return file === office ? 'running.custody.store.current?.generation === 2' : 'state.includes("\\"generation\\": 2,")';
 };
 /** And this one at the state in which version 2 is active. */
 const isPromoted = '/"transitVersion": 2,[^}]*"state": "active"/u.test(text)';

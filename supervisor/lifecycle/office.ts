@@ -1,0 +1,269 @@
+// Who is in office: the plugin that serves, the one that is to replace it, and those that still drain. What they say is checked
+// against that here: only the one in office proposes, only after its `ready`, and office passes only over a state at rest.
+
+import type { Counters, HealthMessage, PluginMessage, StartMessage } from '../../shared/channel/messages.ts';
+import { confinementProblem } from '../../shared/confinement/confinement.ts';
+import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
+import type { Log } from '../../shared/log/fields.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import type { SupervisorChannel } from '../channel/channel.ts';
+import type { ChildEnd } from './child.ts';
+import type { Event, ReplacementCause } from './events.ts';
+import { watchLiveness } from './liveness.ts';
+import { type Custody, type Proposal, type Running, sendCredential, startRunning } from './running.ts';
+
+export type OfficeDeps = {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Feeds the machine. */
+  readonly event: (event: Event) => void;
+  /** The plugin in office said how it is; undefined: there is none. */
+  readonly healthChanged: (health: HealthMessage | undefined) => void;
+};
+
+/** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
+const greatestNextAttempts = 3;
+
+export class Office {
+  readonly #deps: OfficeDeps;
+  /** In office. */
+  #running: Running | undefined;
+  /** Started beside it, to replace it. */
+  #next: Running | undefined;
+  #nextCause: ReplacementCause = 'reload';
+  #nextAttempts = 0;
+  readonly #draining = new Map<number, SupervisorChannel>();
+  #generation = 0;
+
+  constructor(deps: OfficeDeps) {
+    this.#deps = deps;
+  }
+
+  get health(): HealthMessage | undefined {
+    return this.#running?.lastHealth;
+  }
+
+  get pid(): number | undefined {
+    return this.#running?.child.pid;
+  }
+
+  launch(custody: Custody): void {
+    this.#running = this.#start(custody, 'now');
+  }
+
+  launchNext(custody: Custody, cause: ReplacementCause): void {
+    this.#nextAttempts = 1;
+    this.#nextCause = cause;
+    this.#startNext(custody);
+  }
+
+  #startNext(custody: Custody): void {
+    // While the name is lost nobody can connect to the one in office: the second one need not wait until it is healthy.
+    const isLost = this.#nextCause === 'socket_lost';
+    const listen = !isLost && this.#running?.lastHealth?.healthz === 'ok' ? 'when_healthy' : 'now';
+    this.#next = this.#start(custody, listen);
+  }
+
+  killNext(): void {
+    this.#next?.child.kill();
+    this.#next?.liveness?.stop();
+    this.#next = undefined;
+  }
+
+  /** @returns the custody that counts from now on; undefined when there was nobody to hand over to */
+  handOver(deadlineMs: number, killMs: number): Custody | undefined {
+    const before = this.#running;
+    const next = this.#next;
+    if (next === undefined) return undefined;
+    this.#running = next;
+    this.#next = undefined;
+    this.#watchLiveness(next);
+    if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
+    if (before !== undefined) this.#retire(before, deadlineMs, killMs);
+    const event = this.#nextCause === 'socket_lost' ? 'socket.repaired' : 'reload.done';
+    this.#deps.log('info', event, { generation: next.generation });
+    if (next.early !== undefined) this.#proposed(next.early, next.generation);
+    return next.custody;
+  }
+
+  /** Lets a commit that is being written end first. */
+  async drain(deadlineMs: number): Promise<void> {
+    await this.#running?.custody.store.idle();
+    this.#running?.channel.setPhase('draining');
+    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });
+  }
+
+  kill(): void {
+    this.#running?.child.kill();
+    this.#forget();
+  }
+
+  /** To every plugin that lives, each generation once. */
+  credentialsChanged(custody: Custody): void {
+    for (const message of custody.credentials.look()) {
+      const { name, generation } = message;
+      const living = [this.#running, this.#next].filter((running) => running !== undefined);
+      const isNew = living.some((running) => generation > (running.sent.get(name) ?? 0));
+      if (isNew) this.#deps.log('info', 'credential.changed', { name, generation });
+      for (const running of living) sendCredential(running, message);
+    }
+  }
+
+  countersChanged(): void {
+    this.#running?.channel.send({ kind: 'counters', counters: this.#deps.counters });
+    this.#next?.channel.send({ kind: 'counters', counters: this.#deps.counters });
+  }
+
+  #start(custody: Custody, listen: StartMessage['listen']): Running {
+    this.#generation += 1;
+    const greeting = { listen, counters: this.#deps.counters, nowMs: this.#deps.clock.nowMs };
+    const running = startRunning(custody, this.#generation, greeting, {
+      receive: this.#receive,
+      violated: this.#violated,
+      ended: this.#childEnded,
+    });
+    this.#deps.log('info', 'plugin.started', { pid: running.child.pid, generation: running.generation });
+    return running;
+  }
+
+  #violated = (errorClass: ErrorClass, running: Running): void => {
+    this.#deps.log('error', 'plugin.violation', { error_class: errorClass, generation: running.generation });
+    if (running === this.#next) return this.#deps.event({ kind: 'next_failed' });
+    if (running === this.#running) return this.#deps.event({ kind: 'unfit', reason: 'violation' });
+    running.child.kill();
+  };
+
+  #childEnded = (running: Running, { reason, exitCode, signal }: ChildEnd): void => {
+    const { generation, child } = running;
+    const isOffice = running === this.#running;
+    const isNext = running === this.#next;
+    const level = isOffice || isNext ? 'warn' : 'info';
+    this.#deps.log(level, 'plugin.exited', { pid: child.pid, generation, exit_code: exitCode, signal });
+    if (isNext) {
+      this.#next = undefined;
+      return this.#deps.event({ kind: 'next_failed' });
+    }
+    if (!isOffice) return;
+    this.#forget();
+    this.#deps.event({ kind: 'exited', reason });
+  };
+
+  /** Office passes only if the state on disk is still the one that the new plugin was started with. */
+  async #nextReady(next: Running): Promise<void> {
+    await next.custody.store.idle();
+    if (this.#next !== next) return;
+    if (next.custody.store.current?.currentHash === next.startedWith) return this.#deps.event({ kind: 'next_ready' });
+    this.#nextAttempts += 1;
+    if (this.#nextAttempts > greatestNextAttempts) return this.#deps.event({ kind: 'next_failed' });
+    this.#next = undefined;
+    next.child.kill();
+    this.#startNext(next.custody);
+  }
+
+  #retire(before: Running, deadlineMs: number, killMs: number): void {
+    before.liveness?.stop();
+    before.channel.setPhase('draining');
+    this.#draining.set(before.generation, before.channel);
+    before.channel.send({ kind: 'drain', reason: 'replace', deadlineMs });
+    before.cancelKill = this.#deps.clock.after(killMs, before.child.kill);
+    void before.child.ended.then(() => {
+      before.cancelKill();
+      this.#draining.delete(before.generation);
+    });
+  }
+
+  #receive = (message: PluginMessage, generation: number): void => {
+    const from = [this.#running, this.#next].find((running) => running?.generation === generation);
+    const isNext = from !== undefined && from === this.#next;
+    switch (message.kind) {
+      case 'ready':
+        return from === undefined ? undefined : this.#ready(message, from, isNext);
+      case 'health':
+        if (from === undefined) return;
+        from.lastHealth = message;
+        if (isNext) return;
+        return this.#deps.healthChanged(message);
+      case 'propose':
+        return this.#proposed(message, generation);
+      case 'pong':
+        return from?.liveness?.pong(message.id);
+      case 'credential_result':
+        return from === undefined || isNext ? undefined : this.#credentialResult(message);
+      case 'giving_up':
+        if (from === undefined) return;
+        this.#deps.log('error', 'plugin.giving_up', { error_class: message.class, generation });
+        if (isNext) return this.#deps.event({ kind: 'next_failed' });
+        return this.#deps.event({ kind: 'giving_up', canRelaunchHelp: message.canRelaunchHelp });
+      // Of a task, never of a plugin that serves: the channel refuses it.
+      case 'report':
+        return;
+      case 'drained':
+        return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut, generation });
+    }
+  };
+
+  #ready(message: Extract<PluginMessage, { kind: 'ready' }>, from: Running, isNext: boolean): void {
+    const { privilege } = from.custody;
+    const problem = message.isPermissionModelOn
+      ? confinementProblem(message.confinement, privilege)
+      : 'permission_model';
+    if (problem !== undefined) {
+      this.#deps.log('error', 'plugin.unconfined', { reason: problem, privilege: privilege.kind });
+      return this.#deps.event(isNext ? { kind: 'next_failed' } : { kind: 'unfit', reason: 'confinement' });
+    }
+    if (isNext) return void this.#nextReady(from);
+    this.#watchLiveness(from);
+    this.#deps.event({ kind: 'ready' });
+  }
+
+  #watchLiveness(running: Running): void {
+    const ping = (id: number) => running.channel.send({ kind: 'ping', id });
+    running.liveness = watchLiveness(this.#deps.clock, ping, () => this.#deps.event({ kind: 'unfit', reason: 'hung' }));
+  }
+
+  /** Only the plugin in office proposes; a proposal that was overtaken by a hand-over is refused, which is no violation. */
+  #proposed(proposal: Proposal, generation: number): void {
+    const { commitId, state } = proposal;
+    const running = this.#running;
+    if (running?.generation === generation) return void this.#commit(commitId, state, running);
+    // Said after its `ready`, while we made sure that office may pass: decided once it has passed.
+    if (this.#next?.generation === generation) {
+      this.#next.early = proposal;
+      return;
+    }
+    const late = this.#draining.get(generation);
+    late?.send({ kind: 'committed', commitId, outcome: 'refused', onDisk: 'other' });
+  }
+
+  async #commit(commitId: number, state: string, running: Running): Promise<void> {
+    try {
+      const result = await running.custody.store.commit(state);
+      if (result.outcome === 'failed') {
+        const hint = 'is the state directory writable and the file system not full?';
+        this.#deps.log('warn', 'state.save_failed', { reason: result.onDisk, hint });
+      }
+      running.channel.send({ kind: 'committed', commitId, ...result });
+    } catch (error) {
+      this.#deps.log('error', 'state.refused', { error_class: errorClassOf(error) });
+      if (this.#running === running) this.#deps.event({ kind: 'unfit', reason: 'violation' });
+      else running.child.kill();
+    }
+  }
+
+  #credentialResult(message: Extract<PluginMessage, { kind: 'credential_result' }>): void {
+    const { name, generation, result } = message;
+    if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
+    this.#deps.log('warn', 'credential.refused', { name, generation, reason: message.class });
+    const key = `${name} ${message.class ?? 'unknown'}`;
+    const { credentialRefusals } = this.#deps.counters;
+    credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;
+    this.countersChanged();
+  }
+
+  #forget(): void {
+    this.#running?.liveness?.stop();
+    this.#running = undefined;
+    this.#deps.healthChanged(undefined);
+  }
+}
