@@ -123,7 +123,10 @@ async function observe(
   );
   // What was only told until the first probes had passed is no sign of the failure.
   const lasting = behind.filter((reason) => healthz !== 'ok' || reason !== 'deep_probe_pending');
-  const shown = lasting.length > 0 ? lasting.sort() : told;
+  // OpenBao may go away between the two reads of a probe; from the next one on it is the first that fails.
+  const isFirstRead = lasting.includes('upsert_check_failed');
+  const settled = lasting.filter((reason) => !isFirstRead || reason !== 'metadata_read_failed');
+  const shown = settled.length > 0 ? settled.sort() : told;
   return { status: healthz, encrypt, decrypt, reasons: shown.join(', ') || '–' };
 }
 

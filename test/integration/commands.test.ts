@@ -271,6 +271,18 @@ test('min_decryption_version raised too early: unhealthy, and well again after r
     await untilHealthy(installed.start());
   }, quickRotation));
 
+test('a caller who may not change to the plugin’s user runs the task as itself', () =>
+  withInstallation(
+    async (installed) => {
+      assert.is((await report(installed, 'rotation-plan'))['transitMetadataStatus'], 'pass');
+    },
+    {
+      change: (config) => {
+        config['process'] = { pluginUser: String(pluginId) };
+      },
+    },
+  ));
+
 test('a caller who may change users runs the task as the plugin’s user', async () => {
   if (skipWithout(process.geteuid?.() === 0, 'a task as another user', 'root')) return;
   await withInstallation(
