@@ -103,7 +103,8 @@ async function runAll(files: readonly string[]): Promise<FileResult[]> {
       for (const [line] of result.output.matchAll(/^SKIPPED: .*$/gmu)) process.stdout.write(`     ${line}\n`);
     }
   };
-  await Promise.all(Array.from({ length: Math.max(2, availableParallelism()) }, worker));
+  // One more than there are cores: many files mostly wait.
+  await Promise.all(Array.from({ length: availableParallelism() + 1 }, worker));
   return results;
 }
 

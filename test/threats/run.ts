@@ -3,8 +3,10 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -38,23 +40,38 @@ export type ThreatResult = {
 
 const copied = ['supervisor', 'plugin', 'shared', 'test', 'deploy', 'package.json', 'tsconfig.json'];
 
-function runAttack(directory: string, id: string): Promise<{ readonly isGreen: boolean; readonly output: string }> {
+/** @param endsAtFirstFailure  the rest is not of interest: it would only wait for what does not come */
+function runAttack(
+  directory: string,
+  id: string,
+  endsAtFirstFailure = false,
+): Promise<{ readonly isGreen: boolean; readonly output: string }> {
   const file = join(directory, 'test/threats', id, 'attack.test.ts');
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--no-warnings', file], {
       cwd: directory,
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
+      // What an attack that is ended leaves behind goes with its copy.
+      env: endsAtFirstFailure ? { ...process.env, TMPDIR: join(directory, 'tmp') } : process.env,
     });
     let output = '';
+    let isEnding = false;
+    const end = () => {
+      if (isEnding || child.pid === undefined) return;
+      isEnding = true;
+      process.kill(-child.pid, 'SIGKILL');
+    };
     const collect = (chunk: Buffer) => {
       output += chunk.toString('utf8');
+      // uvu's mark of a failed test, printed as soon as it has failed.
+      if (endsAtFirstFailure && output.includes('✘')) end();
     };
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);
     const timer = setTimeout(() => {
       output += '\nnot finished in time';
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      end();
     }, attackTimeoutMs);
     child.once('close', (code) => {
       clearTimeout(timer);
@@ -68,6 +85,9 @@ function runAttack(directory: string, id: string): Promise<{ readonly isGreen: b
 /** A patched copy of the sources. @throws Error when an edit's text is not found once, or the copy does not build */
 export function createCopy({ name, edits, needsBuild }: Mutation): string {
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-mutant-'));
+  // The provider's user passes through it.
+  chmodSync(directory, 0o755);
+  mkdirSync(join(directory, 'tmp'));
   for (const entry of copied) cpSync(join(root, entry), join(directory, entry), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
   for (const { file, find, replace } of edits) {
@@ -93,7 +113,7 @@ export function createCopy({ name, edits, needsBuild }: Mutation): string {
 async function tryMutation(id: string, mutation: Mutation) {
   const directory = createCopy(mutation);
   try {
-    const { isGreen, output } = await runAttack(directory, id);
+    const { isGreen, output } = await runAttack(directory, id, true);
     return { name: mutation.name, isNoticed: !isGreen && !output.includes('ERR_MODULE_NOT_FOUND'), output };
   } finally {
     rmSync(directory, { recursive: true, force: true });
