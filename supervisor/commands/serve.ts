@@ -21,6 +21,7 @@ import {
   readReload,
 } from '../gate/gate.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
+import { countCredentialRefusals, emptyCounters } from '../lifecycle/counters.ts';
 import type { ReplacementCause } from '../lifecycle/events.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
@@ -187,26 +188,6 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   const reason = exitCode === 0 ? undefined : bound === undefined ? 'startup_failed' : 'runtime_failed';
   log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
   return exitCode;
-}
-
-function emptyCounters(startedAtUnixMs: number): Counters {
-  return {
-    restarts: {},
-    gateRefusals: {},
-    credentialRefusals: {},
-    staleSockets: 0,
-    checkpointsRecreated: 0,
-    socketLost: false,
-    supervisorStartedAtUnixMs: startedAtUnixMs,
-  };
-}
-
-function countCredentialRefusals(counters: Counters, log: Log) {
-  return (name: string, reason: string) => {
-    const key = `${name} ${reason}`;
-    counters.credentialRefusals[key] = (counters.credentialRefusals[key] ?? 0) + 1;
-    log('warn', 'credential.refused', { name, reason });
-  };
 }
 
 /** JSON at level info until the configuration is known. */

@@ -1,28 +1,18 @@
 // One run of a confined plugin with a task: greeted like one that serves, with no listener; what it reports is returned, and
 // it is ended. Bounded in time; a plugin that is not confined, breaks a rule or ends early is an error.
 
-import type { Counters, ReportMessage } from '../../shared/channel/messages.ts';
+import type { ReportMessage } from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { RegistryState } from '../../shared/registry/state.ts';
-import { encodeState } from '../../shared/registry/state.ts';
+import { encodeState, type RegistryState } from '../../shared/registry/state.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { openSupervisorChannel } from '../channel/channel.ts';
+import { emptyCounters } from './counters.ts';
 import type { Custody } from './running.ts';
 
 export type TaskCustody = Pick<Custody, 'credentials' | 'privilege' | 'launch' | 'start'>;
 
 const taskTimeoutMs = 60_000;
-const noCounters: Counters = {
-  restarts: {},
-  gateRefusals: {},
-  credentialRefusals: {},
-  staleSockets: 0,
-  checkpointsRecreated: 0,
-  socketLost: false,
-  supervisorStartedAtUnixMs: 0,
-};
-
 /**
  * @param state  what the plugin judges the key against; undefined: none
  * @throws ProviderError `task_failed`, `confinement_failed`, or the class of a broken rule of the channel
@@ -66,7 +56,7 @@ export function runTask(
     channel.send({
       ...custody.start,
       listen: 'now',
-      counters: noCounters,
+      counters: emptyCounters(0),
       credentialCount: messages.length,
       ...(state === undefined ? {} : { state: encodeState(state) }),
     });

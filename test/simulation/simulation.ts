@@ -9,7 +9,8 @@ import { StatusCache } from '../../plugin/health/status-cache.ts';
 import type { Http, HttpReply } from '../../plugin/transit/http.ts';
 import { createTransit } from '../../plugin/transit/transit.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
-import { createdAtUnix, fingerprint, identity } from '../support/vectors.ts';
+import { metadata } from '../support/metadata.ts';
+import { fingerprint, identity } from '../support/vectors.ts';
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts';
 
 export type Arrival = 'login' | 'metadata' | 'decrypt';
@@ -68,27 +69,6 @@ const denied: HttpReply = {
   body: Buffer.from('{"errors":["permission denied"]}'),
 };
 
-const metadata = {
-  name: identity.transitKeyName,
-  type: 'aes256-gcm96',
-  latest_version: 1,
-  min_available_version: 0,
-  min_decryption_version: 1,
-  min_encryption_version: 0,
-  derived: false,
-  exportable: false,
-  allow_plaintext_backup: false,
-  deletion_allowed: false,
-  imported_key: false,
-  soft_deleted: false,
-  supports_encryption: true,
-  supports_decryption: true,
-  supports_derivation: true,
-  supports_signing: false,
-  auto_rotate_period: 0,
-  keys: { '1': createdAtUnix },
-};
-
 /** OpenBao and the way to it, as one node sees it. */
 function createNetwork(world: World): Http {
   const { clock } = world;
@@ -105,7 +85,7 @@ function createNetwork(world: World): Http {
       if (operation.label === 'jwt_login') return ok(undefined);
       if (token !== tokenOf(world.generation)) return denied;
       if (operation.label === 'transit_disable_upsert_read') return ok({ disable_upsert: true });
-      if (operation.label === 'transit_metadata_read') return ok(metadata);
+      if (operation.label === 'transit_metadata_read') return ok(metadata(1));
       if (operation.label === 'transit_decrypt') return ok({ plaintext: sealed || 'AAAA' });
       sealed = String((body as Record<string, unknown>)['plaintext']);
       return ok({ ciphertext: 'vault:v1:AAAA', key_version: 1 });

@@ -1,10 +1,10 @@
 // A distribution that kills one of its processes at one step, for tests of what a crash leaves behind. The step is a text of
 // the sources that must stand there once; nothing of this is in the product.
 
-import { chmodSync, copyFileSync, cpSync, linkSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, cpSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { copyDistribution } from './distribution-copy.ts';
 import { root } from './workplace.ts';
 
 export type CrashStep = {
@@ -28,18 +28,9 @@ const banner =
 
 /** @throws Error when the text of the step is not found exactly once */
 export async function createCrashingDistribution(step: CrashStep): Promise<CrashingDistribution> {
-  const directory = mkdtempSync(join(tmpdir(), 'bao-kms-crash-'));
-  chmodSync(directory, 0o755);
-  const built = join(root, 'dist');
-  cpSync(built, directory, { recursive: true, filter: (source) => !source.endsWith('/lib/node') });
-  try {
-    linkSync(join(built, 'lib/node'), join(directory, 'lib/node'));
-  } catch {
-    copyFileSync(join(built, 'lib/node'), join(directory, 'lib/node'));
-  }
+  const { directory, built } = copyDistribution('bao-kms-crash-');
   const side = step.file.startsWith('plugin/') ? 'plugin' : 'supervisor';
   const bundle = join(directory, 'lib', `${side}.mjs`);
-  const healthy = readFileSync(bundle);
   await build({
     entryPoints: [join(root, side, 'main.ts')],
     outfile: bundle,
@@ -69,7 +60,6 @@ export async function createCrashingDistribution(step: CrashStep): Promise<Crash
     cpSync(join(built, 'lib', `${side}.mjs`), bundle);
     chmodSync(bundle, 0o644);
   };
-  if (healthy.length === 0) throw new Error('nothing was built');
   return { directory, heal, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 

@@ -1,20 +1,9 @@
 // A copy of the built distribution whose plugin can be exchanged: for a hostile one, and back for the good one.
 
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  linkSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { copyDistribution } from './distribution-copy.ts';
 import { root } from './workplace.ts';
 
 export type ExchangeableDistribution = {
@@ -31,15 +20,7 @@ export type ExchangeableDistribution = {
 };
 
 export function createExchangeableDistribution(): ExchangeableDistribution {
-  const directory = mkdtempSync(join(tmpdir(), 'bao-kms-dist-'));
-  chmodSync(directory, 0o755);
-  const built = join(root, 'dist');
-  cpSync(built, directory, { recursive: true, filter: (source) => !source.endsWith('/lib/node') });
-  try {
-    linkSync(join(built, 'lib/node'), join(directory, 'lib/node'));
-  } catch {
-    copyFileSync(join(built, 'lib/node'), join(directory, 'lib/node'));
-  }
+  const { directory, built } = copyDistribution('bao-kms-dist-');
   const plugin = join(directory, 'lib/plugin.mjs');
   const install = (from: string) => {
     chmodSync(from, 0o644);

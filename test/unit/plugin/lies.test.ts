@@ -6,29 +6,11 @@ import { observe } from '../../../plugin/keys/observe.ts';
 import { readKeyProfile } from '../../../plugin/transit/read-key-profile.ts';
 import { ProviderError } from '../../../shared/errors/error.ts';
 import { checkSuccessor } from '../../../shared/registry/successor.ts';
+import { metadata } from '../../support/metadata.ts';
 import { createdAtUnix, firstState, identity } from '../../support/vectors.ts';
 
-const truth = {
-  name: identity.transitKeyName,
-  type: 'aes256-gcm96',
-  latest_version: 2,
-  min_available_version: 0,
-  min_decryption_version: 1,
-  min_encryption_version: 0,
-  derived: false,
-  convergent_encryption: false,
-  exportable: false,
-  allow_plaintext_backup: false,
-  deletion_allowed: false,
-  imported_key: false,
-  soft_deleted: false,
-  supports_encryption: true,
-  supports_decryption: true,
-  supports_derivation: true,
-  supports_signing: false,
-  auto_rotate_period: 0,
-  keys: { '1': createdAtUnix, '2': createdAtUnix + 1 },
-};
+const truth = metadata(2);
+const trueKeys = truth['keys'] as Record<string, number>;
 
 const lies: readonly unknown[] = [
   undefined,
@@ -94,12 +76,12 @@ for (const member of Object.keys(truth)) {
 }
 
 const keys: readonly (readonly [string, Record<string, unknown>, string])[] = [
-  ['a version 0', { ...truth.keys, '0': 1 }, 'profile_invalid'],
-  ['a negative version', { ...truth.keys, '-1': 1 }, 'profile_invalid'],
-  ['a fractional version', { ...truth.keys, '1.5': 1 }, 'profile_invalid'],
-  ['a version twice, spelled differently', { ...truth.keys, '01': createdAtUnix + 5 }, 'profile_invalid'],
-  ['a version beyond the latest', { ...truth.keys, '3': createdAtUnix + 2 }, 'profile_invalid'],
-  ['a huge version', { ...truth.keys, '99999999999': 1 }, 'profile_invalid'],
+  ['a version 0', { ...trueKeys, '0': 1 }, 'profile_invalid'],
+  ['a negative version', { ...trueKeys, '-1': 1 }, 'profile_invalid'],
+  ['a fractional version', { ...trueKeys, '1.5': 1 }, 'profile_invalid'],
+  ['a version twice, spelled differently', { ...trueKeys, '01': createdAtUnix + 5 }, 'profile_invalid'],
+  ['a version beyond the latest', { ...trueKeys, '3': createdAtUnix + 2 }, 'profile_invalid'],
+  ['a huge version', { ...trueKeys, '99999999999': 1 }, 'profile_invalid'],
   ['the newest one missing', { '1': createdAtUnix }, 'profile_invalid'],
   ['the active one missing', { '2': createdAtUnix + 1 }, 'profile_invalid'],
   ['a creation time that moved forward', { '1': createdAtUnix + 1, '2': createdAtUnix + 1 }, 'profile_invalid'],

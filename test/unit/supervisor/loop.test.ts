@@ -6,7 +6,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodeFrame, FrameDecoder } from '../../../shared/channel/frame.ts';
 import {
-  type Counters,
   type CredentialMessage,
   encodeMessage,
   type PluginMessage,
@@ -16,6 +15,7 @@ import {
 import { encodeState, parseState, type RegistryState } from '../../../shared/registry/state.ts';
 import { StateStore } from '../../../supervisor/custody/state-store.ts';
 import type { ChildEnd } from '../../../supervisor/lifecycle/child.ts';
+import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../../../supervisor/lifecycle/loop.ts';
 import type { Custody } from '../../../supervisor/lifecycle/running.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -105,15 +105,7 @@ async function createBench() {
       identityFingerprint: '',
     },
   };
-  const counters: Counters = {
-    restarts: {},
-    gateRefusals: {},
-    credentialRefusals: {},
-    staleSockets: 0,
-    checkpointsRecreated: 0,
-    socketLost: false,
-    supervisorStartedAtUnixMs: 0,
-  };
+  const counters = emptyCounters(0);
   const world = {
     log: [] as string[],
     facts: undefined as LifeFacts | undefined,
