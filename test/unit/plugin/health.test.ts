@@ -239,6 +239,21 @@ test('bookkeeping that cannot be saved does not take the service down', async ()
   assert.ok(cache.verdict().isPersistenceDegraded);
 });
 
+test('bookkeeping that cannot be saved is an outage for a key that has not proven itself', async () => {
+  const { both, world, probes, signal, clock, status } = createBench();
+  await both();
+  world.profile = profile(2);
+  await clock.advance(30_000);
+  await both();
+  world.encrypt = 'bao_permission_denied';
+  await probes.deep('schedule', signal);
+  world.commit = { outcome: 'failed', onDisk: 'predecessor' };
+  await clock.advance(30_000);
+  await probes.metadata('schedule', signal);
+
+  assert.equal(status(), { healthz: 'unhealthy', reasons: 'state_save_failed,deep_probe_failed' });
+});
+
 test('a failed deep probe with an answer is unhealthy at once, without one it ages', async () => {
   const { both, world, status, clock, probes, signal } = createBench();
   await both();

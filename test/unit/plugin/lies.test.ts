@@ -80,6 +80,7 @@ const keys: readonly (readonly [string, Record<string, unknown>, string])[] = [
   ['a negative version', { ...trueKeys, '-1': 1 }, 'profile_invalid'],
   ['a fractional version', { ...trueKeys, '1.5': 1 }, 'profile_invalid'],
   ['a version twice, spelled differently', { ...trueKeys, '01': createdAtUnix + 5 }, 'profile_invalid'],
+  ['a version twice, with the same time', { ...trueKeys, '01': createdAtUnix }, 'profile_invalid'],
   ['a version beyond the latest', { ...trueKeys, '3': createdAtUnix + 2 }, 'profile_invalid'],
   ['a huge version', { ...trueKeys, '99999999999': 1 }, 'profile_invalid'],
   ['the newest one missing', { '1': createdAtUnix }, 'profile_invalid'],
