@@ -99,6 +99,21 @@ export class StateStore {
   }
 
   /**
+   * Reads the pair again and completes it, before a relaunch: alone, so that no save is seen half way or loses its file.
+   *
+   * @throws ProviderError as `load` and `complete`
+   */
+  refresh(): Promise<PairVerdict> {
+    const run = this.#saving.then(async () => {
+      const verdict = await this.load();
+      await this.complete(verdict);
+      return verdict;
+    });
+    this.#saving = run.catch(() => undefined);
+    return run;
+  }
+
+  /**
    * Decides about a proposed state and writes it.
    *
    * @throws ProviderError `state_corrupt`, `state_rollback`, `state_binding`: the proposal is illegal, nothing was written

@@ -132,15 +132,7 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
       }
       return directory;
     });
-    const store = new StateStore({
-      files: createStateFiles(state, deps.identity.uid),
-      name: statePath.name,
-      identity: config.identity,
-      requireCheckpoint: config.state.requireCheckpoint,
-      activationDelayMs: config.rotation.activationDelayMs,
-      nowMs: deps.clock.nowMs,
-      randomHex: deps.randomHex,
-    });
+    const store = openStore(state, statePath.name, config, deps);
     const pair = await check('gate.state', () => store.load());
     const socket = { directory: runtime, name: socketPath.name };
     const socketFinding = await check('gate.socket', () => proveSocketDead(socket, deps.clock));
@@ -156,6 +148,24 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     for (const { release } of held.reverse()) release();
     throw error;
   }
+}
+
+/** The store of a configuration's state in its pinned directory; reads nothing yet. */
+export function openStore(
+  directory: PinnedDirectory,
+  name: string,
+  config: Config,
+  deps: Pick<GateDeps, 'identity' | 'clock' | 'randomHex'>,
+): StateStore {
+  return new StateStore({
+    files: createStateFiles(directory, deps.identity.uid),
+    name,
+    identity: config.identity,
+    requireCheckpoint: config.state.requireCheckpoint,
+    activationDelayMs: config.rotation.activationDelayMs,
+    nowMs: deps.clock.nowMs,
+    randomHex: deps.randomHex,
+  });
 }
 
 function lockNames(state: PinnedDirectory, stateName: string, runtime: PinnedDirectory, socketName: string) {
@@ -189,10 +199,7 @@ export type NameFinding = 'ours' | 'free';
  */
 export async function passGateAgain(passed: Passed, socket: BoundSocket, clock: Clock): Promise<NameFinding> {
   await check('gate.runtime_directory', () => passed.socket.directory.check());
-  await check('gate.state', async () => {
-    await passed.store.idle();
-    await passed.store.complete(await passed.store.load());
-  });
+  await check('gate.state', () => passed.store.refresh());
   return check('gate.socket', async () => {
     if (socket.isOurs()) return 'ours';
     await proveSocketDead(passed.socket, clock);

@@ -7,10 +7,9 @@ import type { PairVerdict } from '../../shared/registry/pair.ts';
 import { type CredentialCustody, createCredentialCustody, credentialFiles } from '../custody/credentials.ts';
 import { takeLock } from '../custody/lock.ts';
 import { pinDirectory } from '../custody/pinned-directory.ts';
-import { createStateFiles } from '../custody/state-files.ts';
-import { StateStore } from '../custody/state-store.ts';
+import type { StateStore } from '../custody/state-store.ts';
 import { checkRuntime, checkTaskIdentity, type Helpers, splitPath } from './checks.ts';
-import { check, type GateDeps, type LoadedConfig, loadConfig, lockDepsOf } from './gate.ts';
+import { check, type GateDeps, type LoadedConfig, loadConfig, lockDepsOf, openStore } from './gate.ts';
 
 export type TaskGateDeps = Omit<GateDeps, 'credentialRefused'>;
 
@@ -46,15 +45,7 @@ export async function passTaskGate(
     if (isWriting) await takeLock(found, `${name}.lock`, lockDepsOf(deps, helpers));
     return found;
   });
-  const store = new StateStore({
-    files: createStateFiles(pinned, deps.identity.uid),
-    name,
-    identity: config.identity,
-    requireCheckpoint: config.state.requireCheckpoint,
-    activationDelayMs: config.rotation.activationDelayMs,
-    nowMs: deps.clock.nowMs,
-    randomHex: deps.randomHex,
-  });
+  const store = openStore(pinned, name, config, deps);
   const pair = await check('gate.state', () => store.load());
   return { ...loaded, helpers, privilege, credentials, store, pair };
 }

@@ -167,4 +167,31 @@ test('a missing checkpoint and one that is behind are completed', async () => {
   assert.is(files.contents.get('key-registry.json.checkpoint'), checkpoint);
 });
 
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+for (let turns = 0; turns <= 12; turns += 1) {
+  test(`a pair that is read again, and a state proposed ${turns} turns later: neither sees the other half way`, async () => {
+    const memory = await saved(one);
+    // What was read is handed out a while later, as by a disk.
+    const files = {
+      ...memory,
+      read: async (name: string, greatestBytes: number) => {
+        const text = await memory.read(name, greatestBytes);
+        for (let count = 0; count < 5; count += 1) await turn();
+        return text;
+      },
+    };
+    const store = storeOn(files);
+    await store.load();
+    const refreshing = store.refresh();
+    for (let count = 0; count < turns; count += 1) await turn();
+    await Promise.all([refreshing, store.commit(encodeState(two))]);
+
+    assert.is(store.current?.currentHash, two.currentHash);
+    const counted = { ...pending, stableObservationCount: 1 };
+    const three = nextState(two, [snapshot(1), snapshot(2, counted)]);
+    assert.is((await store.commit(encodeState(three))).outcome, 'saved', 'the next one follows');
+  });
+}
+
 test.run();
