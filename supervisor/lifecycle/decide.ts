@@ -231,7 +231,7 @@ function whileReplacing(
       return serve(state, state.sinceMs, state.isReloadWanted, [
         { kind: 'disarm' },
         { kind: 'kill_next' },
-        { kind: 'replacement_failed' },
+        { kind: 'replacement_failed', cause: state.cause },
       ]);
     // The one in office is gone: start again in the usual order.
     case 'exited':

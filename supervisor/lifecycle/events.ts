@@ -96,7 +96,7 @@ export type Effect =
   | { readonly kind: 'kill_next' }
   /** The second plugin takes office; the first closes its listeners and drains. */
   | { readonly kind: 'hand_over'; readonly deadlineMs: number; readonly killMs: number }
-  | { readonly kind: 'replacement_failed' }
+  | { readonly kind: 'replacement_failed'; readonly cause: ReplacementCause }
   | { readonly kind: 'end'; readonly exitCode: number };
 
 export type Step = { readonly state: State; readonly effects: readonly Effect[] };

@@ -55,6 +55,11 @@ export type Loop = {
   readonly ended: Promise<number>;
 };
 
+const refusalEvents: Readonly<Record<ReplacementCause, string>> = {
+  reload: 'reload.refused',
+  socket_lost: 'socket.repair_refused',
+};
+
 export function createLoop(deps: LoopDeps): Loop {
   return new LifeLoop(deps);
 }
@@ -145,7 +150,10 @@ class LifeLoop implements Loop {
       case 'hand_over':
         return this.#handOver(effect.deadlineMs, effect.killMs);
       case 'replacement_failed':
-        return this.#deps.log('warn', 'reload.refused', { reason: 'not_ready', hint: 'the plugin in office stays' });
+        return this.#deps.log('warn', refusalEvents[effect.cause], {
+          reason: 'not_ready',
+          hint: 'the plugin in office stays',
+        });
       case 'end':
         this.#cancelTimer();
         return this.#ended.resolve(effect.exitCode);
@@ -184,8 +192,7 @@ class LifeLoop implements Loop {
     } catch (error) {
       const check = (error as Partial<GateRefusal>).check ?? 'gate.listeners';
       this.#countRefusal(check);
-      const event = cause === 'reload' ? 'reload.refused' : 'socket.repair_refused';
-      this.#deps.log('warn', event, { check, reason: errorClassOf(error), hint: hintOf(error) });
+      this.#deps.log('warn', refusalEvents[cause], { check, reason: errorClassOf(error), hint: hintOf(error) });
       this.event({ kind: 'preparation_failed' });
     }
   }

@@ -61,8 +61,14 @@ export class Office {
   #startNext(custody: Custody): void {
     // While the name is lost nobody can connect to the one in office: the second one need not wait until it is healthy.
     const isLost = this.#nextCause === 'socket_lost';
-    const listen = !isLost && this.#running?.lastHealth?.healthz === 'ok' ? 'when_healthy' : 'now';
-    this.#next = this.#start(custody, listen);
+    this.#next = this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now');
+  }
+
+  /** One that took office when it was healthy is, also while its first word is still on its way. */
+  #isWell(): boolean {
+    const running = this.#running;
+    if (running?.lastHealth === undefined) return running?.listen === 'when_healthy';
+    return running.lastHealth.healthz === 'ok';
   }
 
   killNext(): void {

@@ -39,6 +39,8 @@ export type Running = {
   /** The state it was started with. */
   readonly startedWith: string | undefined;
   readonly custody: Custody;
+  /** `when_healthy`: by the time it is ready it has proven itself. */
+  readonly listen: StartMessage['listen'];
   liveness: Liveness | undefined;
   lastHealth: HealthMessage | undefined;
   cancelKill: Cancel;
@@ -76,6 +78,7 @@ export function startRunning(
     channel,
     startedWith: custody.store.current?.currentHash,
     custody,
+    listen: greeting.listen,
     liveness: undefined,
     lastHealth: undefined,
     cancelKill: () => {},

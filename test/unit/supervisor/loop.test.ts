@@ -383,6 +383,31 @@ test('a repair that the gate refuses changes nothing, and the next look tries ag
   assert.is(plugins.length, 2);
 });
 
+test('a second plugin that fails to repair a lost name is told as a repair, not as a reload', async () => {
+  const { inOffice, clock, loop, plugin, world } = await createBench();
+  await inOffice();
+  loop.event({ kind: 'name_lost' });
+  await clock.settle();
+  plugin(1).end();
+  await clock.settle();
+
+  assert.ok(world.log.includes('socket.repair_refused'));
+  assert.not.ok(world.log.includes('reload.refused'));
+  assert.is(world.abandoned, 1);
+});
+
+test('a reload right behind a reload: the next one waits until it is healthy, although the one before has said nothing yet', async () => {
+  const { inOffice, reload, clock, plugin } = await createBench();
+  await inOffice();
+  const second = await reload();
+  second.say(ready);
+  await clock.settle();
+  await reload();
+
+  const listens = [0, 1, 2].map((index) => (plugin(index).heard[0] as { listen: string }).listen);
+  assert.equal(listens, ['now', 'when_healthy', 'when_healthy']);
+});
+
 test('a relaunch that the gate refuses says by what and when it is tried again', async () => {
   const { inOffice, clock, world } = await createBench();
   const office = await inOffice();
