@@ -66,8 +66,16 @@ const saving: readonly CrashStep[] = [
 ];
 
 const replacing: readonly CrashStep[] = [
-  { file: office, at: '    this.#next = this.#start(custody, listen);', side: 'before' },
-  { file: office, at: '    this.#next = this.#start(custody, listen);', side: 'after' },
+  {
+    file: office,
+    at: "    this.#next = this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now');",
+    side: 'before',
+  },
+  {
+    file: office,
+    at: "    this.#next = this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now');",
+    side: 'after',
+  },
   { file: loop, at: '    this.#prepared?.adopt();', side: 'before' },
   { file: office, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'before' },
   { file: office, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'after' },
