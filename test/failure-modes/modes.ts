@@ -1,21 +1,26 @@
-// Every way in which OpenBao can be away or wrong: how it is brought about, how it is mended, and what an operator does.
+// Every way in which OpenBao can be away or wrong: how it is brought about, how it is mended, and what an operator does. All of it
+// is done over OpenBao's API and at the front before it, so that it is the same with a real OpenBao.
 
 import { writeFileSync } from 'node:fs';
 import { runCommand } from '../support/command.ts';
-import type { Installed } from '../support/installation.ts';
-import { parsePolicy } from '../support/openbao/access.ts';
+import { issuerDefaults } from '../support/jwt-issuer.ts';
+import type { Administration } from '../support/key-administration.ts';
 import { refuse } from '../support/openbao/answer.ts';
-import { defaultInstallation, providerPolicy } from '../support/openbao/provision.ts';
-import type { Fault } from '../support/openbao/server.ts';
+import type { Fault } from '../support/openbao/front.ts';
+import { defaultInstallation, jwtRole, providerPolicy } from '../support/openbao/provision.ts';
 import { createAuthority, createLeaf } from '../support/pki.ts';
+
+type Act = (at: Administration) => Promise<unknown> | unknown;
 
 export type Mode = {
   readonly name: string;
-  readonly bring: (installed: Installed) => Promise<void> | void;
+  readonly bring: Act;
   /** What OpenBao's side does to end it; undefined: nothing, the provider alone recovers. */
-  readonly mend: ((installed: Installed) => Promise<void> | void) | undefined;
+  readonly mend: Act | undefined;
   /** What recovers it, in the words of docs/failure-modes.md. */
   readonly recovery: string;
+  /** A backup of the storage is what mends it; it exists on the development server alone. */
+  readonly needsBackup?: 'to mend' | 'to bring';
   /** The provider has to be stopped for the repair and started after it. */
   readonly needsStop?: true;
   /** The key is at version 2, active, before it happens. */
@@ -26,97 +31,98 @@ export type Mode = {
   readonly byName?: true;
 };
 
-const keyName = defaultInstallation.keyName;
-const now = () => Math.floor(Date.now() / 1000);
-const keyOf = ({ engine }: Installed) => {
-  const key = engine.keys.get(keyName);
-  if (key === undefined) throw new Error('no key');
-  return key;
-};
-const write = ({ engine }: Installed, action: string, body: Record<string, unknown> = {}) =>
-  engine.handle('write', `keys/${keyName}/${action}`, body, now());
-const fault = (what: Fault | undefined) => (installed: Installed) => {
-  installed.bao.fault = what;
-};
+const { mountPath, keyName, authPath, role, policyName } = defaultInstallation;
+const key = `${mountPath}/keys/${keyName}`;
+export const rotate = ({ admin }: Administration) => admin.call('POST', `${key}/rotate`);
+const configure =
+  (body: Record<string, unknown>): Act =>
+  ({ admin }) =>
+    admin.call('POST', `${key}/config`, body);
+const fault =
+  (what: Fault | undefined): Act =>
+  ({ front }) => {
+    front.fault = what;
+  };
 const noFault = fault(undefined);
 
 /** What an administrator's backup of the storage holds. */
-const backups = new WeakMap<Installed, ReturnType<typeof keyOf>>();
-const backUp = (installed: Installed) => {
-  const key = keyOf(installed);
-  backups.set(installed, { ...key, versions: new Map(key.versions) });
+const restores = new WeakMap<Administration, () => void>();
+const backUp: Act = (at) => {
+  const restore = at.backups?.backUp();
+  if (restore !== undefined) restores.set(at, restore);
 };
-const restore = (installed: Installed) => {
-  const key = backups.get(installed);
-  if (key !== undefined) installed.engine.keys.set(keyName, { ...key, versions: new Map(key.versions) });
+const restore: Act = (at) => restores.get(at)?.();
+const tamper: (...parameters: Parameters<NonNullable<Administration['backups']>['tamper']>) => Act =
+  (change) =>
+  ({ backups }) =>
+    backups?.tamper(change);
+const erase: Act = async (at) => {
+  await backUp(at);
+  await configure({ deletion_allowed: true })(at);
+  await at.admin.call('DELETE', key);
 };
+/** Nobody sees what is in between: requests that come meanwhile wait. */
+const atOnce =
+  (...acts: readonly Act[]): Act =>
+  async (at) => {
+    const done = Promise.withResolvers<void>();
+    at.front.fault = () => done.promise.then(() => undefined);
+    for (const act of acts) await act(at);
+    at.front.fault = undefined;
+    done.resolve();
+  };
+/** Key creation times are in seconds; a key made in the second of the old one would not differ. */
+const nextSecond: Act = () => new Promise((resolve) => setTimeout(resolve, 1_100));
 
-export const hostsFile = ({ workplace }: Installed) => `${workplace.directory}/hosts`;
+export const hostsFile = ({ workplace }: Administration) => `${workplace.directory}/hosts`;
 export const baoName = 'bao.failure-modes.test';
-const resolve = (installed: Installed) => writeFileSync(hostsFile(installed), `127.0.0.1 localhost ${baoName}\n`);
-const unresolve = (installed: Installed) => writeFileSync(hostsFile(installed), '127.0.0.1 localhost\n');
+const resolve: Act = (at) => writeFileSync(hostsFile(at), `127.0.0.1 localhost ${baoName}\n`);
+const unresolve: Act = (at) => writeFileSync(hostsFile(at), '127.0.0.1 localhost\n');
 
-async function retireBelow(installed: Installed, version: string): Promise<void> {
-  const plan = await runCommand(
-    installed.workplace,
-    'retire-versions',
-    '--before-version',
-    version,
-    '--output',
-    'json',
-  );
+async function retireBelow({ workplace }: Administration, version: string): Promise<void> {
+  const words = ['--before-version', version] as const;
+  const plan = await runCommand(workplace, 'retire-versions', ...words, '--output', 'json');
   const hash = String(JSON.parse(plan.stdout).stateHash);
-  await runCommand(
-    installed.workplace,
-    'retire-versions',
-    '--before-version',
-    version,
-    '--apply',
-    '--expected-state-hash',
-    hash,
-  );
+  await runCommand(workplace, 'retire-versions', ...words, '--apply', '--expected-state-hash', hash);
 }
 
 export const modes: readonly Mode[] = [
   {
     name: 'deletion of the key is allowed',
-    bring: (at) => void write(at, 'config', { deletion_allowed: true }),
-    mend: (at) => void write(at, 'config', { deletion_allowed: false }),
+    bring: configure({ deletion_allowed: true }),
+    mend: configure({ deletion_allowed: false }),
     recovery: 'deletion forbidden again',
   },
   {
     name: 'key deleted',
-    bring: (at) => {
-      backUp(at);
-      at.engine.keys.delete(keyName);
-    },
+    needsBackup: 'to mend',
+    bring: erase,
     mend: restore,
     recovery: 'the storage backup of OpenBao; without one **nothing**: the data is lost',
   },
   {
     name: 'key soft-deleted',
-    bring: (at) => void write(at, 'soft-delete'),
-    mend: (at) => void write(at, 'soft-delete-restore'),
+    bring: ({ admin }) => admin.call('DELETE', `${key}/soft-delete`),
+    mend: ({ admin }) => admin.call('POST', `${key}/soft-delete-restore`),
     recovery: 'its restoration',
   },
   {
     name: 'key recreated under its name',
-    bring: (at) => {
-      backUp(at);
-      at.engine.keys.delete(keyName);
-      at.engine.create(keyName, now() + 60);
-    },
+    needsBackup: 'to mend',
+    bring: atOnce(nextSecond, erase, ({ admin }) => admin.call('POST', key, { type: 'aes256-gcm96' })),
     mend: restore,
     recovery: 'the old key from the storage backup; the new one is never taken for it',
   },
   {
     name: 'OpenBao restored from an older backup',
     isRotated: true,
-    bring: (at) => {
-      backUp(at);
-      const key = keyOf(at);
-      key.versions.delete(2);
-      key.latestVersion = 1;
+    needsBackup: 'to bring',
+    bring: async (at) => {
+      await backUp(at);
+      await tamper((older) => {
+        older.versions.delete(2);
+        older.latestVersion = 1;
+      })(at);
     },
     mend: restore,
     recovery: 'a backup that has the newest version; without one what it encrypted is lost',
@@ -124,9 +130,9 @@ export const modes: readonly Mode[] = [
   {
     name: 'old version trimmed',
     isRotated: true,
-    bring: (at) => {
-      write(at, 'config', { min_encryption_version: 2, min_decryption_version: 2 });
-      write(at, 'trim', { min_available_version: 2 });
+    bring: async (at) => {
+      await configure({ min_encryption_version: 2, min_decryption_version: 2 })(at);
+      await at.admin.call('POST', `${key}/trim`, { min_available_version: 2 });
     },
     mend: (at) => retireBelow(at, '2'),
     needsStop: true,
@@ -135,80 +141,80 @@ export const modes: readonly Mode[] = [
   {
     name: '`min_decryption_version` raised too early',
     isRotated: true,
-    bring: (at) => void write(at, 'config', { min_decryption_version: 2 }),
-    mend: (at) => void write(at, 'config', { min_decryption_version: 1 }),
+    bring: configure({ min_decryption_version: 2 }),
+    mend: configure({ min_decryption_version: 1 }),
     recovery: 'lowering it, or `retire-versions` once everything is rewritten',
   },
   {
     name: '`min_encryption_version` above the active version',
-    bring: (at) => {
-      write(at, 'rotate');
-      write(at, 'config', { min_encryption_version: 2 });
+    bring: async (at) => {
+      await rotate(at);
+      await configure({ min_encryption_version: 2 })(at);
     },
     mend: undefined,
     recovery: 'by itself, with the promotion',
   },
   {
     name: 'mount makes keys on demand',
-    bring: (at) => {
-      at.engine.isUpsertDisabled = false;
-    },
-    mend: (at) => {
-      at.engine.isUpsertDisabled = true;
-    },
+    bring: ({ admin }) => admin.call('POST', `${mountPath}/config/keys`, { disable_upsert: false }),
+    mend: ({ admin }) => admin.call('POST', `${mountPath}/config/keys`, { disable_upsert: true }),
     recovery: '`disable_upsert=true`',
   },
   {
     name: 'key of another type',
-    bring: (at) => {
-      keyOf(at).type = 'rsa-2048';
-    },
-    mend: (at) => {
-      keyOf(at).type = 'aes256-gcm96';
-    },
+    needsBackup: 'to bring',
+    bring: tamper((other) => {
+      other.type = 'rsa-2048';
+    }),
+    mend: tamper((other) => {
+      other.type = 'aes256-gcm96';
+    }),
     recovery: 'the right key under the name',
   },
   {
     name: 'mount gone',
-    bring: (at) => void at.bao.transit.delete(defaultInstallation.mountPath),
-    mend: (at) => void at.bao.transit.set(defaultInstallation.mountPath, at.engine),
+    needsBackup: 'to mend',
+    bring: async (at) => {
+      await backUp(at);
+      await at.admin.call('DELETE', `sys/mounts/${mountPath}`);
+    },
+    mend: async (at) => {
+      await at.admin.call('POST', `sys/mounts/${mountPath}`, { type: 'transit' });
+      await at.admin.call('POST', `${mountPath}/config/keys`, { disable_upsert: true });
+      await restore(at);
+    },
     recovery: 'the mount from the storage backup',
   },
   {
     name: 'policy removed',
-    bring: (at) => void at.bao.access.policies.delete(defaultInstallation.policyName),
-    mend: (at) =>
-      void at.bao.access.policies.set(defaultInstallation.policyName, parsePolicy(providerPolicy(defaultInstallation))),
+    bring: ({ admin }) => admin.call('DELETE', `sys/policies/acl/${policyName}`),
+    mend: ({ admin }) =>
+      admin.call('POST', `sys/policies/acl/${policyName}`, { policy: providerPolicy(defaultInstallation) }),
     recovery: 'the policy; no new login is needed',
   },
   {
     name: 'token revoked',
-    bring: (at) => {
-      for (const [id, token] of at.bao.access.tokens) if (!token.isRoot) at.bao.access.tokens.delete(id);
-    },
+    bring: ({ revokeTokens }) => revokeTokens(),
     mend: undefined,
     recovery: 'by itself, with one login',
   },
   {
     name: 'login refused, tokens revoked',
-    bring: (at) => {
-      for (const [id, token] of at.bao.access.tokens) if (!token.isRoot) at.bao.access.tokens.delete(id);
-      at.bao.fault = ({ path }) => (path.endsWith('/login') ? refuse(400, 'x') : undefined);
+    bring: async ({ admin, revokeTokens }) => {
+      const other = { ...jwtRole(defaultInstallation, issuerDefaults), bound_subject: 'somebody else' };
+      await admin.call('POST', `${authPath}/role/${role}`, other);
+      await revokeTokens();
     },
-    mend: noFault,
+    mend: ({ admin }) => admin.call('POST', `${authPath}/role/${role}`, jwtRole(defaultInstallation, issuerDefaults)),
     recovery: 'role and issuer put right, at the next try of the login',
   },
   {
     name: 'sealed',
-    bring: (at) => {
-      at.bao.isSealed = true;
-    },
-    mend: (at) => {
-      at.bao.isSealed = false;
-    },
+    bring: ({ admin }) => admin.call('POST', 'sys/seal'),
+    mend: ({ unseal }) => unseal(),
     recovery: 'its unsealing',
   },
-  { name: 'stopped', bring: (at) => at.bao.pause(), mend: (at) => at.bao.resume(), recovery: 'its start' },
+  { name: 'stopped', bring: ({ front }) => front.pause(), mend: ({ front }) => front.resume(), recovery: 'its start' },
   {
     name: 'slow: 3 s an answer',
     bring: fault(async () => {
@@ -241,12 +247,12 @@ export const modes: readonly Mode[] = [
   {
     name: 'certificate of another CA',
     bring: async (at) => {
-      at.bao.useLeaf(await createLeaf(await createAuthority('a stranger')));
-      at.bao.dropConnections();
+      at.front.useLeaf(await createLeaf(await createAuthority('a stranger')));
+      at.front.dropConnections();
     },
     mend: async (at) => {
-      at.bao.useLeaf(await createLeaf(at.authority));
-      at.bao.dropConnections();
+      at.front.useLeaf(await createLeaf(at.authority));
+      at.front.dropConnections();
     },
     recovery: 'the right certificate, or its CA in `openbao.caCertFile`',
   },
@@ -254,8 +260,8 @@ export const modes: readonly Mode[] = [
     name: 'name does not resolve',
     byName: true,
     bring: (at) => {
-      unresolve(at);
-      at.bao.dropConnections();
+      void unresolve(at);
+      at.front.dropConnections();
     },
     mend: resolve,
     recovery: 'DNS',
@@ -265,7 +271,7 @@ export const modes: readonly Mode[] = [
     isUnsteady: true,
     bring: (at) => {
       let count = 0;
-      at.bao.fault = () => {
+      at.front.fault = () => {
         count += 1;
         return count % 2 === 0 ? refuse(503, 'x') : undefined;
       };

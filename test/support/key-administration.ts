@@ -1,64 +1,109 @@
-// A provider beside an OpenBao whose key an administrator can harm through the API: a real one when it is found, else the
-// development server. What only a storage backup can do (bring a key back) exists on the development server alone.
+// A provider before an OpenBao that an administrator harms and mends through the API: a real one when it is found, else the
+// development server. The provider reaches it through a front, where everything that a network can do is done. What only a
+// storage backup can do (bring a key back) exists on the development server alone.
 
 import { quickly } from './installation.ts';
-import { createJwtIssuer, issuerDefaults } from './jwt-issuer.ts';
+import { createJwtIssuer, issuerDefaults, type JwtIssuer } from './jwt-issuer.ts';
+import { startForward } from './openbao/forward.ts';
+import type { Front } from './openbao/front.ts';
 import { findBao, startOpenBao } from './openbao/process.ts';
 import { type Admin, createAdmin, defaultInstallation, provision } from './openbao/provision.ts';
 import { startDevelopmentServer } from './openbao/server.ts';
-import { createAuthority, createLeaf } from './pki.ts';
+import type { TransitKey } from './openbao/transit-engine.ts';
+import { type Authority, createAuthority, createLeaf } from './pki.ts';
 import { type Provider, startProvider } from './provider.ts';
 import { type ConfigDocument, createWorkplace, type Workplace } from './workplace.ts';
 
 export type Administration = {
+  /** Straight to OpenBao, past the front. */
   readonly admin: Admin;
+  /** Where the provider finds OpenBao. */
+  readonly front: Front;
+  /** What the front's certificate comes from. */
+  readonly authority: Authority;
+  readonly issuer: JwtIssuer;
   readonly isReal: boolean;
   readonly workplace: Workplace;
-  readonly start: () => Provider;
-  /** Puts the key as it is now aside; the function brings it back. Undefined on a real server. */
-  readonly backUp: (() => () => void) | undefined;
+  /** Starts a provider of this workplace; it is stopped at the end. `wrap`: a command that starts its command line. */
+  readonly start: (args?: readonly string[], wrap?: readonly string[]) => Provider;
+  /** Another node: a workplace with its own state, of the same cluster. */
+  readonly addWorkplace: () => Workplace;
+  readonly backups: Backups | undefined;
   /** Names of the keys in the mount. */
   readonly keyNames: () => Promise<readonly string[]>;
+  readonly unseal: () => Promise<void>;
+  /** Every token but the administrator's. */
+  readonly revokeTokens: () => Promise<void>;
+};
+
+/** What a backup of the storage can do. */
+export type Backups = {
+  /** Puts the key as it is now aside; the function brings it back. */
+  readonly backUp: () => () => void;
+  /** Changes the key as only another storage could. */
+  readonly tamper: (change: (key: TransitKey) => void) => void;
 };
 
 type Server = {
   readonly address: string;
   readonly rootToken: string;
+  readonly unsealKey: string;
   readonly ca: string;
   readonly stop: () => Promise<void>;
-  readonly backUp: Administration['backUp'];
+  readonly backups: Backups | undefined;
 };
 
 async function startServer(): Promise<Server> {
-  if (findBao() !== undefined) return { ...(await startOpenBao(true)), backUp: undefined };
+  if (findBao() !== undefined) return { ...(await startOpenBao(true)), backups: undefined };
   const authority = await createAuthority();
   const server = await startDevelopmentServer({ leaf: await createLeaf(authority) });
-  const backUp = () => {
-    const keys = server.transit.get(defaultInstallation.mountPath)?.keys;
-    const key = keys?.get(defaultInstallation.keyName);
-    if (keys === undefined || key === undefined) throw new Error('no key to back up');
-    const copy = { ...key, versions: new Map(key.versions) };
-    return () => void keys.set(defaultInstallation.keyName, { ...copy, versions: new Map(copy.versions) });
+  const keys = () => server.transit.get(defaultInstallation.mountPath)?.keys ?? new Map<string, TransitKey>();
+  const key = () => {
+    const found = keys().get(defaultInstallation.keyName);
+    if (found === undefined) throw new Error('no such key');
+    return found;
   };
-  return { address: server.address, rootToken: server.rootToken, ca: authority.pem, stop: server.close, backUp };
+  const backUp = () => {
+    const copy = { ...key(), versions: new Map(key().versions) };
+    return () => void keys().set(defaultInstallation.keyName, { ...copy, versions: new Map(copy.versions) });
+  };
+  const { address, rootToken } = server;
+  const backups = { backUp, tamper: (change: (key: TransitKey) => void) => change(key()) };
+  return { address, rootToken, unsealKey: 'any', ca: authority.pem, stop: () => server.close(), backups };
 }
 
-export async function withAdministration(
-  run: (administration: Administration) => Promise<void>,
+async function revokeTokens(admin: Admin): Promise<void> {
+  const { body: self } = await admin.call('GET', 'auth/token/lookup-self');
+  const own = (self['data'] as { accessor: string }).accessor;
+  const { body } = await admin.call('GET', 'auth/token/accessors?list=true');
+  for (const accessor of (body['data'] as { keys: string[] }).keys) {
+    if (accessor !== own) await admin.call('POST', 'auth/token/revoke-accessor', { accessor });
+  }
+}
+
+export async function openAdministration(
   change: (config: ConfigDocument) => void = () => {},
-): Promise<void> {
+): Promise<{ readonly administration: Administration; readonly close: () => Promise<void> }> {
   const server = await startServer();
+  const authority = await createAuthority();
+  const front = await startForward(server, { leaf: await createLeaf(authority) });
   const issuer = createJwtIssuer();
   const admin = createAdmin({ address: server.address, token: server.rootToken, ca: server.ca });
   await provision(admin, defaultInstallation, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
-  const workplace = createWorkplace({ address: server.address, ca: server.ca, jwt: issuer.issue() });
-  workplace.writeConfig((config) => {
-    quickly(config);
-    change(config);
-  });
+  const workplaces: Workplace[] = [];
+  const addWorkplace = () => {
+    const added = createWorkplace({ address: front.address, ca: authority.pem, jwt: issuer.issue() });
+    added.writeConfig((config) => {
+      quickly(config);
+      change(config);
+    });
+    workplaces.push(added);
+    return added;
+  };
+  const workplace = addWorkplace();
   const providers: Provider[] = [];
-  const start = () => {
-    const provider = startProvider(workplace);
+  const start: Administration['start'] = (args, wrap) => {
+    const provider = startProvider(workplace, args, wrap);
     providers.push(provider);
     return provider;
   };
@@ -66,12 +111,30 @@ export async function withAdministration(
     const { body } = await admin.call('GET', `${defaultInstallation.mountPath}/keys?list=true`, undefined, true);
     return ((body['data'] as { keys?: string[] } | undefined)?.keys ?? []).slice().sort();
   };
-  try {
-    await run({ admin, isReal: server.backUp === undefined, workplace, start, backUp: server.backUp, keyNames });
-  } finally {
+  const close = async () => {
     await Promise.all(providers.map((provider) => provider.stop()));
+    await front.close();
     await admin.close();
     await server.stop();
-    workplace.remove();
+    for (const one of workplaces) one.remove();
+  };
+  const { backups } = server;
+  const world = { admin, front, authority, issuer, isReal: backups === undefined, workplace, start, addWorkplace };
+  const unseal = async () => void (await admin.call('POST', 'sys/unseal', { key: server.unsealKey }));
+  return {
+    administration: { ...world, backups, keyNames, unseal, revokeTokens: () => revokeTokens(admin) },
+    close,
+  };
+}
+
+export async function withAdministration(
+  run: (administration: Administration) => Promise<void>,
+  change: (config: ConfigDocument) => void = () => {},
+): Promise<void> {
+  const { administration, close } = await openAdministration(change);
+  try {
+    await run(administration);
+  } finally {
+    await close();
   }
 }

@@ -125,7 +125,7 @@ export class Access {
       policies: token.policies,
       token_policies: token.policies,
       metadata: token.role === undefined ? null : { role: token.role },
-      lease_duration: Math.floor((token.expiresAtMs - this.#nowMs()) / 1000),
+      lease_duration: Math.ceil((token.expiresAtMs - this.#nowMs()) / 1000),
       renewable: true,
       entity_id: randomUUID(),
       token_type: 'service',

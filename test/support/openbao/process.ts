@@ -10,6 +10,7 @@ import { join } from 'node:path';
 export type OpenBaoProcess = {
   readonly address: string;
   readonly rootToken: string;
+  readonly unsealKey: string;
   readonly ca: string;
   readonly version: string;
   readonly isReal: boolean;
@@ -48,7 +49,7 @@ async function startEmbedded(): Promise<OpenBaoProcess> {
     'address' | 'rootToken' | 'ca' | 'version',
     string
   >;
-  return { address, rootToken, ca, version, isReal: false, child, stop: () => end(child) };
+  return { address, rootToken, unsealKey: 'any', ca, version, isReal: false, child, stop: () => end(child) };
 }
 
 function firstLine(child: ChildProcess): Promise<string> {
@@ -71,8 +72,12 @@ async function startReal(bao: string): Promise<OpenBaoProcess> {
   const address = `127.0.0.1:${await freePort()}`;
   const flags = ['-dev', '-dev-tls', `-dev-tls-cert-dir=${directory}`, '-dev-no-store-token'];
   const child = spawn(bao, ['server', ...flags, `-dev-root-token-id=${rootToken}`, `-dev-listen-address=${address}`], {
-    stdio: 'ignore',
+    stdio: ['ignore', 'pipe', 'ignore'],
     env: { HOME: directory, PATH: process.env['PATH'] ?? '' },
+  });
+  let told = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    told = `${told}${chunk.toString('utf8')}`.slice(-100_000);
   });
   const stop = async () => {
     await end(child);
@@ -80,7 +85,8 @@ async function startReal(bao: string): Promise<OpenBaoProcess> {
   };
   const ca = await untilCa(directory, child);
   await untilUp(`https://${address}/v1/sys/health`, ca, child);
-  return { address: `https://${address}`, rootToken, ca, version: 'real', isReal: true, child, stop };
+  const unsealKey = /^Unseal Key: (\S+)$/mu.exec(told)?.[1] ?? '';
+  return { address: `https://${address}`, rootToken, unsealKey, ca, version: 'real', isReal: true, child, stop };
 }
 
 function freePort(): Promise<number> {

@@ -93,16 +93,24 @@ export async function provision(admin: Admin, installation: Installation, option
     jwt_validation_pubkeys: [options.publicKeyPem],
     bound_issuer: options.issuer,
   });
-  await admin.call('POST', `${authPath}/role/${role}`, {
+  await admin.call('POST', `${authPath}/role/${role}`, jwtRole(installation, options));
+}
+
+/** The role that gives the provider its token. */
+export function jwtRole(
+  { policyName }: Installation,
+  { audience, subject, tokenTtl }: Pick<ProvisionOptions, 'audience' | 'subject' | 'tokenTtl'>,
+): Record<string, unknown> {
+  return {
     role_type: 'jwt',
-    bound_audiences: [options.audience],
-    bound_subject: options.subject,
+    bound_audiences: [audience],
+    bound_subject: subject,
     user_claim: 'sub',
     token_policies: [policyName],
     token_no_default_policy: true,
-    token_ttl: options.tokenTtl ?? '30m',
+    token_ttl: tokenTtl ?? '30m',
     token_max_ttl: '1h',
-  });
+  };
 }
 
 /** Takes the mounts away again, from a server that others use too. */

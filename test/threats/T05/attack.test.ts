@@ -55,11 +55,11 @@ async function assertByHand(admin: Admin, token: string): Promise<void> {
 }
 
 test('a deleted key fails closed, and comes into use again from the backup, with everything readable', () =>
-  withAdministration(async ({ admin, start, backUp }) => {
+  withAdministration(async ({ admin, start, backups }) => {
     const provider = start();
     const keyId = await untilHealthy(provider);
     const sealed = await provider.client.encrypt(randomBytes(32));
-    const restore = backUp?.();
+    const restore = backups?.backUp();
     await admin.call('POST', `${key}/config`, { deletion_allowed: true });
     await admin.call('DELETE', key);
     await until(async () => (await provider.client.status()).healthz === 'unhealthy', 'the loss', 8_000);

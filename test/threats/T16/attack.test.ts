@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { install, until, withInstallation } from '../../support/installation.ts';
 import { refusalOf } from '../../support/kms-client.ts';
 import { refuse } from '../../support/openbao/answer.ts';
-import type { Fault } from '../../support/openbao/server.ts';
+import type { Fault } from '../../support/openbao/front.ts';
 import { untilHealthy } from '../../support/provider.ts';
 
 const outages: readonly (readonly [string, Fault, string, string])[] = [
