@@ -9,8 +9,9 @@ import { join, relative } from 'node:path';
 
 const root = new URL('..', import.meta.url).pathname;
 const fileTimeoutMs = 900_000;
-/** The longest first: the booted machine and the waiting ones. */
-const folders = [
+/** Every folder with tests; the longest first: the waiting ones and the booted machine. */
+export const folders = [
+  'kubernetes',
   'systemd',
   'integration',
   'threats',

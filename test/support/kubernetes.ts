@@ -1,21 +1,56 @@
-// A real API server with its etcd, found and never built here: KUBEBUILDER_ASSETS, or `kube-apiserver` and `etcd` on the path.
+// An API server with its etcd. A real one is found and never built here: KUBEBUILDER_ASSETS, or `kube-apiserver` and `etcd` on
+// the path. Where there is none, `test/support/kubernetes` is built with the machine's Go: the API server's own library with
+// nothing but Secrets, and the library of etcd.
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { type Authority, createAuthority, createLeaf } from './pki.ts';
+import { skipWithout } from './skip.ts';
+import { root } from './workplace.ts';
 
-export type KubernetesBinaries = { readonly apiServer: string; readonly etcd: string };
+export type KubernetesBinaries = { readonly apiServer: string; readonly etcd: string; readonly isReal: boolean };
 
-export function findKubernetes(): KubernetesBinaries | undefined {
+let found: KubernetesBinaries | { readonly missing: string } | undefined;
+
+/** The servers, or undefined after the loud line that `title` is skipped. */
+export function kubernetesFor(title: string): KubernetesBinaries | undefined {
+  found ??= findKubernetes() ?? buildKubernetes();
+  const missing = 'missing' in found ? found.missing : '';
+  return skipWithout(missing === '', title, missing) || 'missing' in found ? undefined : found;
+}
+
+const buildTimeoutMs = 540_000;
+
+/** Kept between runs and shared by the files that run side by side: the first one builds, the others wait for it. */
+function buildKubernetes(): KubernetesBinaries | { readonly missing: string } {
+  if (!hasGo()) return { missing: 'kube-apiserver and etcd, or Go' };
+  const directory = join(root, 'node_modules/.cache/kubernetes');
+  mkdirSync(directory, { recursive: true });
+  const build = ['go', 'build', '-trimpath', '-mod=readonly', '-o', `${directory}/`, './...'];
+  const { status } = spawnSync('flock', [`${directory}.lock`, ...build], {
+    cwd: join(root, 'test/support/kubernetes'),
+    stdio: 'ignore',
+    timeout: buildTimeoutMs,
+  });
+  if (status !== 0) return { missing: 'kube-apiserver and etcd, or the Go modules of their libraries' };
+  return { apiServer: join(directory, 'api-server'), etcd: join(directory, 'etcd'), isReal: false };
+}
+
+const hasGo = () => spawnSync('go', ['version']).status === 0;
+
+/** Whether there will be an API server, without making one. */
+export const canHaveKubernetes = (): boolean => findKubernetes() !== undefined || hasGo();
+
+function findKubernetes(): KubernetesBinaries | undefined {
   const assets = process.env['KUBEBUILDER_ASSETS'];
   const directories = [...(assets ? [assets] : []), ...(process.env['PATH'] ?? '').split(':')];
   const find = (name: string) => directories.map((directory) => join(directory, name)).find(isExecutable);
   const [apiServer, etcd] = [find('kube-apiserver'), find('etcd')];
-  return apiServer === undefined || etcd === undefined ? undefined : { apiServer, etcd };
+  return apiServer === undefined || etcd === undefined ? undefined : { apiServer, etcd, isReal: true };
 }
 
 function isExecutable(path: string): boolean {
@@ -31,6 +66,7 @@ export type Etcd = {
   readonly url: string;
   /** The stored bytes at a key, or undefined. */
   readonly get: (key: string) => Promise<Buffer | undefined>;
+  readonly put: (key: string, value: Buffer) => Promise<void>;
   readonly stop: () => Promise<void>;
 };
 
@@ -40,6 +76,8 @@ export type ApiServer = {
     path: string,
     body?: unknown,
   ) => Promise<{ status: number; body: Record<string, unknown> }>;
+  /** Writes its file; with reload it is read within a minute or two. */
+  readonly configure: (encryption: EncryptionOptions) => void;
   readonly text: () => string;
   readonly stop: () => Promise<void>;
 };
@@ -63,12 +101,14 @@ async function ended(child: ChildProcess): Promise<void> {
 async function untilGood(
   what: string,
   claim: () => Promise<boolean>,
+  child: ChildProcess | undefined,
   text: () => string,
   timeoutMs = 90_000,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await claim().catch(() => false))) {
-    if (Date.now() > deadline) throw new Error(`${what} did not come up:\n${text().slice(-4_000)}`);
+    if (Date.now() > deadline || typeof child?.exitCode === 'number')
+      throw new Error(`${what} did not come up:\n${text().slice(-4_000)}`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
@@ -89,6 +129,7 @@ export async function startEtcd(binary: string, directory: string): Promise<Etcd
   await untilGood(
     'etcd',
     async () => (await request(`${url}/health`)).statusCode === 200,
+    child,
     () => '',
   );
   return {
@@ -99,19 +140,29 @@ export async function startEtcd(binary: string, directory: string): Promise<Etcd
       const { kvs } = (await reply.body.json()) as { kvs?: { value: string }[] };
       return kvs?.[0] === undefined ? undefined : Buffer.from(kvs[0].value, 'base64');
     },
+    put: async (key, value) => {
+      const body = JSON.stringify({ key: Buffer.from(key).toString('base64'), value: value.toString('base64') });
+      await (await request(`${url}/v3/kv/put`, { method: 'POST', body })).body.dump();
+    },
     stop: () => ended(child),
   };
 }
 
 export type ApiServerOptions = {
-  readonly binary: string;
+  readonly binaries: KubernetesBinaries;
+  /** Of this API server alone; its files are the same over restarts. */
   readonly directory: string;
   readonly etcdUrl: string;
   readonly socketPath: string;
-  readonly providerName: string;
   /** Providers of the resource, first writes. */
-  readonly order: readonly ('kms' | 'identity')[];
+  readonly order?: readonly ('kms' | 'identity')[];
+  /** Looks at its configuration every minute. */
+  readonly hasReload?: boolean;
+  /** Wait only until something answers: without a good KMS it is not ready. */
+  readonly mayBeUnready?: boolean;
 };
+
+export const providerName = 'openbao-kms-test';
 
 /** Files that stay the same over restarts of one API server. */
 async function credentials(directory: string): Promise<{ token: string; authority: Authority }> {
@@ -127,31 +178,37 @@ async function credentials(directory: string): Promise<{ token: string; authorit
   return { token, authority };
 }
 
-function encryptionConfig(options: ApiServerOptions): string {
-  const providers = options.order.map((kind) =>
-    kind === 'identity'
-      ? { identity: {} }
-      : {
-          kms: {
-            apiVersion: 'v2',
-            name: options.providerName,
-            endpoint: `unix://${options.socketPath}`,
-            timeout: '3s',
-          },
-        },
-  );
+export type EncryptionOptions = Pick<ApiServerOptions, 'socketPath' | 'order'> & { readonly timeout?: string };
+
+function encryptionConfig({ socketPath, order = ['kms', 'identity'], timeout = '3s' }: EncryptionOptions): string {
+  const kms = { apiVersion: 'v2', name: providerName, endpoint: `unix://${socketPath}`, timeout };
   return JSON.stringify({
     apiVersion: 'apiserver.config.k8s.io/v1',
     kind: 'EncryptionConfiguration',
-    resources: [{ resources: ['secrets'], providers }],
+    resources: [
+      { resources: ['secrets'], providers: order.map((kind) => (kind === 'kms' ? { kms } : { identity: {} })) },
+    ],
   });
 }
+
+/** Flags that only a whole one knows. */
+const wholeFlags = (port: number, at: (name: string) => string) => [
+  `--token-auth-file=${at('tokens.csv')}`,
+  `--service-account-issuer=https://127.0.0.1:${port}`,
+  `--service-account-key-file=${at('sa.key')}`,
+  `--service-account-signing-key-file=${at('sa.key')}`,
+  '--service-cluster-ip-range=10.0.0.0/24',
+  '--authorization-mode=RBAC',
+  '--disable-admission-plugins=ServiceAccount',
+];
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const directory = join(options.directory, 'apiserver');
   const { token, authority } = await credentials(directory);
   const at = (name: string) => join(directory, name);
-  writeFileSync(at('encryption.yaml'), encryptionConfig(options));
+  const configure = (encryption: EncryptionOptions) =>
+    writeFileSync(at('encryption.yaml'), encryptionConfig(encryption));
+  configure(options);
   const port = await freePort();
   const flags = [
     `--etcd-servers=${options.etcdUrl}`,
@@ -159,16 +216,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     '--bind-address=127.0.0.1',
     `--tls-cert-file=${at('tls.crt')}`,
     `--tls-private-key-file=${at('tls.key')}`,
-    `--token-auth-file=${at('tokens.csv')}`,
-    `--service-account-issuer=https://127.0.0.1:${port}`,
-    `--service-account-key-file=${at('sa.key')}`,
-    `--service-account-signing-key-file=${at('sa.key')}`,
-    '--service-cluster-ip-range=10.0.0.0/24',
-    '--authorization-mode=RBAC',
-    '--disable-admission-plugins=ServiceAccount',
     `--encryption-provider-config=${at('encryption.yaml')}`,
+    ...(options.hasReload === true ? ['--encryption-provider-config-automatic-reload'] : []),
+    ...(options.binaries.isReal ? wholeFlags(port, at) : []),
   ];
-  const child = spawn(options.binary, flags, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(options.binaries.apiServer, flags, { stdio: ['ignore', 'ignore', 'pipe'] });
   let text = '';
   child.stderr.on('data', (chunk: Buffer) => {
     text = `${text}${chunk.toString('utf8')}`.slice(-100_000);
@@ -185,14 +237,60 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const answer = await reply.body.text();
     return { status: reply.statusCode, body: answer.startsWith('{') ? JSON.parse(answer) : { text: answer } };
   };
-  await untilGood(
-    'the API server',
-    async () => (await call('GET', '/readyz')).status === 200,
-    () => text,
-  );
-  const stop = async () => {
-    await dispatcher.close();
-    await ended(child);
+  const isUp = async () => {
+    const { status } = await call('GET', '/readyz');
+    return status === 200 || options.mayBeUnready === true;
   };
-  return { call, text: () => text, stop };
+  const stop = async () => {
+    await ended(child);
+    await dispatcher.destroy();
+  };
+  try {
+    await untilGood('the API server', isUp, child, () => text);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { call, configure, text: () => text, stop };
 }
+
+export const secretsPath = '/api/v1/namespaces/default/secrets';
+
+/** Waits until it is ready; asking also lets it ask for Status every 20 s instead of every minute, or every 3 s while ill. */
+export const untilReady = ({ call, text }: ApiServer, timeoutMs = 60_000): Promise<void> =>
+  untilGood('readiness', async () => (await call('GET', '/readyz')).status === 200, undefined, text, timeoutMs);
+
+const initializingMs = 30_000;
+
+/** A client of Secrets in one namespace; as good clients do it comes again while it is told that the storage is initializing. */
+export const secretsOf = ({ call }: ApiServer) => {
+  const good = async (...[method, path, body]: Parameters<ApiServer['call']>) => {
+    const deadline = Date.now() + initializingMs;
+    let reply = await call(method, path, body);
+    while (reply.status === 429 && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      reply = await call(method, path, body);
+    }
+    if (reply.status < 300) return reply.body;
+    throw new Error(`${reply.status} ${String(reply.body['message'] ?? reply.body['text'])}`);
+  };
+  const object = (name: string, value: string) => ({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name },
+    data: { value: Buffer.from(value).toString('base64') },
+  });
+  const valueIn = (body: Record<string, unknown>) =>
+    Buffer.from((body['data'] as { value: string }).value, 'base64').toString();
+  const items = async () => (await good('GET', secretsPath))['items'] as Record<string, unknown>[];
+  return {
+    create: (name: string, value: string) => good('POST', secretsPath, object(name, value)),
+    read: async (name: string) => valueIn(await good('GET', `${secretsPath}/${name}`)),
+    /** Writes it again as it is. */
+    rewrite: async (name: string) => good('PUT', `${secretsPath}/${name}`, await good('GET', `${secretsPath}/${name}`)),
+    list: async () => (await items()).map(valueIn),
+    names: async () => (await items()).map(({ metadata }) => (metadata as { name: string }).name),
+  };
+};
+
+export const etcdKey = (name: string) => `/registry/secrets/default/${name}`;

@@ -1,6 +1,6 @@
 // The documents say what the code does: lists are compared both ways. UPDATE_DOCS=1 writes the generated tables.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { metricSeries } from '../../plugin/metrics/metrics.ts';
@@ -53,6 +53,12 @@ test('docs/metrics.md lists every series with type and labels', () => {
       `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |\n`,
   );
   checkGenerated('metrics.md', 'series', `| Series | Type | Labels | Meaning |\n|---|---|---|---|\n${rows.join('')}`);
+});
+
+test('docs/threat-model.md has a row for each threat that is tried, in order, and for no other', () => {
+  const tried = readdirSync(`${root}test/threats`).filter((name) => /^T\d\d$/u.test(name));
+  const rows = [...read('threat-model.md').matchAll(/^\| (T\d\d) \|/gmu)].map(([, id]) => id);
+  assert.equal(rows, tried.sort());
 });
 
 test('docs/states.md is what the machine does in every state with every event', () => {

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { folders } from '../run.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 
@@ -187,6 +188,12 @@ test('the tracked visible folders are those of the house', () => {
     visible,
     ['deploy', 'docs', 'plugin', 'proto', 'shared', 'supervisor', 'test'].filter((name) => folders.has(name)),
   );
+});
+
+test('every folder with tests is one that `npm test` runs', () => {
+  const all = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' });
+  const withTests = all.filter((name) => name.endsWith('.test.ts')).map((name) => name.split('/')[0] ?? '');
+  assert.equal([...new Set(withTests)].sort(), [...folders].sort());
 });
 
 test('there is no Kubernetes client among the dependencies', () => {

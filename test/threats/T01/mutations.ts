@@ -1,19 +1,18 @@
-import { findKubernetes } from '../../support/kubernetes.ts';
+import { canHaveKubernetes } from '../../support/kubernetes.ts';
 import type { Mutation } from '../run.ts';
 
-/** Without a real API server the attack is skipped, so nothing could notice. */
-export const mutations: readonly Mutation[] =
-  findKubernetes() === undefined
-    ? []
-    : [
-        {
-          name: 'the configuration writes with identity first',
-          edits: [
-            {
-              file: 'test/threats/T01/attack.test.ts',
-              find: "const order = ['kms', 'identity'] as const;",
-              replace: "const order = ['identity', 'kms'] as const;",
-            },
-          ],
-        },
-      ];
+/** Without an API server the attack is skipped, so nothing could notice. */
+export const mutations: readonly Mutation[] = !canHaveKubernetes()
+  ? []
+  : [
+      {
+        name: 'the configuration writes with identity first',
+        edits: [
+          {
+            file: 'test/threats/T01/attack.test.ts',
+            find: "const order = ['kms', 'identity'] as const;",
+            replace: "const order = ['identity', 'kms'] as const;",
+          },
+        ],
+      },
+    ];

@@ -93,9 +93,13 @@ func run() error {
 	return apiServer.PrepareRun().RunWithContext(ctx)
 }
 
+// definitions are as loose as they can be: what is sent is stored.
 func definitions(openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
 	object := openapicommon.OpenAPIDefinition{Schema: spec.Schema{SchemaProps: spec.SchemaProps{Type: []string{"object"}}}}
-	return map[string]openapicommon.OpenAPIDefinition{"k8s.io/api/core/v1.Secret": object, "k8s.io/api/core/v1.SecretList": object}
+	return map[string]openapicommon.OpenAPIDefinition{
+		corev1.Secret{}.OpenAPIModelName():     object,
+		corev1.SecretList{}.OpenAPIModelName(): object,
+	}
 }
 
 type strategy struct {
