@@ -4,7 +4,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
@@ -36,7 +36,7 @@ function buildKubernetes(): KubernetesBinaries | { readonly missing: string } {
     stdio: 'ignore',
     timeout: buildTimeoutMs,
   });
-  if (status !== 0) return { missing: 'kube-apiserver and etcd, or the Go modules of their libraries' };
+  if (status !== 0) return { missing: 'kube-apiserver and etcd, or a current Go and the modules of their libraries' };
   return { apiServer: join(directory, 'api-server'), etcd: join(directory, 'etcd'), isReal: false };
 }
 
@@ -126,12 +126,13 @@ export async function startEtcd(binary: string, directory: string): Promise<Etcd
     `--initial-cluster=default=${peerUrl}`,
   ];
   const child = spawn(binary, flags, { stdio: 'ignore' });
-  await untilGood(
-    'etcd',
-    async () => (await request(`${url}/health`)).statusCode === 200,
-    child,
-    () => '',
-  );
+  const isUp = async () => (await request(`${url}/health`)).statusCode === 200;
+  try {
+    await untilGood('etcd', isUp, child, () => '');
+  } catch (error) {
+    await ended(child);
+    throw error;
+  }
   return {
     url,
     get: async (key) => {
@@ -206,8 +207,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const directory = join(options.directory, 'apiserver');
   const { token, authority } = await credentials(directory);
   const at = (name: string) => join(directory, name);
-  const configure = (encryption: EncryptionOptions) =>
-    writeFileSync(at('encryption.yaml'), encryptionConfig(encryption));
+  const configure = (encryption: EncryptionOptions) => {
+    writeFileSync(at('encryption.new'), encryptionConfig(encryption));
+    renameSync(at('encryption.new'), at('encryption.yaml'));
+  };
   configure(options);
   const port = await freePort();
   const flags = [
@@ -238,8 +241,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     return { status: reply.statusCode, body: answer.startsWith('{') ? JSON.parse(answer) : { text: answer } };
   };
   const isUp = async () => {
-    const { status } = await call('GET', '/readyz');
-    return status === 200 || options.mayBeUnready === true;
+    const isReady = (await call('GET', '/readyz')).status === 200 || options.mayBeUnready === true;
+    // A whole one makes its namespaces after its start.
+    return isReady && (!options.binaries.isReal || (await call('GET', '/api/v1/namespaces/default')).status === 200);
   };
   const stop = async () => {
     await ended(child);
