@@ -104,8 +104,8 @@ async function runAll(files: readonly string[]): Promise<FileResult[]> {
       for (const [line] of result.output.matchAll(/^SKIPPED: .*$/gmu)) process.stdout.write(`     ${line}\n`);
     }
   };
-  // One more than there are cores: many files mostly wait.
-  await Promise.all(Array.from({ length: availableParallelism() + 1 }, worker));
+  // Two more than there are cores: many files mostly wait.
+  await Promise.all(Array.from({ length: availableParallelism() + 2 }, worker));
   return results;
 }
 
