@@ -3,8 +3,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cluster, withCluster } from '../support/cluster.ts';
+import { envelopeOf } from '../support/envelope.ts';
 import { until } from '../support/installation.ts';
-import { untilReady } from '../support/kubernetes.ts';
+import { etcdKey, providerName, untilReady } from '../support/kubernetes.ts';
 import { type Provider, untilHealthy } from '../support/provider.ts';
 
 /** Deep probes decrypt too; here only the API server's calls are of interest. */
@@ -74,6 +75,30 @@ withCluster(
     const cold = await cluster.startApiServer();
     assert.is((await cold.secrets.list()).length, starts);
     assert.is((await decrypts(provider)) - before, starts);
+  },
+);
+
+withCluster(
+  'a hundred readers of an object under a seed that is new to their API server: none fails, OpenBao is asked once',
+  async (cluster) => {
+    await untilHealthy(cluster.start());
+    const reader = await cluster.startApiServer();
+    const writer = await cluster.startApiServer();
+    const asked: string[] = [];
+    // Long enough for all of them to come meanwhile.
+    cluster.front.fault = async ({ path, body }) => {
+      if (path.includes('/decrypt/')) asked.push(String(body['ciphertext']));
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return undefined;
+    };
+    await writer.secrets.create('popular', 'popular');
+    const values = await Promise.all(Array.from({ length: 100 }, () => reader.secrets.read('popular')));
+    cluster.front.fault = undefined;
+    assert.equal([...new Set(values)], ['popular']);
+    const stored = await cluster.etcd.get(etcdKey('popular'));
+    assert.ok(stored);
+    const seed = envelopeOf(stored, providerName).seed.toString();
+    assert.is(asked.filter((ciphertext) => ciphertext === seed).length, 1);
   },
 );
 
