@@ -23,6 +23,8 @@ export const folders = [
   'fuzz',
 ];
 
+/** They sleep for minutes, by constants of the API server: one after the other, beside all the rest. */
+const sleeping = ['test/kubernetes/long-outage.test.ts', 'test/kubernetes/hot-reload.test.ts'];
 /** Calls at a fixed pace, 500 a second, find out whether the machine keeps up; nothing may run beside them. */
 const alone = ['test/integration/rotation.test.ts'];
 
@@ -134,10 +136,11 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   const files = folders
     .flatMap(testFiles)
     .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)));
-  const others = files.filter((file) => !alone.includes(file));
-  const last = files.filter((file) => alone.includes(file));
-  // Two more than there are cores: many files mostly wait.
-  const results = [...sources, ...(await runAll(others, availableParallelism() + 2)), ...(await runAll(last, 1))];
+  const those = (list: readonly string[]) => files.filter((file) => list.includes(file));
+  const others = files.filter((file) => ![...sleeping, ...alone].includes(file));
+  // One more than there are cores: many files wait now and then.
+  const beside = await Promise.all([runAll(those(sleeping), 1), runAll(others, availableParallelism() + 1)]);
+  const results = [...sources, ...beside.flat(), ...(await runAll(those(alone), 1))];
   const sum = (name: 'passed' | 'failed' | 'skipped') => results.reduce((total, result) => total + result[name], 0);
   const failed = sum('failed');
   for (const result of results.filter((one) => one.failed > 0)) process.stdout.write(`failed: ${result.file}\n`);

@@ -170,20 +170,25 @@ const unsteady = { status: 'varies', encrypt: 'varies', decrypt: 'varies', reaso
 function lineOf(mode: Mode, phase: Phase, row: Row): string {
   const { seconds } = row;
   const { status, encrypt, decrypt, reasons } = mode.isUnsteady === true ? unsteady : row;
-  return `| ${mode.name} | ${phase} | ${status} | ${encrypt} | ${decrypt} | ${reasons} | ${mode.recovery} | ${(seconds ?? 0).toFixed(0)} s |`;
+  return `| ${mode.name} | ${phase} | ${status} | ${encrypt} | ${decrypt} | ${reasons} | ${mode.recovery} | ${seconds === undefined ? '–' : `${seconds.toFixed(0)} s`} |`;
 }
 
 /** The time is a measurement and differs from run to run; everything else must not. */
-const withoutTime = (line: string) => line.replace(/ \| \d+ s \|$/u, ' |');
+const withoutTime = (line: string) => line.replace(/ \| (?:\d+ s|–) \|$/u, ' |');
 const isUpdating = process.env['UPDATE_DOCS'] === '1';
-const documented = (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').map(withoutTime);
+const documentedLines = (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n');
+const documented = documentedLines.map(withoutTime);
 const lines: string[] = [];
 
 for (const mode of modes) {
   for (const phase of phases) {
     test(`${mode.name}, ${phase === 'start' ? 'at the start' : 'while serving'}: as documented, and it recovers`, async () => {
       const missing = missingFor(mode);
-      if (skipWithout(missing === undefined, `failure mode: ${mode.name}`, missing ?? '')) return;
+      if (skipWithout(missing === undefined, `failure mode: ${mode.name}`, missing ?? '')) {
+        // What cannot be tried here stays as it was seen elsewhere.
+        lines.push(...documentedLines.filter((line) => line.startsWith(`| ${mode.name} | ${phase} |`)));
+        return;
+      }
       runAll();
       const row = await outcomes.get(keyOf(mode, phase))?.promise;
       assert.ok(row);
