@@ -34,6 +34,7 @@ withCluster(
     assert.match(refusal, /encryptedDEKSource with keyID hash "sha256:[0-9a-f]+" expired at /u);
     assert.is((await node.call('GET', '/livez')).status, 200);
     assert.is((await node.call('GET', '/readyz')).status, 500);
+    assert.is((await node.call('GET', '/readyz?exclude=kms-providers')).status, 200);
     await cluster.front.resume();
     await untilHealthy(provider, 60_000);
     await untilReady(node, minutes(3));

@@ -5,8 +5,9 @@ import * as assert from 'uvu/assert';
 import { type Cluster, withCluster } from '../support/cluster.ts';
 import { envelopeOf } from '../support/envelope.ts';
 import { until } from '../support/installation.ts';
-import { etcdKey, providerName, untilReady } from '../support/kubernetes.ts';
+import { providerName, untilReady } from '../support/kubernetes.ts';
 import { type Provider, untilHealthy } from '../support/provider.ts';
+import { etcdKey, messageOf } from '../support/secrets.ts';
 
 /** Deep probes decrypt too; here only the API server's calls are of interest. */
 const decrypts = async (provider: Provider): Promise<number> => {
@@ -16,11 +17,6 @@ const decrypts = async (provider: Provider): Promise<number> => {
 };
 const isIll = (provider: Provider) =>
   until(async () => (await provider.client.status()).healthz === 'unhealthy', 'the finding', 40_000);
-const messageOf = (call: Promise<unknown>): Promise<string> =>
-  call.then(
-    () => 'served',
-    (error: Error) => error.message,
-  );
 
 withCluster(
   'OpenBao stops: a running API server goes on, one that starts then refuses, and both serve when it is back',

@@ -5,15 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import { type Administration, openAdministration } from './key-administration.ts';
-import {
-  type ApiServer,
-  type ApiServerOptions,
-  type Etcd,
-  kubernetesFor,
-  secretsOf,
-  startApiServer,
-  startEtcd,
-} from './kubernetes.ts';
+import { type ApiServer, type ApiServerOptions, type Etcd, startApiServer, startEtcd } from './kubernetes.ts';
+import { kubernetesFor } from './kubernetes-binaries.ts';
+import { secretsOf } from './secrets.ts';
 import type { ConfigDocument } from './workplace.ts';
 
 export type Node = ApiServer & { readonly secrets: ReturnType<typeof secretsOf> };

@@ -1,66 +1,14 @@
-// An API server with its etcd. A real one is found and never built here: KUBEBUILDER_ASSETS, or `kube-apiserver` and `etcd` on
-// the path. Where there is none, `test/support/kubernetes` is built with the machine's Go: the API server's own library with
-// nothing but Secrets, and the library of etcd.
+// An etcd and any number of API servers before it: how they are started, asked and stopped. Whole ones and small ones
+// (kubernetes-binaries.ts) differ in a few flags only.
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { accessSync, constants, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
+import type { KubernetesBinaries } from './kubernetes-binaries.ts';
 import { type Authority, createAuthority, createLeaf } from './pki.ts';
-import { skipWithout } from './skip.ts';
-import { root } from './workplace.ts';
-
-export type KubernetesBinaries = { readonly apiServer: string; readonly etcd: string; readonly isReal: boolean };
-
-let found: KubernetesBinaries | { readonly missing: string } | undefined;
-
-/** The servers, or undefined after the loud line that `title` is skipped. */
-export function kubernetesFor(title: string): KubernetesBinaries | undefined {
-  found ??= findKubernetes() ?? buildKubernetes();
-  const missing = 'missing' in found ? found.missing : '';
-  return skipWithout(missing === '', title, missing) || 'missing' in found ? undefined : found;
-}
-
-const buildTimeoutMs = 540_000;
-
-/** Kept between runs and shared by the files that run side by side: the first one builds, the others wait for it. */
-function buildKubernetes(): KubernetesBinaries | { readonly missing: string } {
-  if (!hasGo()) return { missing: 'kube-apiserver and etcd, or Go' };
-  const directory = join(root, 'node_modules/.cache/kubernetes');
-  mkdirSync(directory, { recursive: true });
-  const build = ['go', 'build', '-trimpath', '-mod=readonly', '-o', `${directory}/`, './...'];
-  const { status } = spawnSync('flock', [`${directory}.lock`, ...build], {
-    cwd: join(root, 'test/support/kubernetes'),
-    stdio: 'ignore',
-    timeout: buildTimeoutMs,
-  });
-  if (status !== 0) return { missing: 'kube-apiserver and etcd, or a current Go and the modules of their libraries' };
-  return { apiServer: join(directory, 'api-server'), etcd: join(directory, 'etcd'), isReal: false };
-}
-
-const hasGo = () => spawnSync('go', ['version']).status === 0;
-
-/** Whether there will be an API server, without making one. */
-export const canHaveKubernetes = (): boolean => findKubernetes() !== undefined || hasGo();
-
-function findKubernetes(): KubernetesBinaries | undefined {
-  const assets = process.env['KUBEBUILDER_ASSETS'];
-  const directories = [...(assets ? [assets] : []), ...(process.env['PATH'] ?? '').split(':')];
-  const find = (name: string) => directories.map((directory) => join(directory, name)).find(isExecutable);
-  const [apiServer, etcd] = [find('kube-apiserver'), find('etcd')];
-  return apiServer === undefined || etcd === undefined ? undefined : { apiServer, etcd, isReal: true };
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 export type Etcd = {
   readonly url: string;
@@ -151,7 +99,7 @@ export async function startEtcd(binary: string, directory: string): Promise<Etcd
 
 export type ApiServerOptions = {
   readonly binaries: KubernetesBinaries;
-  /** Of this API server alone; its files are the same over restarts. */
+  /** Of this API server alone. */
   readonly directory: string;
   readonly etcdUrl: string;
   readonly socketPath: string;
@@ -165,7 +113,7 @@ export type ApiServerOptions = {
 
 export const providerName = 'openbao-kms-test';
 
-/** Files that stay the same over restarts of one API server. */
+/** Certificate, token and signing key of one API server, as files and in hand. */
 async function credentials(directory: string): Promise<{ token: string; authority: Authority }> {
   mkdirSync(directory, { recursive: true });
   const authority = await createAuthority('kube test CA');
@@ -258,43 +206,6 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   return { call, configure, text: () => text, stop };
 }
 
-export const secretsPath = '/api/v1/namespaces/default/secrets';
-
 /** Waits until it is ready; asking also lets it ask for Status every 20 s instead of every minute, or every 3 s while ill. */
 export const untilReady = ({ call, text }: ApiServer, timeoutMs = 60_000): Promise<void> =>
   untilGood('readiness', async () => (await call('GET', '/readyz')).status === 200, undefined, text, timeoutMs);
-
-const initializingMs = 30_000;
-
-/** A client of Secrets in one namespace; as good clients do it comes again while it is told that the storage is initializing. */
-export const secretsOf = ({ call }: ApiServer) => {
-  const good = async (...[method, path, body]: Parameters<ApiServer['call']>) => {
-    const deadline = Date.now() + initializingMs;
-    let reply = await call(method, path, body);
-    while (reply.status === 429 && Date.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      reply = await call(method, path, body);
-    }
-    if (reply.status < 300) return reply.body;
-    throw new Error(`${reply.status} ${String(reply.body['message'] ?? reply.body['text'])}`);
-  };
-  const object = (name: string, value: string) => ({
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { name },
-    data: { value: Buffer.from(value).toString('base64') },
-  });
-  const valueIn = (body: Record<string, unknown>) =>
-    Buffer.from((body['data'] as { value: string }).value, 'base64').toString();
-  const items = async () => (await good('GET', secretsPath))['items'] as Record<string, unknown>[];
-  return {
-    create: (name: string, value: string) => good('POST', secretsPath, object(name, value)),
-    read: async (name: string) => valueIn(await good('GET', `${secretsPath}/${name}`)),
-    /** Writes it again as it is. */
-    rewrite: async (name: string) => good('PUT', `${secretsPath}/${name}`, await good('GET', `${secretsPath}/${name}`)),
-    list: async () => (await items()).map(valueIn),
-    names: async () => (await items()).map(({ metadata }) => (metadata as { name: string }).name),
-  };
-};
-
-export const etcdKey = (name: string) => `/registry/secrets/default/${name}`;

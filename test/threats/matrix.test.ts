@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { canHaveKubernetes } from '../support/kubernetes.ts';
+import { hasKubernetes } from '../support/kubernetes-binaries.ts';
 import { threatIds, tryThreats } from './run.ts';
 
 test('each mutation of each threat is noticed by its attack', async () => {
@@ -10,7 +10,7 @@ test('each mutation of each threat is noticed by its attack', async () => {
   const unnoticed = results.flatMap(({ id, mutations }) =>
     mutations.filter(({ isNoticed }) => !isNoticed).map(({ name }) => `${id}: ${name}`),
   );
-  const needsServer = !canHaveKubernetes() ? ['T01'] : [];
+  const needsServer = !hasKubernetes() ? ['T01'] : [];
   const without = results
     .filter(({ id, mutations }) => mutations.length === 0 && !needsServer.includes(id))
     .map(({ id }) => id);

@@ -1,10 +1,13 @@
-// A front before another OpenBao: what no fault takes is passed on, and its answer is given back as it came.
+// A front before another OpenBao: what no fault takes is passed on, and status, body and the headers that matter come back.
 
 import { Agent, request } from 'undici';
 import type { Answer } from './answer.ts';
 import { type Call, Front, type FrontOptions } from './front.ts';
 
 export type Behind = { readonly address: string; readonly ca: string };
+
+/** What the provider may act on; the rest is the front's own. */
+const passedOn = ['retry-after', 'date'];
 
 class Forward extends Front {
   readonly #behind: Behind;
@@ -27,7 +30,11 @@ class Forward extends Front {
       body: method === 'POST' ? JSON.stringify(body) : null,
     });
     const text = await reply.body.text();
-    return { status: reply.statusCode, body: text === '' ? undefined : JSON.parse(text) };
+    const told = Object.entries(reply.headers).filter(
+      (entry): entry is [string, string] => passedOn.includes(entry[0]) && typeof entry[1] === 'string',
+    );
+    const headers = Object.fromEntries(told);
+    return { status: reply.statusCode, body: text === '' ? undefined : JSON.parse(text), headers };
   }
 
   override async close(): Promise<void> {

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { withCluster } from '../../support/cluster.ts';
-import { etcdKey, providerName } from '../../support/kubernetes.ts';
+import { providerName } from '../../support/kubernetes.ts';
 import { untilHealthy } from '../../support/provider.ts';
 import { filesBelow, found } from '../../support/search.ts';
+import { etcdKey } from '../../support/secrets.ts';
 
 /** The provider that writes comes first; the mutation turns this round. */
 const order = ['kms', 'identity'] as const;

@@ -1,8 +1,8 @@
-import { canHaveKubernetes } from '../../support/kubernetes.ts';
+import { hasKubernetes } from '../../support/kubernetes-binaries.ts';
 import type { Mutation } from '../run.ts';
 
 /** Without an API server the attack is skipped, so nothing could notice. */
-export const mutations: readonly Mutation[] = !canHaveKubernetes()
+export const mutations: readonly Mutation[] = !hasKubernetes()
   ? []
   : [
       {
