@@ -4,8 +4,9 @@
 // build is an error.
 
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { firstExecutable, onPath } from './executable.ts';
 import { skipWithout } from './skip.ts';
 import { root } from './workplace.ts';
 
@@ -32,19 +33,9 @@ export const hasKubernetes = (): boolean => !('missing' in kubernetes());
 
 function findKubernetes(): KubernetesBinaries | undefined {
   const assets = process.env['KUBEBUILDER_ASSETS'];
-  const directories = [...(assets ? [assets] : []), ...(process.env['PATH'] ?? '').split(':')];
-  const find = (name: string) => directories.map((directory) => join(directory, name)).find(isExecutable);
+  const find = (name: string) => firstExecutable([...(assets ? [join(assets, name)] : []), ...onPath(name)]);
   const [apiServer, etcd] = [find('kube-apiserver'), find('etcd')];
   return apiServer === undefined || etcd === undefined ? undefined : { apiServer, etcd, isReal: true };
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const cwd = join(root, 'test/support/kubernetes');

@@ -2,10 +2,11 @@
 // or on the path and never built here.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { firstExecutable, onPath } from '../executable.ts';
 
 export type OpenBaoProcess = {
   readonly address: string;
@@ -21,17 +22,7 @@ export type OpenBaoProcess = {
 /** The real `bao`, if there is one. */
 export function findBao(): string | undefined {
   const named = process.env['BAO_BIN'];
-  const candidates = named
-    ? [named]
-    : (process.env['PATH'] ?? '').split(':').map((directory) => join(directory, 'bao'));
-  return candidates.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  return firstExecutable(named ? [named] : onPath('bao'));
 }
 
 export async function startOpenBao(isReal = false): Promise<OpenBaoProcess> {
