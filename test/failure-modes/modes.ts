@@ -96,7 +96,7 @@ export const modes: readonly Mode[] = [
   {
     name: 'key deleted',
     needsBackup: 'to mend',
-    bring: erase,
+    bring: atOnce(erase),
     mend: restore,
     recovery: 'the storage backup of OpenBao; without one **nothing**: the data is lost',
   },
