@@ -20,6 +20,9 @@ import { root } from './workplace.ts';
 
 export type MachineOutput = { readonly status: number; readonly output: string };
 
+/** Debian 12 has systemd 252, Debian 13 has 257. */
+export type Release = 'bookworm' | 'trixie';
+
 export type Machine = {
   /** Its root directory, seen from here. */
   readonly directory: string;
@@ -27,10 +30,8 @@ export type Machine = {
   readonly boot: () => Promise<void>;
   /** A path of the running machine, below its own mounts, as this process can open it. */
   readonly inside: (path: string) => string;
-  /** Runs a shell line inside; output and status. This process stands still meanwhile: no load, no OpenBao of its own. */
-  readonly run: (line: string) => MachineOutput;
-  /** The same while this process goes on. */
-  readonly runMeanwhile: (line: string) => Promise<MachineOutput>;
+  /** Runs a shell line inside; output and status. This process goes on meanwhile: the OpenBao that serves the machine is in it. */
+  readonly run: (line: string) => Promise<MachineOutput>;
   readonly powerOff: () => Promise<void>;
   readonly remove: () => Promise<void>;
 };
@@ -60,20 +61,20 @@ function mirror(): string | undefined {
 /** The packages of the machine could not be brought: then there is none, which is no failure of ours. */
 export class NoMachine extends Error {}
 
-function debootstrap(directory: string): void {
-  const args = ['--variant=minbase', `--include=${packages}`, 'bookworm', directory, mirror() ?? ''];
+function debootstrap(release: Release, directory: string): void {
+  const args = ['--variant=minbase', `--include=${packages}`, release, directory, mirror() ?? ''];
   const { status } = spawnSync('debootstrap', args, { stdio: 'ignore', timeout: 400_000 });
   if (status === 0) return;
   rmSync(directory, { recursive: true, force: true });
   throw new NoMachine('debootstrap could not bring the packages');
 }
 
-/** Makes a minimal Debian and installs the deploy files and the build into it, as a package would. */
-export function createMachine(): Machine {
+/** Makes a minimal Debian of a release and installs the deploy files and the build into it, as a package would. */
+export function createMachine(release: Release): Machine {
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-machine-'));
   // It becomes the machine's root: others must be able to pass through it.
   chmodSync(directory, 0o755);
-  debootstrap(directory);
+  debootstrap(release, directory);
   const at = (path: string) => join(directory, path);
   cpSync(join(root, 'dist'), at('usr/lib/bao-kms-provider'), { recursive: true });
   symlinkSync('../lib/bao-kms-provider/bao-kms-provider', at('usr/bin/bao-kms-provider'));
@@ -91,11 +92,7 @@ export function createMachine(): Machine {
   let container: ChildProcess | undefined;
   let leader = 0;
   const enter = (line: string) => ['-t', String(leader), '-m', '-u', '-i', '-n', '-p', '--', 'sh', '-c', line];
-  const run = (line: string) => {
-    const { status, stdout, stderr } = spawnSync('nsenter', enter(line), { encoding: 'utf8', timeout: 90_000 });
-    return { status: status ?? 1, output: `${stdout}${stderr}` };
-  };
-  const runMeanwhile = (line: string) =>
+  const run = (line: string) =>
     new Promise<MachineOutput>((resolve) => {
       const child = spawn('nsenter', enter(line), { stdio: ['ignore', 'pipe', 'pipe'], timeout: 90_000 });
       let output = '';
@@ -108,7 +105,7 @@ export function createMachine(): Machine {
   const powerOff = async () => {
     if (container === undefined || container.exitCode !== null) return;
     const exited = new Promise((resolve) => container?.once('exit', resolve));
-    run('systemctl --no-block poweroff');
+    await run('systemctl --no-block poweroff');
     const timer = setTimeout(() => container?.kill('SIGKILL'), 30_000);
     await exited;
     clearTimeout(timer);
@@ -135,14 +132,13 @@ export function createMachine(): Machine {
       for (;;) {
         const children = spawnSync('ps', ['--ppid', String(container.pid), '-o', 'pid='], { encoding: 'utf8' }).stdout;
         leader = Number(children.trim().split('\n')[0] ?? 0);
-        if (leader > 0 && /running|degraded/u.test(run('systemctl is-system-running').output)) return;
+        if (leader > 0 && /running|degraded/u.test((await run('systemctl is-system-running')).output)) return;
         if (Date.now() > deadline) throw new Error('the machine did not boot');
         await new Promise((resolve) => setTimeout(resolve, 250));
       }
     },
     inside: (path) => `/proc/${leader}/root${path}`,
     run,
-    runMeanwhile,
     powerOff,
     remove: async () => {
       await powerOff();

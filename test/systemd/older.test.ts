@@ -1,0 +1,56 @@
+// The same unit on an older systemd (252, Debian 12), which ignores the second `Type=` line and needs `ExecReload=`.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  createSteps,
+  exposure,
+  isAnother,
+  isHealthy,
+  journal,
+  mainPid,
+  messages,
+  pluginPid,
+  said,
+  unit,
+} from '../support/booted.ts';
+import { until } from '../support/installation.ts';
+import { createKmsClient } from '../support/kms-client.ts';
+import { startLoad } from '../support/load.ts';
+
+const { step, end } = createSteps('bookworm');
+
+step('boots, is healthy, and is as confined as on the newer one', async ({ machine }) => {
+  await machine.boot();
+  await until(() => isHealthy(machine), 'a healthy status line', 30_000);
+  assert.match(await said(machine, 'systemctl --version'), /^systemd 252 /u);
+  assert.ok((await exposure(machine)) <= 2.4);
+});
+
+step('systemctl reload replaces the plugin once, and the supervisor stays', async ({ machine }) => {
+  const [supervisor, plugin] = [await mainPid(machine), await pluginPid(machine)];
+  assert.is((await machine.run(`systemctl reload ${unit}`)).status, 0);
+  await until(async () => messages(await journal(machine), 'reload.done') === 1, 'the replacement', 30_000);
+  await until(
+    async () => isAnother(await pluginPid(machine), plugin) && (await isHealthy(machine)),
+    'the new plugin alone',
+  );
+  assert.is(await mainPid(machine), supervisor);
+  assert.is(messages(await journal(machine), 'plugin.started'), 2);
+});
+
+step('systemctl restart under a load of Decrypts: not one call fails; a stop leaves no socket', async ({ machine }) => {
+  const kms = createKmsClient(machine.inside('/run/openbao-kms/kms.sock'));
+  const load = await startLoad(kms, { inFlight: 8, methods: ['decrypt'], pauseMs: 5 });
+  assert.is((await machine.run(`systemctl restart ${unit}`)).status, 0);
+  const before = load.served();
+  await until(() => load.served() > before + 100, 'calls after the restart');
+  assert.equal(await load.stop(), []);
+  kms.close();
+  assert.is((await machine.run(`systemctl stop ${unit}`)).status, 0);
+  assert.match(await said(machine, 'ls /run/openbao-kms/kms.sock'), /No such file/u);
+});
+
+end();
+
+test.run();
