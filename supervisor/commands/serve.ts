@@ -26,7 +26,6 @@ import type { ReplacementCause } from '../lifecycle/events.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
 import { createReadiness } from '../lifecycle/readiness.ts';
-import { createReload } from '../lifecycle/reload.ts';
 import type { Custody } from '../lifecycle/running.ts';
 import { createNotifier } from '../notify/notify.ts';
 import { statusLine } from '../notify/status-line.ts';
@@ -148,17 +147,15 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     watchdogMs: deps.systemd?.watchdogMs,
   });
   const readiness = createReadiness(deps.clock, log.write, notifier.ready);
-  const reload = createReload({
-    clock: deps.clock,
-    reloading: () => notifier.reloading(deps.monotonicUs()),
-    ready: notifier.ready,
-    begin: () => loop.event({ kind: 'reload' }),
-  });
+  let isReloading = false;
   const tellStatus = (facts: LifeFacts) => {
     const relaunches = Object.values(counters.restarts).reduce((sum, count) => sum + count, 0);
     const isSameUser = passed?.identity.privilege.kind === 'same-user';
     notifier.status(statusLine({ ...facts, relaunches, version: deps.build.version, isSameUser }));
-    reload.facts(facts.isReloadOver);
+    if (isReloading && facts.isReloadOver) {
+      isReloading = false;
+      notifier.ready();
+    }
   };
   const loop = createLoop({
     clock: deps.clock,
@@ -177,7 +174,11 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   };
   deps.onSignal('SIGTERM', stop);
   deps.onSignal('SIGINT', stop);
-  deps.onSignal('SIGHUP', reload.signal);
+  deps.onSignal('SIGHUP', () => {
+    isReloading = true;
+    notifier.reloading(deps.monotonicUs());
+    loop.event({ kind: 'reload' });
+  });
   const exitCode = await loop.ended;
   await passed?.store.idle();
   await notifier.idle();

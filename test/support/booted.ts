@@ -1,7 +1,9 @@
 // The shipped unit in a booted machine of a Debian release, an OpenBao in this process, and the questions that its tests ask.
 
 import { test } from 'uvu';
+import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
+import { until } from './installation.ts';
 import { createJwtIssuer, issuerDefaults } from './jwt-issuer.ts';
 import { createMachine, type Machine, missingForMachine, NoMachine, type Release } from './machine.ts';
 import { createAdmin, defaultInstallation, provision } from './openbao/provision.ts';
@@ -119,7 +121,7 @@ export const pluginPid = async (machine: Machine) =>
   Number(await said(machine, `pgrep -P ${await mainPid(machine)} -u openbao-kms-plugin`));
 export const isAnother = (pid: number, before: number) => pid > 0 && pid !== before;
 export const journal = (machine: Machine) => said(machine, `journalctl -u ${unit} -o cat --no-pager`);
-export const messages = (text: string, name: string) => text.split(`"message":"${name}"`).length - 1;
+const messages = (text: string, name: string) => text.split(`"message":"${name}"`).length - 1;
 export const isHealthy = async (machine: Machine) =>
   /^healthy; key \S{12} v1; plugin \d+; relaunches \d+; /u.test(await status(machine));
 
@@ -127,4 +129,24 @@ export const isHealthy = async (machine: Machine) =>
 export async function exposure(machine: Machine): Promise<number> {
   const { output } = await machine.run(`systemd-analyze security ${unit} --no-pager`);
   return Number(/level for \S+: ([0-9.]+)/u.exec(output)?.[1] ?? 10);
+}
+
+/** On every systemd the same. */
+export function reloadStep(step: ReturnType<typeof createSteps>['step']): void {
+  step('three times systemctl reload: one replacement each, done when the command ends', async ({ machine }) => {
+    const supervisor = await mainPid(machine);
+    for (let round = 0; round < 3; round += 1) {
+      const [plugin, before] = [await pluginPid(machine), await journal(machine)];
+      const since = async (name: string) => messages(await journal(machine), name) - messages(before, name);
+      assert.is((await machine.run(`systemctl reload ${unit}`)).status, 0);
+      await machine.run('journalctl --sync');
+      assert.is(await since('reload.done'), 1);
+      await until(
+        async () => isAnother(await pluginPid(machine), plugin) && (await isHealthy(machine)),
+        'the new plugin alone',
+      );
+      assert.is(await since('plugin.started'), 1);
+    }
+    assert.is(await mainPid(machine), supervisor);
+  });
 }

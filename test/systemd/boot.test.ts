@@ -16,9 +16,9 @@ import {
   isHealthy,
   journal,
   mainPid,
-  messages,
   pluginPid,
   property,
+  reloadStep,
   said,
   status,
   unit,
@@ -154,22 +154,7 @@ step('status line, /ready and metrics say the same within a second of the last c
   }
 });
 
-step(
-  'systemctl reload replaces the plugin once, ends when it is done, and the supervisor stays',
-  async ({ machine }) => {
-    const [supervisor, plugin] = [await mainPid(machine), await pluginPid(machine)];
-    const before = messages(await journal(machine), 'plugin.started');
-    assert.is((await machine.run(`systemctl reload ${unit}`)).status, 0);
-    await machine.run('journalctl --sync');
-    assert.is(messages(await journal(machine), 'reload.done'), 1, 'done when the command ends');
-    await until(
-      async () => isAnother(await pluginPid(machine), plugin) && (await isHealthy(machine)),
-      'the new plugin alone',
-    );
-    assert.is(await mainPid(machine), supervisor);
-    assert.is(messages(await journal(machine), 'plugin.started'), before + 1);
-  },
-);
+reloadStep(step);
 
 step('a supervisor whose loop is blocked is restarted by the watchdog', async ({ machine }) => {
   const supervisor = await mainPid(machine);

@@ -1,19 +1,8 @@
-// The same unit on an older systemd (252, Debian 12), which ignores the second `Type=` line and needs `ExecReload=`.
+// The same unit on an older systemd (252, Debian 12).
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import {
-  createSteps,
-  exposure,
-  isAnother,
-  isHealthy,
-  journal,
-  mainPid,
-  messages,
-  pluginPid,
-  said,
-  unit,
-} from '../support/booted.ts';
+import { createSteps, exposure, isHealthy, reloadStep, said, unit } from '../support/booted.ts';
 import { until } from '../support/installation.ts';
 import { createKmsClient } from '../support/kms-client.ts';
 import { startLoad } from '../support/load.ts';
@@ -27,17 +16,7 @@ step('boots, is healthy, and is as confined as on the newer one', async ({ machi
   assert.ok((await exposure(machine)) <= 2.4);
 });
 
-step('systemctl reload replaces the plugin once, and the supervisor stays', async ({ machine }) => {
-  const [supervisor, plugin] = [await mainPid(machine), await pluginPid(machine)];
-  assert.is((await machine.run(`systemctl reload ${unit}`)).status, 0);
-  await until(async () => messages(await journal(machine), 'reload.done') === 1, 'the replacement', 30_000);
-  await until(
-    async () => isAnother(await pluginPid(machine), plugin) && (await isHealthy(machine)),
-    'the new plugin alone',
-  );
-  assert.is(await mainPid(machine), supervisor);
-  assert.is(messages(await journal(machine), 'plugin.started'), 2);
-});
+reloadStep(step);
 
 step('systemctl restart under a load of Decrypts: not one call fails; a stop leaves no socket', async ({ machine }) => {
   const kms = createKmsClient(machine.inside('/run/openbao-kms/kms.sock'));

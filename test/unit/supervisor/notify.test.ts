@@ -3,7 +3,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createQuietPeriod } from '../../../supervisor/custody/watch-directories.ts';
-import { createReload } from '../../../supervisor/lifecycle/reload.ts';
 import { createNotifier } from '../../../supervisor/notify/notify.ts';
 import { statusLine } from '../../../supervisor/notify/status-line.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -116,39 +115,6 @@ test('a burst of events is one look, after a quiet quarter of a second, at the l
     await clock.advance(100);
   }
   assert.ok(looks.length >= 2 && (looks[1] ?? 0) <= 1_100 + 2_000, looks.join(','));
-});
-
-function createReloadBench() {
-  const clock = createFakeClock();
-  const done: string[] = [];
-  const [reloading, ready, begin] = ['RELOADING', 'READY', 'begin'].map((word) => () => void done.push(word));
-  assert.ok(reloading && ready && begin);
-  return { clock, done, reload: createReload({ clock, reloading, ready, begin }) };
-}
-
-test('SIGHUP by systemd and by ExecReload is one reload, which is over once', async () => {
-  const { clock, done, reload } = createReloadBench();
-  reload.signal();
-  await clock.advance(20);
-  reload.signal();
-  reload.facts(true);
-  assert.equal(done, ['RELOADING', 'RELOADING'], 'not over while its signals are gathered');
-  await clock.advance(2_000);
-  reload.facts(false);
-  reload.facts(true);
-  reload.facts(true);
-  assert.equal(done, ['RELOADING', 'RELOADING', 'begin', 'READY']);
-});
-
-test('a signal during a reload is another one, and READY=1 comes after the last', async () => {
-  const { clock, done, reload } = createReloadBench();
-  reload.signal();
-  await clock.advance(1_000);
-  reload.signal();
-  reload.facts(true);
-  await clock.advance(1_000);
-  reload.facts(true);
-  assert.equal(done, ['RELOADING', 'begin', 'RELOADING', 'begin', 'READY']);
 });
 
 test.run();
