@@ -4,30 +4,19 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
 import { until } from './installation.ts';
-import { createJwtIssuer, issuerDefaults } from './jwt-issuer.ts';
 import { createMachine, type Machine, missingForMachine, NoMachine, type Release } from './machine.ts';
-import { createAdmin, defaultInstallation, provision } from './openbao/provision.ts';
-import { type DevelopmentServer, startDevelopmentServer } from './openbao/server.ts';
-import { type Authority, createAuthority, createLeaf } from './pki.ts';
+import { defaultInstallation } from './openbao/provision.ts';
+import { type Provisioned, startProvisioned } from './openbao/provisioned.ts';
 import { skipWithout } from './skip.ts';
 
 const missing = missingForMachine();
 /** The shipped unit. */
 export const unit = 'bao-kms-provider.service';
 
-export type World = {
-  readonly machine: Machine;
-  readonly bao: DevelopmentServer;
-  readonly issuer: ReturnType<typeof createJwtIssuer>;
-  readonly authority: Authority;
-};
+export type World = Provisioned & { readonly machine: Machine };
+
 async function openWorld(release: Release): Promise<World> {
-  const authority = await createAuthority();
-  const bao = await startDevelopmentServer({ leaf: await createLeaf(authority) });
-  const issuer = createJwtIssuer();
-  const admin = createAdmin({ address: bao.address, token: bao.rootToken, ca: authority.pem });
-  await provision(admin, defaultInstallation, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
-  await admin.close();
+  const { bao, issuer, authority } = await startProvisioned();
   const machine = createMachine(release);
   machine.write('/etc/openbao-kms/tls/ca.crt', authority.pem);
   machine.write('/var/lib/openbao-kms/credentials/identity.jwt', issuer.issue(), 0o640, 'openbao-kms');

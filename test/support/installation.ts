@@ -1,11 +1,12 @@
 // A whole installation in one call: OpenBao (in this process, so that faults can be told to it, or any other), the set-up an
 // administrator makes, a workplace, and the means to start the provider.
 
-import { createJwtIssuer, issuerDefaults, type JwtIssuer } from './jwt-issuer.ts';
-import { createAdmin, defaultInstallation, provision } from './openbao/provision.ts';
-import { type DevelopmentServer, startDevelopmentServer } from './openbao/server.ts';
+import type { JwtIssuer } from './jwt-issuer.ts';
+import { defaultInstallation } from './openbao/provision.ts';
+import { startProvisioned } from './openbao/provisioned.ts';
+import type { DevelopmentServer } from './openbao/server.ts';
 import type { TransitEngine } from './openbao/transit-engine.ts';
-import { type Authority, createAuthority, createLeaf } from './pki.ts';
+import type { Authority } from './pki.ts';
 import { type Provider, startProvider } from './provider.ts';
 import { type ConfigDocument, createWorkplace, type Workplace } from './workplace.ts';
 
@@ -34,12 +35,7 @@ export type InstallOptions = {
 };
 
 export async function install(options: InstallOptions = {}): Promise<Installed> {
-  const authority = await createAuthority();
-  const bao = await startDevelopmentServer({ leaf: await createLeaf(authority) });
-  const issuer = createJwtIssuer();
-  const admin = createAdmin({ address: bao.address, token: bao.rootToken, ca: authority.pem });
-  await provision(admin, defaultInstallation, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
-  await admin.close();
+  const { bao, issuer, authority } = await startProvisioned();
   const engine = bao.transit.get(defaultInstallation.mountPath);
   if (engine === undefined) throw new Error('the mount is missing');
   const workplace = createWorkplace({
