@@ -95,11 +95,33 @@ const confinement = object({
   seccomp: count,
 });
 
+const word = Type.String({ maxLength: 64 });
+
 const health = object({
   kind: Type.Literal('health'),
   healthz: Type.Enum(['ok', 'unhealthy']),
-  reasons: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 16 }),
-  errorClasses: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 4 }),
+  reasons: Type.Array(word, { maxItems: 16 }),
+  errorClasses: Type.Array(word, { maxItems: 4 }),
+  /** What is wrong, and since when; absent while nothing is. */
+  cause: Type.Optional(
+    object({
+      class: word,
+      detail: Type.Optional(word),
+      finding: Type.Optional(word),
+      httpStatus: Type.Optional(count),
+      sinceUnixMs: count,
+    }),
+  ),
+  /** What will become a fault when nobody acts. */
+  warnings: Type.Optional(Type.Array(word, { maxItems: 16 })),
+  /** When each method was last called; absent: never by this plugin. */
+  lastCalls: Type.Optional(
+    object({
+      statusUnixMs: Type.Optional(count),
+      encryptUnixMs: Type.Optional(count),
+      decryptUnixMs: Type.Optional(count),
+    }),
+  ),
   keyIdHash: Type.Optional(Type.String({ maxLength: 43 })),
   transitKeyVersion: Type.Optional(count),
   rotationState: Type.Enum(['active', 'pending', 'unknown']),
@@ -147,8 +169,12 @@ const pluginMessage = Type.Union([
     kind: Type.Literal('credential_result'),
     name: credentialName,
     generation: count,
-    result: Type.Enum(['in_use', 'refused']),
-    class: Type.Optional(Type.String({ maxLength: 64 })),
+    /** `refused` by us or by OpenBao, `unproven`: nothing answered. Both are tried again. */
+    result: Type.Enum(['in_use', 'refused', 'unproven']),
+    class: Type.Optional(word),
+    detail: Type.Optional(word),
+    /** Until the next trial. */
+    nextTryMs: Type.Optional(count),
   }),
   object({ kind: Type.Literal('pong'), id: count, lagMs: Type.Number({ minimum: 0 }) }),
   object({ kind: Type.Literal('drained'), cut: count }),

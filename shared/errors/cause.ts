@@ -1,0 +1,61 @@
+// The cause of a failure in the one vocabulary of log, /ready, status line and metrics: a class, and what else is known. Every
+// member is a word of a closed list or a number; no foreign text gets here.
+
+import { errorChain, type Facts } from './error.ts';
+import { policyOf } from './policy.ts';
+
+/** Why a login was refused, told from OpenBao's exact texts and from our own checks. docs/errors.md has a hint for each. */
+export const loginDetails = [
+  'mount_not_found',
+  'role_not_found',
+  'role_type_oidc',
+  'audience',
+  'subject',
+  'issuer',
+  'claim',
+  'signature',
+  'not_yet_valid',
+  'expired',
+  'clock',
+  'namespace_not_found',
+  'cidr',
+  'lease_too_short',
+  'uses_limited',
+  'no_policy',
+  'rate_limited',
+  'locked',
+  'other',
+] as const;
+export type LoginDetail = (typeof loginDetails)[number];
+
+/** Why a TLS connection to OpenBao was not made. */
+export const tlsDetails = ['untrusted_ca', 'server_name', 'certificate_expired', 'protocol_version', 'other'] as const;
+export type TlsDetail = (typeof tlsDetails)[number];
+
+export type Cause = {
+  /** The name in `/ready` and in probe logs (policy.ts). */
+  readonly class: string;
+  /** A word of `loginDetails` or `tlsDetails`. */
+  readonly detail?: string;
+  /** What is wrong with key, mount or rights: the code of a finding. */
+  readonly finding?: string;
+  readonly httpStatus?: number;
+};
+
+/** Reads the cause out of whatever was thrown: the class of the outermost error, each fact of the first that has it. */
+export function causeOf(thrown: unknown): Cause {
+  const facts = errorChain(thrown).map((error) => error.facts);
+  const detail = firstOf(facts, 'detail', 'string');
+  const finding = firstOf(facts, 'finding', 'string');
+  const httpStatus = firstOf(facts, 'status', 'number');
+  return {
+    class: policyOf(thrown).probeClass,
+    ...(typeof detail === 'string' ? { detail } : {}),
+    ...(typeof finding === 'string' ? { finding } : {}),
+    ...(typeof httpStatus === 'number' ? { httpStatus } : {}),
+  };
+}
+
+function firstOf(facts: readonly Facts[], name: string, type: 'string' | 'number'): Facts[string] | undefined {
+  return facts.map((one) => one[name]).find((value) => typeof value === type);
+}
