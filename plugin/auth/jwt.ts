@@ -24,23 +24,42 @@ const greatestJwtBytes = 1024 * 1024;
 export function checkJwt(bytes: Buffer, rules: JwtRules, nowUnixMs: number): CheckedJwt {
   const claims = parseJwt(bytes);
   const leewayMs = rules.clockSkewLeewayMs;
-  const demand = (holds: boolean, errorClass: ErrorClass, message: string) => {
-    if (!holds) throw new ProviderError(errorClass, message);
-  };
   demand(claims.nbfMs === undefined || nowUnixMs + leewayMs >= claims.nbfMs, 'jwt_not_yet_valid', 'jwt not yet valid');
   demand(
     claims.iatMs === undefined || nowUnixMs + leewayMs >= claims.iatMs,
     'jwt_issued_in_future',
     'jwt issued in future',
   );
-  const { expectedIssuer, expectedAudience, expectedSubject } = rules;
+  checkIdentity(claims, rules);
+  demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired', 'jwt expired');
+  demand(claims.expMs - nowUnixMs > rules.minRemainingTtlMs, 'jwt_near_expiry', 'jwt near expiry');
+  return { text: claims.text, expiresAtUnixMs: claims.expMs };
+}
+
+/**
+ * The span in which `checkJwt` accepts this JWT, Unix milliseconds, the end not included.
+ *
+ * @throws ProviderError `jwt_malformed`, or the class of a claim that no time mends
+ */
+export function jwtSpan(bytes: Buffer, rules: JwtRules): { readonly fromUnixMs: number; readonly untilUnixMs: number } {
+  const claims = parseJwt(bytes);
+  checkIdentity(claims, rules);
+  const beginMs = Math.max(claims.nbfMs ?? 0, claims.iatMs ?? 0);
+  return {
+    fromUnixMs: beginMs - rules.clockSkewLeewayMs,
+    untilUnixMs: Math.min(claims.expMs + rules.clockSkewLeewayMs, claims.expMs - rules.minRemainingTtlMs),
+  };
+}
+
+function checkIdentity(claims: Claims, { expectedIssuer, expectedAudience, expectedSubject }: JwtRules): void {
   demand(expectedIssuer === '' || claims.iss === expectedIssuer, 'jwt_issuer_mismatch', 'jwt issuer mismatch');
   const isAudience = expectedAudience.length === 0 || expectedAudience.some((value) => claims.aud.includes(value));
   demand(isAudience, 'jwt_audience_mismatch', 'jwt audience mismatch');
   demand(expectedSubject === '' || claims.sub === expectedSubject, 'jwt_subject_mismatch', 'jwt subject mismatch');
-  demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired', 'jwt expired');
-  demand(claims.expMs - nowUnixMs > rules.minRemainingTtlMs, 'jwt_near_expiry', 'jwt near expiry');
-  return { text: claims.text, expiresAtUnixMs: claims.expMs };
+}
+
+function demand(holds: boolean, errorClass: ErrorClass, message: string): void {
+  if (!holds) throw new ProviderError(errorClass, message);
 }
 
 type Claims = {

@@ -74,7 +74,7 @@ async function readOnce(
     observeToken: () => {},
     stopped: new AbortController().signal,
   });
-  for (const message of credentials) await openbao.firstCredential(message);
+  for (const message of credentials) openbao.credential(message);
   const isUpsertDisabled = await openbao.transit.readUpsertDisabled();
   return { isUpsertDisabled, profile: await openbao.transit.readKey() };
 }

@@ -49,7 +49,10 @@ export type ServeOptions = ConfigOptions & { readonly configPath: string };
 export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialRefused'>): Promise<number> {
   const log = createSwitchableLog(deps);
   const counters = emptyCounters(deps.clock.wallMs());
-  const gateDeps: ServeDeps = { ...deps, credentialRefused: countCredentialRefusals(counters, log.write) };
+  const gateDeps: ServeDeps = {
+    ...deps,
+    credentialRefused: countCredentialRefusals(counters, log.write, deps.clock.nowMs),
+  };
   let passed: Passed | undefined;
   let bound: Listeners | undefined;
   let watch: CustodyWatch | undefined;

@@ -14,7 +14,12 @@ export type FileRules = {
 };
 
 export type Reader = { readonly uid: number; readonly gids: readonly number[] };
-export type TrustedFile = { readonly bytes: Buffer; readonly modifiedAtUnixMs: number };
+export type TrustedFile = {
+  readonly bytes: Buffer;
+  readonly modifiedAtUnixMs: number;
+  /** Changes when the file is written or replaced, also with the same bytes: device, inode, time and size. */
+  readonly identity: string;
+};
 
 /**
  * @param path  absolute; its last component must be no link, directories above it may be
@@ -36,7 +41,8 @@ export function readTrustedFile(path: string, rules: FileRules, reader: Reader, 
         facts: { field: rules.field, reason: 'file_changed' },
       });
     }
-    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.floor(stats.mtimeMs) };
+    const identity = `${stats.dev} ${stats.ino} ${stats.mtimeMs} ${stats.size}`;
+    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.floor(stats.mtimeMs), identity };
   } finally {
     closeSync(descriptor);
   }

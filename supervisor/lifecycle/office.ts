@@ -258,9 +258,11 @@ export class Office {
   }
 
   #credentialResult(message: Extract<PluginMessage, { kind: 'credential_result' }>): void {
-    const { name, generation, result } = message;
+    const { name, generation, result, detail, nextTryMs } = message;
     if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
-    this.#deps.log('warn', 'credential.refused', { name, generation, reason: message.class });
+    const event = result === 'refused' ? 'credential.refused' : 'credential.unproven';
+    this.#deps.log('warn', event, { name, generation, reason: message.class, detail, next_try_ms: nextTryMs });
+    if (result !== 'refused') return;
     const key = `${name} ${message.class ?? 'unknown'}`;
     const { credentialRefusals } = this.#deps.counters;
     credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;

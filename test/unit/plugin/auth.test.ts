@@ -2,8 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkJwt, type JwtRules } from '../../../plugin/auth/jwt.ts';
-import { JwtSource } from '../../../plugin/auth/jwt-source.ts';
+import { checkJwt, type JwtRules, jwtSpan } from '../../../plugin/auth/jwt.ts';
 import type { Grant } from '../../../plugin/auth/login.ts';
 import { createTokenManager } from '../../../plugin/auth/token-manager.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
@@ -126,17 +125,20 @@ for (const [what, bytes] of [
   });
 }
 
-test('a refused generation never replaces one that works', () => {
-  const source = new JwtSource(rules, () => nowMs);
-  source.offer(1, jwt());
-  source.loggedIn();
-  throwsClass(() => source.offer(2, jwt({ iss: 'x' })), 'jwt_issuer_mismatch');
-  assert.is(source.generationInUse, 1);
-  source.offer(3, jwt());
-  assert.is(source.refused(), 3);
-  assert.is(source.unprovenGeneration, undefined, 'the proven one logs in again');
-  source.offer(4, jwt());
-  assert.is(source.loggedIn(), 4);
+test('the span of a JWT is where it passes: from nbf and iat less the leeway to what must be left', () => {
+  const bytes = jwt({ nbf: now + 100, iat: now + 200 });
+  const { fromUnixMs, untilUnixMs } = jwtSpan(bytes, rules);
+
+  assert.is(fromUnixMs, nowMs + 170_000);
+  assert.is(untilUnixMs, nowMs + 3_480_000);
+  throwsClass(() => checkJwt(bytes, rules, fromUnixMs - 1), 'jwt_issued_in_future');
+  checkJwt(bytes, rules, fromUnixMs);
+  checkJwt(bytes, rules, untilUnixMs - 1);
+  throwsClass(() => checkJwt(bytes, rules, untilUnixMs), 'jwt_near_expiry');
+});
+
+test('a claim that no time mends has no span', () => {
+  throwsClass(() => jwtSpan(jwt({ nbf: now + 100, aud: 'other' }), rules), 'jwt_audience_mismatch');
 });
 
 test('doubling reaches its cap and does not overflow; jitter stays within a quarter and the cap', () => {
@@ -174,8 +176,8 @@ function createBench(
   const tokens = createTokenManager({
     clock,
     random: () => 0,
-    login: async () => {
-      calls.push('login');
+    login: async (_, isTrial) => {
+      calls.push(isTrial ? 'trial' : 'login');
       return options.login === undefined ? grant() : options.login();
     },
     renew: async (token) => {
@@ -220,6 +222,7 @@ test('a token that cannot be renewed is replaced by a login ahead of its end', a
 test('a clock set forward ends the token early, a clock set back never revives it', async () => {
   const { clock, tokens } = createBench();
   await tokens.token();
+  await clock.advance(1_000);
   clock.jumpWall(1_800_001);
   assert.is(tokens.status().ttlMs, 0);
   clock.jumpWall(-1_800_001);
@@ -232,7 +235,8 @@ test('a failed login is answered to all and not repeated before its back-off', a
   await rejectsClass(tokens.token(), 'bao_sealed');
   await rejectsClass(tokens.token(), 'bao_sealed');
   assert.is(calls.length, 1);
-  await clock.advance(750);
+  // The back-off of 750 ms is over before the second between two logins.
+  await clock.advance(1_000);
   await rejectsClass(tokens.token(), 'bao_sealed');
   assert.is(calls.length, 2);
   await clock.advance(1_499);
@@ -270,16 +274,38 @@ test('a waiter that leaves does not end the login of the others', async () => {
 });
 
 test('a dead token is let go at once and replaced', async () => {
-  const { calls, tokens } = createBench({ isAlive: () => false });
+  const { clock, calls, tokens } = createBench({ isAlive: () => false });
   await tokens.token();
+  await clock.advance(1_000);
 
   assert.is(await tokens.recover('t1'), 't2');
   assert.equal(calls, ['login', 'login']);
 });
 
-test('late news about an old token cost no login', async () => {
-  const { calls, tokens } = createBench();
+test('tokens that die again and again are replaced each time, a second apart, and no denial is counted', async () => {
+  let isAlive = false;
+  const { clock, calls, tokens } = createBench({ isAlive: () => isAlive });
   await tokens.token();
+  for (let count = 1; count <= 20; count += 1) {
+    const replacing = tokens.recover(`t${count}`);
+    await clock.advance(999);
+    assert.is(calls.length, count, 'the floor of a second');
+    await clock.advance(1);
+    assert.is(await replacing, `t${count + 1}`);
+  }
+
+  isAlive = true;
+  await clock.advance(1_000);
+  assert.is(await tokens.recover('t21'), 't22', 'the first denial of a living token is no later one');
+  assert.is(await tokens.recover('t22'), undefined);
+  await clock.advance(3_750);
+  assert.is(await tokens.recover('t22'), 't23', 'the series of denials began at 5 s');
+});
+
+test('late news about an old token cost no login', async () => {
+  const { clock, calls, tokens } = createBench();
+  await tokens.token();
+  await clock.advance(1_000);
   await tokens.recover('t1');
 
   assert.is(await tokens.recover('t1'), 't2');
@@ -289,6 +315,7 @@ test('late news about an old token cost no login', async () => {
 test('recoveries are at least 5, 10, 20 s apart, even though each login succeeds', async () => {
   const { clock, calls, tokens } = createBench({ isAlive: () => true });
   await tokens.token();
+  await clock.advance(1_000);
   assert.is(await tokens.recover('t1'), 't2');
   assert.is(await tokens.recover('t2'), undefined, 'throttled: the refusal stands');
   assert.is(await tokens.token(), 't2', 'a denied operation does not take the token from the others');
@@ -304,6 +331,7 @@ test('recoveries are at least 5, 10, 20 s apart, even though each login succeeds
 test('ten quiet minutes forget the rejections', async () => {
   const { clock, tokens } = createBench({ isAlive: () => true, isRenewable: true });
   await tokens.token();
+  await clock.advance(1_000);
   await tokens.recover('t1');
   await clock.advance(600_000);
   await tokens.recover('t2');
@@ -312,18 +340,47 @@ test('ten quiet minutes forget the rejections', async () => {
   assert.is(await tokens.recover('t3'), 't4', 'the series began again at 5 s');
 });
 
-test('a new credential proves itself by a login while the old token stays in use', async () => {
+test('a trial logs in whatever the back-off says, and the old token stays in use meanwhile', async () => {
   const hold = Promise.withResolvers<Grant>();
   const answers = [Promise.resolve<Grant>({ token: 'old', leaseMs: 1_800_000, isRenewable: true }), hold.promise];
-  const { tokens, clock } = createBench({ login: () => answers.shift() ?? hold.promise });
+  const { tokens, clock, calls } = createBench({ login: () => answers.shift() ?? hold.promise });
   await tokens.token();
-  const proving = tokens.credentialChanged();
+  await clock.advance(1_000);
+  const proving = tokens.loginNow();
   await clock.settle();
   assert.is(await tokens.token(), 'old');
   hold.resolve({ token: 'new', leaseMs: 1_800_000, isRenewable: true });
   await proving;
 
   assert.is(await tokens.token(), 'new');
+  assert.equal(calls, ['login', 'trial']);
+});
+
+test('a trial that fails counts for nothing while a token is alive', async () => {
+  let isGood = true;
+  const login = async (): Promise<Grant> => {
+    if (!isGood) throw new ProviderError('auth_rejected', '');
+    return { token: 'old', leaseMs: 1_800_000, isRenewable: true };
+  };
+  const { tokens, clock } = createBench({ login });
+  await tokens.token();
+  isGood = false;
+  await clock.advance(1_000);
+  await tokens.loginNow();
+
+  assert.equal(tokens.status(), { status: 'authenticated', ttlMs: 1_799_000, consecutiveFailures: 0 });
+  assert.is(await tokens.token(), 'old');
+});
+
+test('a login that is stopped in its floor of a second is not made', async () => {
+  const { tokens, clock, calls } = createBench();
+  await tokens.token();
+  const late = tokens.loginNow();
+  tokens.stop();
+  await clock.advance(1_000);
+  await late;
+
+  assert.equal(calls, ['login']);
 });
 
 test.run();
