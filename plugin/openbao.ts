@@ -3,6 +3,7 @@
 
 import type { CredentialMessage, PluginMessage } from '../shared/channel/messages.ts';
 import type { Config } from '../shared/config/config.ts';
+import { type Cause, causeOf } from '../shared/errors/cause.ts';
 import { errorClassOf, ProviderError } from '../shared/errors/error.ts';
 import { policyOf } from '../shared/errors/policy.ts';
 import type { Clock } from '../shared/time/clock.ts';
@@ -71,6 +72,9 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
     role: config.auth.jwt.role,
     loginBeforeTokenExpiryMs: config.auth.loginBeforeTokenExpiryMs,
     tokenRenewalIncrementMs: config.auth.tokenRenewalIncrementMs,
+    clockSkewLeewayMs: config.auth.jwt.clockSkewLeewayMs,
+    encryptPath: `${config.identity.transitMountPath}/encrypt/${config.identity.transitKeyName}`,
+    wallMs: clock.wallMs,
   };
   const tokens = createTokenManager({
     clock,
@@ -93,7 +97,7 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
       return grant;
     } catch (error) {
       const refused = errorClassOf(error) === 'auth_rejected' ? jwt.refused() : undefined;
-      if (refused !== undefined) tell('jwt', refused, 'refused', 'auth_rejected');
+      if (refused !== undefined) tell('jwt', refused, 'refused', causeOf(error));
       throw error;
     }
   };
@@ -102,13 +106,14 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
     const send = createAuthorizedSend({ ...options, observe: deps.observeRequest });
     return createTransit(config.identity.transitMountPath, config.identity.transitKeyName, send);
   };
-  const tell = (name: CredentialMessage['name'], generation: number, result: 'in_use' | 'refused', cause?: string) =>
+  const tell = (name: CredentialMessage['name'], generation: number, result: 'in_use' | 'refused', cause?: Cause) =>
     deps.send({
       kind: 'credential_result',
       name,
       generation,
       result,
-      ...(cause === undefined ? {} : { class: cause }),
+      ...(cause === undefined ? {} : { class: cause.class }),
+      ...(cause?.detail === undefined ? {} : { detail: cause.detail }),
     });
 
   const takeCa = async (generation: number, bytes: Buffer): Promise<void> => {
@@ -172,7 +177,7 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
       if (message.name === 'jwt') await takeJwt(message.generation, bytes);
       if (message.name === 'openbao_ca') await takeCa(message.generation, bytes);
     } catch (error) {
-      tell(message.name, message.generation, 'refused', errorClassOf(error));
+      tell(message.name, message.generation, 'refused', causeOf(error));
     }
   };
   const firstCredential = async (message: CredentialMessage): Promise<void> => {

@@ -4,6 +4,9 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type CheckedJwt, checkJwt, type JwtRules } from './jwt.ts';
 
+const noJwt =
+  'no JWT is there: the file of auth.jwt.jwtFile is missing or was refused; see credential.refused in the log';
+
 type Generation = { readonly generation: number; readonly bytes: Buffer };
 
 export class JwtSource {
@@ -52,7 +55,7 @@ export class JwtSource {
    */
   take(): CheckedJwt {
     const held = this.#newest ?? this.#proven;
-    if (held === undefined) throw new ProviderError('jwt_unavailable', 'auth failed: jwt read failed');
+    if (held === undefined) throw new ProviderError('jwt_unavailable', noJwt);
     const checked = checkJwt(held.bytes, this.#rules, this.#wallMs());
     this.#expiresAtUnixMs = checked.expiresAtUnixMs;
     return checked;
