@@ -21,6 +21,8 @@ const rules: readonly Rule[] = [
   rule('locked', [503], /^api access to this namespace has been locked/u),
   rule('namespace_not_found', [404], /^namespace not found$/u),
   rule('mount_not_found', [404], /^/u),
+  // What the methods approle, cert and kubernetes miss in a login that was meant for a JWT method.
+  rule('mount_not_found', [400, 500], /^(?:missing role_id|no client certificate found|invalid role name ".*")$/su),
   rule('mount_not_configured', [400], /^could not load configuration$/u),
   rule('role_not_found', [400], /^role ".*" could not be found$/su),
   rule('role_type_oidc', [400], /^role with oidc role_type is not allowed$/u),
@@ -43,6 +45,7 @@ const rules: readonly Rule[] = [
   rule('claim', [400], /^error validating claims: /u),
   rule('claim', [400], /^claim ".*" (?:not found in token|could not be converted to string)$/su),
   rule('claim', [400], /^(?:error converting claim '|failed to fetch groups: |".*" claim could not be converted)/su),
+  rule('claim', [400], /^value .* in groups claim could not be parsed as string$/su),
   rule('claim', [500], /^missing name in alias$/u),
   rule(
     'role_not_found',

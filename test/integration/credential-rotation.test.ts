@@ -80,7 +80,7 @@ test('a CA that does not verify the server is refused with its class, and the ol
     await untilHealthy(provider);
     workplace.replaceFile(workplace.caPath, (await createAuthority('a stranger')).pem, 0o644);
     const refused = await provider.line((line) => line.message === 'credential.refused', 30_000);
-    assert.equal([refused['name'], refused['reason']], ['openbao_ca', 'bao_tls_failed']);
+    assert.equal([refused['name'], refused['error_class']], ['openbao_ca', 'tls_failed']);
     assert.is((await provider.client.status()).healthz, 'ok');
   }));
 
