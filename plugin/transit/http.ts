@@ -6,7 +6,7 @@ import { Client, type Dispatcher, Pool } from 'undici';
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import { greatestErrorBytes, type Operation } from './operations.ts';
-import { createConnector, type Trust } from './tls.ts';
+import { connectTls, type Endpoint, type Trust } from './tls.ts';
 import { classifyTransportFailure } from './transport-failure.ts';
 
 export type HttpOptions = {
@@ -45,6 +45,14 @@ export type Http = {
    * @throws ProviderError `bao_connection_failed`, `bao_dns_failed`, `bao_tls_failed`, `bao_unavailable`, `timeout`, `canceled`
    */
   readonly send: (call: HttpCall) => Promise<HttpReply>;
+  /**
+   * Completes a TLS handshake with the configured name on a connection of its own, and closes it: whether this trust and the
+   * certificate of OpenBao go together. Nothing is sent over it.
+   *
+   * @throws ProviderError `bao_tls_failed` with the fact `detail`, `bao_connection_failed`, `bao_dns_failed`, `timeout`, or
+   *   the signal's reason
+   */
+  readonly handshake: (options: { readonly timeoutMs: number; readonly signal?: AbortSignal }) => Promise<void>;
   /** Lets running calls finish and closes. */
   readonly close: () => Promise<void>;
 };
@@ -63,7 +71,7 @@ export function createHttp(options: HttpOptions): Http {
     keepAliveMaxTimeout: idleTimeoutMs,
     headersTimeout: 0,
     bodyTimeout: 0,
-    factory: (origin, clientOptions: object) => new TrackedClient(origin, clientOptions, options.trust),
+    factory: (origin, clientOptions: object) => new TrackedClient(origin, clientOptions, options.trust, options.clock),
   });
   const attempt = (call: HttpCall, signal: AbortSignal) => {
     const request = buildRequest(call, prefix, options);
@@ -73,7 +81,18 @@ export function createHttp(options: HttpOptions): Http {
     });
   };
   return {
-    send: (call) => withDeadline(call, options.clock, (signal) => sendOnce(() => attempt(call, signal), signal)),
+    send: (call) =>
+      withDeadline(call, call.operation.label, options.clock, (signal) =>
+        sendOnce(() => attempt(call, signal), signal),
+      ),
+    handshake: (limits) =>
+      withDeadline(limits, 'handshake', options.clock, async (signal) => {
+        const socket = await connectTls(options.trust, endpointOf(base), signal).catch((error: unknown) => {
+          throw failureOf(error);
+        });
+        socket.on('error', () => {});
+        socket.destroy();
+      }),
     close: () => pool.close(),
   };
 }
@@ -94,21 +113,32 @@ function failureOf(error: unknown): ProviderError {
   return classifyTransportFailure(error instanceof StaleConnection ? error.cause : error);
 }
 
-async function withDeadline<T>(call: HttpCall, clock: Clock, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+type Limits = { readonly timeoutMs: number; readonly signal?: AbortSignal };
+
+async function withDeadline<T>(
+  limits: Limits,
+  label: string,
+  clock: Clock,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
-  const leave = () => controller.abort(call.signal?.reason);
-  if (call.signal?.aborted) throw call.signal.reason;
-  call.signal?.addEventListener('abort', leave, { once: true });
-  const cancel: Cancel = clock.after(call.timeoutMs, () => {
-    const facts = { operation: call.operation.label, origin: 'client' };
+  const leave = () => controller.abort(limits.signal?.reason);
+  if (limits.signal?.aborted) throw limits.signal.reason;
+  limits.signal?.addEventListener('abort', leave, { once: true });
+  const cancel: Cancel = clock.after(limits.timeoutMs, () => {
+    const facts = { operation: label, origin: 'client' };
     controller.abort(new ProviderError('timeout', 'OpenBao did not answer in time', { facts }));
   });
   try {
     return await run(controller.signal);
   } finally {
     cancel();
-    call.signal?.removeEventListener('abort', leave);
+    limits.signal?.removeEventListener('abort', leave);
   }
+}
+
+function endpointOf({ hostname, port }: URL): Endpoint {
+  return { host: hostname.replace(/^\[|\]$/gu, ''), port: Number(port || 443) };
 }
 
 function buildRequest(call: HttpCall, prefix: string, options: HttpOptions): Dispatcher.DispatchOptions {
@@ -206,15 +236,24 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   }
 }
 
+const connectTimeoutMs = 10_000;
+
 /** One connection; knows whether it has answered before. */
 class TrackedClient extends Client {
   #socket: Socket | undefined;
 
-  constructor(origin: URL, options: object, trust: Trust) {
-    const connector = createConnector(trust, (socket) => {
-      this.#socket = socket;
-    });
-    super(origin, { ...options, connect: connector as never });
+  constructor(origin: URL, options: object, trust: Trust, clock: Clock) {
+    const connect = (_: unknown, callback: (error: Error | null, socket: Socket | null) => void) => {
+      const limits = { timeoutMs: connectTimeoutMs };
+      withDeadline(limits, 'connect', clock, (signal) => connectTls(trust, endpointOf(origin), signal)).then(
+        (socket) => {
+          this.#socket = socket;
+          callback(null, socket);
+        },
+        (error: Error) => callback(error, null),
+      );
+    };
+    super(origin, { ...options, connect: connect as never });
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {

@@ -90,6 +90,7 @@ function createNetwork(world: World): Http {
       sealed = String((body as Record<string, unknown>)['plaintext']);
       return ok({ ciphertext: 'vault:v1:AAAA', key_version: 1 });
     },
+    handshake: async () => {},
     close: async () => {},
   };
 }
