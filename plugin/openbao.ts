@@ -42,6 +42,9 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
     role: config.auth.jwt.role,
     loginBeforeTokenExpiryMs: config.auth.loginBeforeTokenExpiryMs,
     tokenRenewalIncrementMs: config.auth.tokenRenewalIncrementMs,
+    clockSkewLeewayMs: config.auth.jwt.clockSkewLeewayMs,
+    encryptPath: `${config.identity.transitMountPath}/encrypt/${config.identity.transitKeyName}`,
+    wallMs: clock.wallMs,
   };
   const loginTimeoutMs = config.auth.loginTimeoutMs;
   const timeoutMs = config.openbao.timeoutMs;

@@ -37,6 +37,9 @@ export type CredentialWarning = {
   readonly waitingMs: number;
 };
 
+const noJwt =
+  'no JWT is there: the file of auth.jwt.jwtFile is missing or was refused; see credential.refused in the log';
+
 type Held = { readonly bytes: Buffer; readonly pools?: Pools };
 
 export class Session {
@@ -157,7 +160,7 @@ export class Session {
 
   #unusable(generation: number | undefined): unknown {
     const held = generation === undefined ? undefined : this.#held.jwt.get(generation);
-    const none = new ProviderError('jwt_unavailable', 'auth failed: jwt read failed');
+    const none = new ProviderError('jwt_unavailable', noJwt);
     if (held === undefined) return none;
     try {
       checkJwt(held.bytes, this.#deps.jwtRules, this.#deps.clock.wallMs());

@@ -42,7 +42,6 @@ const classByStatus: Readonly<Record<number, ErrorClass>> = {
   429: 'bao_rate_limited',
 };
 
-/** The texts of `errors`, lower case. Used to tell classes apart, never shown. */
 function classify(status: number, errors: string): ErrorClass {
   if (status >= 300 && status <= 399) return 'bao_unavailable';
   if (status >= 500 && /(?<![a-z])sealed(?![a-z])/u.test(errors)) return 'bao_sealed';
@@ -63,7 +62,8 @@ function isTemporary(errors: string): boolean {
   );
 }
 
-function readErrors(body: Buffer): string {
+/** The texts of `errors` in lower case, joined: to tell causes apart, never to be passed on. */
+export function readErrors(body: Buffer): string {
   const errors = parseObject(body)?.['errors'];
   if (!Array.isArray(errors)) return '';
   return errors

@@ -5,6 +5,22 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, realpat
 import { dirname } from 'node:path';
 import { ProviderError } from '../../shared/errors/error.ts';
 
+/** Why a file is not read. */
+export const fileReasons = [
+  'absolute_path_required',
+  'file_missing',
+  'file_unreadable',
+  'symlink_unsupported',
+  'regular_file_required',
+  'unsafe_permissions',
+  'foreign_owner',
+  'foreign_group',
+  'unsafe_ancestor',
+  'file_changed',
+  'file_too_large',
+] as const;
+export type FileReason = (typeof fileReasons)[number];
+
 export type FileRules = {
   /** Configuration field, for messages. */
   readonly field: string;
@@ -109,6 +125,6 @@ function readAll(descriptor: number, rules: FileRules): Buffer {
   return Buffer.from(buffer.subarray(0, sizeBytes));
 }
 
-function unsafe(rules: FileRules, reason: string, message: string): ProviderError {
+function unsafe(rules: FileRules, reason: FileReason, message: string): ProviderError {
   return new ProviderError('file_unsafe', `${rules.field}: ${message}`, { facts: { field: rules.field, reason } });
 }
