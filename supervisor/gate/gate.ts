@@ -1,8 +1,8 @@
 // The gate: eight checks in the order of trust, before the plugin exists and before anything but the two lock files is made.
 // The first failure ends it; nothing else was changed. Parts of it run again before every relaunch.
 
-import { type Config, type ConfigOptions, configInvalid, readConfig } from '../../shared/config/config.ts';
-import type { Problem } from '../../shared/config/decode.ts';
+import { type Config, type ConfigOptions, readConfig } from '../../shared/config/config.ts';
+import { ConfigInvalid, type Problem } from '../../shared/config/problem.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import type { PairVerdict } from '../../shared/registry/pair.ts';
@@ -94,7 +94,7 @@ export function loadConfig(path: string, options: ConfigOptions, deps: Pick<Gate
   const rules = { ...configRules, field: `config ${path}` };
   const document = parseYaml(readTrustedFile(path, rules, deps.identity).bytes);
   const { config, problems, warnings } = readConfig(document, options);
-  if (config === undefined) throw configInvalid(problems);
+  if (config === undefined) throw new ConfigInvalid(problems);
   return { config, document, warnings };
 }
 
