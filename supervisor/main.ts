@@ -70,6 +70,7 @@ function serveDeps() {
     findHelper: system.findHelper,
     runHelper: system.runHelper,
     pid: process.pid,
+    words: process.argv.slice(2),
     onSignal: (signal: NodeJS.Signals, act: () => void) => void process.on(signal, act),
     build,
     nodePath: process.execPath,

@@ -12,11 +12,13 @@ export function problem(field: string, code: string, message: string): Problem {
 /** `config_invalid` that keeps its problems apart: the message names all of them, a log line counts and lists them. */
 export class ConfigInvalid extends ProviderError {
   readonly problems: readonly Problem[];
+  /** What the list is about: the file for itself, or what it would change of a running provider. */
+  readonly lead: 'config invalid' | 'reload refused';
 
-  /** @param lead  what the list is about */
-  constructor(problems: readonly Problem[], lead = 'config invalid') {
+  constructor(problems: readonly Problem[], lead: ConfigInvalid['lead'] = 'config invalid') {
     super('config_invalid', [lead, ...problems.map(sentenceOf)].join('; '));
     this.problems = problems;
+    this.lead = lead;
   }
 }
 

@@ -32,6 +32,7 @@ export const policies = {
   file_too_large: wrong('unknown', 3),
   runtime_unsupported: wrong('unknown'),
   identity_unresolved: wrong('unknown'),
+  wrong_user: wrong('unknown'),
   directory_unsafe: wrong('unknown'),
   locked: wrong('unknown'),
   socket_live: wrong('unknown'),

@@ -4,6 +4,8 @@ import { ConfigInvalid, sentenceOf } from '../../shared/config/problem.ts';
 import { errorChain, errorClassOf } from '../../shared/errors/error.ts';
 import type { LogFields } from '../../shared/log/fields.ts';
 
+const seeAll = { 'config invalid': ': run bao-kms-provider config check', 'reload refused': '' } as const;
+
 /** The first problem stands in the hint, where the status line has room for no more. */
 export function refusalFields(error: unknown): Pick<LogFields, 'reason' | 'hint' | 'problem_count' | 'problems'> {
   const reason = errorClassOf(error);
@@ -11,7 +13,7 @@ export function refusalFields(error: unknown): Pick<LogFields, 'reason' | 'hint'
   if (invalid === undefined) return { reason, hint: hintOf(error) };
   const problems = invalid.problems.map(sentenceOf);
   const [first = ''] = problems;
-  const rest = problems.length === 1 ? '' : `; and ${problems.length - 1} more: run bao-kms-provider config check`;
+  const rest = problems.length === 1 ? '' : `; and ${problems.length - 1} more${seeAll[invalid.lead]}`;
   return { reason, hint: `${first.slice(0, 400)}${rest}`, problem_count: problems.length, problems };
 }
 
