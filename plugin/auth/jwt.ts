@@ -105,7 +105,7 @@ function parsePart(part: string): Record<string, unknown> {
   if (!/^[A-Za-z0-9_-]+={0,2}$/u.test(part)) throw malformed('is not base64url');
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'), keepIntegers);
+    value = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'), wholeSeconds);
   } catch {
     throw malformed('is not JSON');
   }
@@ -113,18 +113,25 @@ function parsePart(part: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** Times must be spelled as integers: 1e9 and 1.0 are refused by their spelling, which JSON.parse would hide. */
-function keepIntegers(this: unknown, name: string, value: unknown, context?: { readonly source?: string }): unknown {
-  const isTime = name === 'exp' || name === 'nbf' || name === 'iat';
-  if (isTime && typeof value === 'number' && !/^[0-9]+$/u.test(context?.source ?? '')) return 'malformed';
-  return value;
+/**
+ * Times are decimal digits with an optional fraction, as RFC 7519 allows, and become whole seconds from their spelling, which
+ * JSON.parse rounds: never valid for longer than it says. Exponents and signs, which no known issuer writes, are refused.
+ *
+ * @see RFC 7519, 2: NumericDate, "non-integer values can be represented"
+ */
+function wholeSeconds(this: unknown, name: string, value: unknown, context?: { readonly source?: string }): unknown {
+  if (typeof value !== 'number' || !(name === 'exp' || name === 'nbf' || name === 'iat')) return value;
+  const [isTime, seconds, fraction = ''] = /^([0-9]+)(?:\.([0-9]+))?$/u.exec(context?.source ?? '') ?? [];
+  if (isTime === undefined) return 'malformed';
+  const isRoundedUp = name !== 'exp' && /[1-9]/u.test(fraction);
+  return Number(seconds) + (isRoundedUp ? 1 : 0);
 }
 
 /** Seconds → milliseconds; undefined when absent or null. */
 function readTimeMs(value: unknown): number | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
-    throw malformed('has a time that is no integer');
+    throw malformed('has a time that is no number of seconds');
   return value * 1000;
 }
 

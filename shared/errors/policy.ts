@@ -32,6 +32,7 @@ const consequences = {
   file_unsafe: wrong(3),
   file_changed: wrong(3),
   file_too_large: wrong(3),
+  wrong_user: wrong(),
   runtime_unsupported: wrong(),
   identity_unresolved: wrong(),
   directory_unsafe: wrong(),

@@ -62,7 +62,9 @@ const claimFaults: readonly (readonly [string, Record<string, unknown>, ErrorCla
   ['another subject', { sub: 'Me' }, 'jwt_subject_mismatch'],
   ['exp 30 s ago', { exp: now - 30 }, 'jwt_expired'],
   ['exp in 120 s', { exp: now + 120 }, 'jwt_near_expiry'],
-  ['a fraction as exp', { exp: now + 0.5 }, 'jwt_malformed'],
+  ['exp a fraction above the minimum', { exp: now + 120.9 }, 'jwt_near_expiry'],
+  ['nbf a fraction above the leeway', { nbf: now + 30.1 }, 'jwt_not_yet_valid'],
+  ['iat a fraction above the leeway', { iat: now + 30.000001 }, 'jwt_issued_in_future'],
   ['a negative nbf', { nbf: -1 }, 'jwt_malformed'],
   ['no exp', { exp: undefined }, 'jwt_malformed'],
   ['null as exp', { exp: null }, 'jwt_malformed'],
@@ -90,6 +92,7 @@ for (const [what, claims] of [
   ['iat 30 s ahead', { iat: now + 30 }],
   ['exp in 121 s', { exp: now + 121 }],
   ['null as nbf', { nbf: null }],
+  ['fractions in all times', { iat: now - 0.5, nbf: now + 29.5, exp: now + 121.5 }],
 ] as const) {
   test(`a JWT with ${what} passes`, () => {
     checkJwt(jwt(claims), rules, nowMs);
@@ -97,17 +100,6 @@ for (const [what, claims] of [
 }
 
 for (const [what, bytes] of [
-  [
-    'an exponent',
-    Buffer.from(
-      jwt()
-        .toString()
-        .replace(
-          /\.[^.]+\./u,
-          `.${Buffer.from('{"exp":2e9,"iss":"https://issuer","aud":"kms","sub":"me"}').toString('base64url')}.`,
-        ),
-    ),
-  ],
   ['two parts', Buffer.from('a.b')],
   ['an empty signature', Buffer.from(jwt().toString().replace('c2ln', '').trim())],
   ['white space inside', Buffer.from('a. b.c')],
@@ -139,6 +131,43 @@ test('the span of a JWT is where it passes: from nbf and iat less the leeway to 
 
 test('a claim that no time mends has no span', () => {
   throwsClass(() => jwtSpan(jwt({ nbf: now + 100, aud: 'other' }), rules), 'jwt_audience_mismatch');
+});
+
+/** Claims in a spelling of their own, which JSON.stringify would change. */
+const spelled = (times: string) => {
+  const payload = `{${times},"iss":"https://issuer","aud":"kms","sub":"me"}`;
+  return Buffer.from(
+    jwt()
+      .toString()
+      .replace(/\.[^.]+\./u, `.${Buffer.from(payload).toString('base64url')}.`),
+  );
+};
+
+for (const exp of [
+  '2e9',
+  '2.0e9',
+  '2E+9',
+  '-1',
+  '-0',
+  '-0.5',
+  '1e999',
+  '9007199254740992',
+  '9007199254740992.5',
+  '"1"',
+]) {
+  test(`exp spelled ${exp} is malformed`, () => {
+    throwsClass(() => checkJwt(spelled(`"exp":${exp}`), rules, nowMs), 'jwt_malformed');
+  });
+}
+
+test('a fraction is rounded by its spelling, against the holder: exp down, nbf and iat up', () => {
+  const nearlyNext = `${now + 3600}.${'9'.repeat(40)}`;
+  const hardlyMore = `${now + 30}.${'0'.repeat(40)}1`;
+
+  assert.is(checkJwt(spelled(`"exp":${nearlyNext}`), rules, nowMs).expiresAtUnixMs, (now + 3600) * 1000);
+  checkJwt(spelled(`"exp":${nearlyNext},"nbf":${now + 30}.000,"iat":${now + 30}.0`), rules, nowMs);
+  throwsClass(() => checkJwt(spelled(`"exp":${nearlyNext},"nbf":${hardlyMore}`), rules, nowMs), 'jwt_not_yet_valid');
+  throwsClass(() => checkJwt(spelled(`"exp":${nearlyNext},"iat":${hardlyMore}`), rules, nowMs), 'jwt_issued_in_future');
 });
 
 test('doubling reaches its cap and does not overflow; jitter stays within a quarter and the cap', () => {
