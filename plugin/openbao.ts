@@ -121,6 +121,7 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
         userAgent: `bao-kms-provider/${deps.version}`,
         trust,
         clock,
+        random: deps.random,
         connections,
       });
     const next: Pools = { login: open(loginConnections), transit: open(transitConnections) };
