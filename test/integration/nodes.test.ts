@@ -110,7 +110,7 @@ const able: readonly (readonly [string, NodeAnswer])[] = [
 for (const [what, answer] of able) {
   test(`${what} is an answer of a node that serves: passed on, nothing closed`, async () =>
     withNode(
-      (count) => (count > 2 ? answer : good),
+      ({ count }) => (count > 2 ? answer : good),
       async (http, node) => {
         await warm(http, 2);
         const reply = await http.send(call);
@@ -124,7 +124,7 @@ for (const [what, answer] of able) {
 test('a node that cannot serve leaves connections alone that are in use', async () => {
   let finish = () => {};
   await withNode(
-    async (count) => {
+    async ({ count }) => {
       if (count === 1) await new Promise<void>((resolve) => (finish = resolve));
       return count === 2 ? sealed : good;
     },
@@ -139,9 +139,47 @@ test('a node that cannot serve leaves connections alone that are in use', async 
   );
 });
 
+test('who waits for the connection of a node that cannot serve gets another one', async () =>
+  withNode(
+    ({ connection }) => (connection === 1 ? sealed : good),
+    async (http, node) => {
+      const replies = await Promise.all([http.send(call), http.send(call), http.send(call)]);
+
+      assert.equal(
+        replies.map(({ status }) => status),
+        [200, 200, 200],
+      );
+      assert.equal([node.requests(), node.connections()], [4, 2]);
+    },
+    { connections: 1 },
+  ));
+
+test('the second try uses a fresh connection, also beside an idle one that is proven', async () => {
+  let breakOff = () => {};
+  await withNode(
+    async ({ count }) => {
+      if (count !== 3) return good;
+      await new Promise<void>((resolve) => {
+        breakOff = resolve;
+      });
+      return 'reset';
+    },
+    async (http, node) => {
+      await warm(http, 2);
+      const breaking = http.send(call);
+      await until(() => node.requests() === 3, 'the request that will break off');
+      await http.send(call);
+      breakOff();
+
+      assert.is((await breaking).status, 200);
+      assert.equal([node.requests(), node.connections(), node.openConnections()], [5, 3, 2]);
+    },
+  );
+});
+
 test('an answer that breaks off in the middle is asked for once more', async () =>
   withNode(
-    (count) => (count === 1 ? 'half' : good),
+    ({ count }) => (count === 1 ? 'half' : good),
     async (http, node) => {
       assert.is((await http.send(call)).status, 200);
       assert.equal([node.requests(), node.connections()], [2, 2]);
@@ -150,7 +188,7 @@ test('an answer that breaks off in the middle is asked for once more', async () 
 
 test('when the second try learns nothing, the first cause stands', async () =>
   withNode(
-    (count) => (count === 1 ? sealed : 'hang'),
+    ({ count }) => (count === 1 ? sealed : 'hang'),
     async (http) => {
       assert.is((await http.send({ ...call, timeoutMs: 300 })).status, 503);
     },
@@ -158,7 +196,7 @@ test('when the second try learns nothing, the first cause stands', async () =>
 
 test('the caller who leaves during the second try is told why', async () =>
   withNode(
-    (count) => (count === 1 ? sealed : 'hang'),
+    ({ count }) => (count === 1 ? sealed : 'hang'),
     async (http, node) => {
       const leaver = new AbortController();
       const sent = http.send({ ...call, signal: leaver.signal });
@@ -185,7 +223,7 @@ test('a login is not repeated after an answer, nor when it broke off on a fresh 
 test('a login is repeated when an idle connection proves dead, and a renewal like a read', async () => {
   const login = { operation: operations.jwtLogin, path: 'auth/jwt/login', body: {}, timeoutMs: 5_000 };
   await withNode(
-    (count) => (count === 2 ? 'reset' : good),
+    ({ count }) => (count === 2 ? 'reset' : good),
     async (http, node) => {
       await http.send(login);
       assert.is((await http.send(login)).status, 200);
@@ -194,7 +232,7 @@ test('a login is repeated when an idle connection proves dead, and a renewal lik
   );
   const renewal = { operation: operations.renewSelf, path: 'auth/token/renew-self', body: {}, timeoutMs: 5_000 };
   await withNode(
-    (count) => (count === 1 ? sealed : good),
+    ({ count }) => (count === 1 ? sealed : good),
     async (http) => {
       assert.is((await http.send(renewal)).status, 200);
     },
@@ -209,7 +247,7 @@ test('one call never costs more than two extra requests, a rejected token includ
     [sealed, denied, good, good],
   ]) {
     await withNode(
-      (count) => answers[count - 1] ?? good,
+      ({ count }) => answers[count - 1] ?? good,
       async (http, node) => {
         const tokens = { token: async () => 's.old', recover: async () => 's.new' } as never;
         const observe = () => {};
@@ -293,6 +331,21 @@ test('an address that takes connections and says nothing is left for the next on
   await silent.close();
 });
 
+test('a connection that a balancer gave to a silent node gets another beside it', async () => {
+  const node = await startNode(leaf, () => good);
+  const balancer = await listenTcp((socket, count) => {
+    if (count > 1) pass(socket, node.port);
+    else socket.resume();
+  });
+  const http = open(balancer.port);
+
+  assert.is((await http.send(call)).status, 200);
+
+  await http.close();
+  await balancer.close();
+  await node.close();
+});
+
 test('a refused certificate is told, not the address beside it where nobody listens', async () => {
   const stranger = await startNode(await createLeaf(await createAuthority('somebody else')), () => good, '127.0.0.2');
   const resolve = async () => ['127.0.0.3', '127.0.0.2'];
@@ -355,22 +408,27 @@ async function listenTcp(connected: (socket: Socket, count: number) => void): Pr
   return { port: (server.address() as AddressInfo).port, close };
 }
 
-/** A balancer that passes bytes on, and resets every second connection: at once, or after the bytes of the handshake. */
-async function withBalancer(isAtOnce: boolean, node: PlayedNode, run: (http: Http) => Promise<void>) {
+/** Passes bytes on in both directions, until `isReset` says of a chunk that it is the last. */
+function pass(socket: Socket, port: number, isReset: (chunks: number) => boolean = () => false): void {
+  const behind = connectTcp(port, '127.0.0.1');
+  let chunks = 0;
+  behind.on('error', () => socket.destroy());
+  behind.on('close', () => socket.destroy());
+  socket.on('close', () => behind.destroy());
+  behind.pipe(socket);
+  socket.on('data', (chunk: Buffer) => {
+    chunks += 1;
+    if (isReset(chunks)) socket.resetAndDestroy();
+    else behind.write(chunk);
+  });
+}
+
+/** A balancer that resets every second connection: at once, or when the bytes after the handshake come. */
+async function withBalancer(isAtOnce: boolean, node: PlayedNode, run: (http: Http) => Promise<void>): Promise<void> {
   const balancer = await listenTcp((socket, count) => {
-    const isReset = count % 2 === 0;
-    if (isReset && isAtOnce) return void socket.resetAndDestroy();
-    const behind = connectTcp(node.port, '127.0.0.1');
-    behind.on('error', () => socket.destroy());
-    socket.on('close', () => behind.destroy());
-    behind.on('close', () => socket.destroy());
-    behind.pipe(socket);
-    let chunks = 0;
-    socket.on('data', (chunk: Buffer) => {
-      chunks += 1;
-      if (isReset && chunks > 2) socket.resetAndDestroy();
-      else behind.write(chunk);
-    });
+    const isBad = count % 2 === 0;
+    if (isBad && isAtOnce) socket.resetAndDestroy();
+    else pass(socket, node.port, (chunks) => isBad && chunks > 2);
   });
   const http = open(balancer.port);
   try {

@@ -3,8 +3,7 @@
 
 import type { ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Leaf } from './pki.ts';
 
 export type NodeAnswer = {
@@ -12,11 +11,15 @@ export type NodeAnswer = {
   readonly headers?: Readonly<Record<string, string>>;
   readonly text?: string;
 };
-/** What happens to the request with this number, counted from 1. */
-export type NodeBehaviour = (
-  count: number,
-  path: string,
-) => NodeAnswer | 'reset' | 'half' | 'hang' | Promise<NodeAnswer>;
+type NodeDeed = NodeAnswer | 'reset' | 'half' | 'hang';
+export type NodeRequest = {
+  /** Counted from 1, over the whole node. */
+  readonly count: number;
+  /** Of the connection that carries it, counted from 1. */
+  readonly connection: number;
+};
+/** What happens to a request. */
+export type NodeBehaviour = (request: NodeRequest) => NodeDeed | Promise<NodeDeed>;
 
 export type PlayedNode = {
   readonly port: number;
@@ -37,18 +40,18 @@ export async function startNode(
   host = '127.0.0.1',
   port = 0,
 ): Promise<PlayedNode> {
-  const open = new Set<TLSSocket>();
+  const open = new Map<Socket, number>();
   const counts = { requests: 0, connections: 0 };
   const server = createServer({ cert: leaf.certificate, key: leaf.key, keepAliveTimeout: 0 }, (request, response) => {
     counts.requests += 1;
-    const { requests } = counts;
+    const played = { count: counts.requests, connection: open.get(request.socket) ?? 0 };
     request.resume();
-    request.on('end', () => void play(response, node.behaviour(requests, request.url ?? '')));
+    request.on('end', () => void play(response, node.behaviour(played)));
   });
   server.on('tlsClientError', () => {});
   server.on('secureConnection', (socket) => {
     counts.connections += 1;
-    open.add(socket);
+    open.set(socket, counts.connections);
     socket.on('error', () => {});
     socket.once('close', () => open.delete(socket));
   });
@@ -60,7 +63,7 @@ export async function startNode(
     connections: () => counts.connections,
     openConnections: () => open.size,
     close: () => {
-      for (const socket of open) socket.destroy();
+      for (const socket of open.keys()) socket.destroy();
       return new Promise((resolve) => server.close(() => resolve()));
     },
   };
