@@ -92,7 +92,7 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
   };
 }
 
-function openPools({ config, version, clock }: OpenBaoDeps, ca: Buffer): Pools {
+function openPools({ config, version, clock, random }: OpenBaoDeps, ca: Buffer): Pools {
   const trust = createTrust({ ca, tlsServerName: config.openbao.tlsServerName });
   const open = (connections: number) =>
     createHttp({
@@ -101,6 +101,7 @@ function openPools({ config, version, clock }: OpenBaoDeps, ca: Buffer): Pools {
       userAgent: `bao-kms-provider/${version}`,
       trust,
       clock,
+      random,
       connections,
     });
   return { login: open(loginConnections), transit: open(transitConnections) };

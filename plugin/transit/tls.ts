@@ -73,14 +73,14 @@ export function connectTls(trust: Trust, endpoint: Endpoint, signal: AbortSignal
     signal.addEventListener('abort', leave, { once: true });
     socket.setNoDelay(true);
     socket.setKeepAlive(true, keepAliveMs);
-    socket.once('error', reject);
+    // Heard for as long as the socket lives: an error that nobody hears would end the process.
+    socket.on('error', reject);
     socket.once('close', () => {
       signal.removeEventListener('abort', leave);
       reject(Object.assign(new Error('closed during the handshake'), { code: 'ECONNRESET' }));
     });
     socket.once('secureConnect', () => {
       signal.removeEventListener('abort', leave);
-      socket.off('error', reject);
       resolve(socket);
     });
   });

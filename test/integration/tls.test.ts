@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { clock } from '../../plugin/system.ts';
+import { clock, random } from '../../plugin/system.ts';
 import { createHttp } from '../../plugin/transit/http.ts';
 import { createTrust } from '../../plugin/transit/tls.ts';
 import { causeOf, type TlsDetail } from '../../shared/errors/cause.ts';
@@ -45,7 +45,7 @@ async function handshake(
 ): Promise<void> {
   const trust = createTrust({ ca: Buffer.from(ca), tlsServerName });
   const address = `https://127.0.0.1:${port}`;
-  const http = createHttp({ address, namespace: '', userAgent: 't', trust, clock, connections: 1 });
+  const http = createHttp({ address, namespace: '', userAgent: 't', trust, clock, random, connections: 1 });
   await http.handshake({ timeoutMs, signal }).finally(() => http.close());
 }
 
@@ -183,7 +183,7 @@ test('a refused port and a name that does not resolve keep their classes', async
   await rejectsClass(handshake(9), 'bao_connection_failed');
   const trust = createTrust({ ca: Buffer.from(authority.pem), tlsServerName: 'localhost' });
   const address = 'https://no-such-host.invalid';
-  const http = createHttp({ address, namespace: '', userAgent: 't', trust, clock, connections: 1 });
+  const http = createHttp({ address, namespace: '', userAgent: 't', trust, clock, random, connections: 1 });
   await rejectsClass(http.handshake({ timeoutMs: 5_000 }), 'bao_dns_failed');
 });
 
