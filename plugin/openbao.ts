@@ -10,7 +10,9 @@ import { createAuthorizedSend, type RequestEvent } from './auth/authorized.ts';
 import { JwtSource } from './auth/jwt-source.ts';
 import { isTokenAlive, loginWithJwt, renewToken } from './auth/login.ts';
 import { createTokenManager, type TokenEvent, type TokenManager } from './auth/token-manager.ts';
+import { findRights, type RightFinding, rightPaths } from './keys/rights.ts';
 import { createHttp, type Http } from './transit/http.ts';
+import { readCapabilities } from './transit/read-capabilities.ts';
 import { createTrust } from './transit/tls.ts';
 import { createTransit, type Transit } from './transit/transit.ts';
 
@@ -27,6 +29,8 @@ export type OpenBaoDeps = {
 
 export type OpenBao = {
   readonly transit: Transit;
+  /** What is wrong with the rights of our token; throws what the question throws. */
+  readonly readRights: (signal?: AbortSignal) => Promise<readonly RightFinding[]>;
   readonly tokens: TokenManager;
   readonly jwt: JwtSource;
   readonly caGeneration: () => number;
@@ -97,10 +101,20 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
       throw error;
     }
   };
-  const transitOver = (http: () => Http) => {
+  const { transitMountPath, transitKeyName } = config.identity;
+  const sendOver = (http: () => Http) => {
     const options = { http, tokens, timeoutMs: config.openbao.timeoutMs, nowMs: clock.nowMs };
-    const send = createAuthorizedSend({ ...options, observe: deps.observeRequest });
-    return createTransit(config.identity.transitMountPath, config.identity.transitKeyName, send);
+    return createAuthorizedSend({ ...options, observe: deps.observeRequest });
+  };
+  const transitOver = (http: () => Http) => createTransit(transitMountPath, transitKeyName, sendOver(http));
+  const readRights = async (signal?: AbortSignal) => {
+    const paths = rightPaths(transitMountPath, transitKeyName);
+    const capabilities = await readCapabilities(
+      sendOver(() => poolsInUse().transit),
+      paths,
+      signal,
+    );
+    return findRights(transitMountPath, transitKeyName, capabilities);
   };
   const tell = (name: CredentialMessage['name'], generation: number, result: 'in_use' | 'refused', cause?: string) =>
     deps.send({
@@ -183,6 +197,7 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
   return {
     firstCredential,
     transit: transitOver(() => poolsInUse().transit),
+    readRights,
     tokens,
     jwt,
     caGeneration: () => caGeneration,

@@ -1,8 +1,9 @@
 // Why a probe failed, in the words of /ready and of the log: the step it failed at, and the class of what failed there.
 
-import { type ErrorClass, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { causeOf as readCause } from '../../shared/errors/cause.ts';
+import { type ErrorClass, errorChain, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
-import type { Reason } from './verdict.ts';
+import type { Failure, Reason } from './verdict.ts';
 
 /** Remembers at which step an OpenBao read failed; the class stays that of the cause. */
 class StepFailure extends Error {
@@ -31,7 +32,6 @@ const localReasons: Partial<Record<ErrorClass, Reason>> = {
   state_unavailable: 'state_unavailable',
   state_save_failed: 'state_save_failed',
   encryption_blocked: 'encryption_blocked',
-  circuit_breaker_open: 'circuit_breaker_open',
   timeout: 'metadata_read_failed',
 };
 
@@ -39,20 +39,38 @@ export function reasonOfMetadata(error: unknown): Reason {
   return error instanceof StepFailure ? error.reason : (localReasons[errorClassOf(error)] ?? 'probe_failed');
 }
 
-export function classFor(error: unknown, reason: Reason): string {
-  return error instanceof StepFailure || errorClassOf(error) === 'timeout'
-    ? policyOf(causeOf(error)).probeClass
-    : reason;
+/** Whether OpenBao failed, and not what it answered: only that counts for the breaker. */
+export function isOfOpenBao(error: unknown): boolean {
+  return error instanceof StepFailure || errorClassOf(error) === 'timeout';
+}
+
+/** A local failure has its reason for a class. */
+function classFor(error: unknown, reason: Reason): string {
+  return isOfOpenBao(error) ? policyOf(causeOf(error)).probeClass : reason;
+}
+
+export function metadataFailure(error: unknown): Failure {
+  const reason = reasonOfMetadata(error);
+  const cause = { ...readCause(error), class: classFor(error, reason) };
+  return { reason, cause, kind: policyOf(causeOf(error)).evidence };
+}
+
+export function deepFailure(error: unknown): Failure {
+  const errorClass = errorClassOf(error);
+  const isInvalid = errorClass === 'deep_probe_invalid' || errorClass === 'transit_response_invalid';
+  const reason = isInvalid ? 'deep_probe_invalid' : 'deep_probe_failed';
+  return { reason, cause: readCause(error), kind: policyOf(error).evidence };
+}
+
+/** Whether OpenBao said that our token may not do something. */
+export function isDenial(error: unknown): boolean {
+  return errorChain(error).some((one) => one.class === 'bao_permission_denied');
 }
 
 export function retryAfterOf(error: unknown): number {
   const cause = causeOf(error);
   const waitMs = cause instanceof ProviderError ? cause.facts['retryAfterMs'] : undefined;
   return typeof waitMs === 'number' ? waitMs : 0;
-}
-
-export function skipped(): ProviderError {
-  return new ProviderError('circuit_breaker_open', 'the probe was skipped after repeated failures');
 }
 
 export function saveDeferred(): ProviderError {

@@ -86,7 +86,6 @@ export const errorClasses = [
   'encryption_blocked',
   'state_unavailable',
   'deep_probe_invalid',
-  'circuit_breaker_open',
   // neither
   'internal',
 ] as const;

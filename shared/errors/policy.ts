@@ -99,7 +99,6 @@ export const policies = {
   encryption_blocked: wrong('encryption_blocked'),
   state_unavailable: wrong('state_unavailable'),
   deep_probe_invalid: wrong('deep_probe_invalid'),
-  circuit_breaker_open: silent('circuit_breaker_open'),
   internal: wrong('unknown', 1),
 } as const satisfies Record<ErrorClass, Policy>;
 
