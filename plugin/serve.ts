@@ -150,6 +150,7 @@ export async function startServing(
     observer.probe(event);
     const isScheduled = event.kind === 'probe' && event.trigger === 'schedule' && event.failed === undefined;
     if (isScheduled) discovery.forget();
+    if (event.kind === 'probe' || event.kind === 'rights') schedule.replan();
     // Before `ready` nobody may hear of health; the cache has not taken this probe's result yet.
     if (event.kind === 'probe' || event.kind === 'rights') clock.after(0, () => reporter?.look());
   };

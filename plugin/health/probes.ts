@@ -73,8 +73,7 @@ export class Probes {
     this.#rights = new RightsLook({
       cache: deps.cache,
       read: (signal) => this.#bounded(signal, deps.readRights),
-      observe: (findings, error) =>
-        deps.observe({ kind: 'rights', findings, ...(error === undefined ? {} : { error }) }),
+      observe: (findings, error) => this.#rightsSeen(findings, error),
     });
     this.#ledger = {
       published: undefined,
@@ -125,17 +124,45 @@ export class Probes {
   /** @returns whether it succeeded */
   metadata(trigger: Trigger, signal: AbortSignal, mode: Mode = 'advance'): Promise<boolean> {
     return this.#gate.pass(async () => {
-      const isGood = await this.metadataAlone(trigger, signal, mode);
+      if (this.#isSkipped('metadata', trigger)) return false;
+      const isGood = await this.#probeMetadata(trigger, signal, mode);
       if (isGood) this.#rights.metadataRead();
-      await this.#lookAtRights(signal);
+      await this.#rights.look(signal);
       return isGood;
     }, signal);
   }
 
   /** For a caller that holds the gate already. */
   async metadataAlone(trigger: Trigger, signal: AbortSignal, mode: Mode): Promise<boolean> {
+    return !this.#isSkipped('metadata', trigger) && this.#probeMetadata(trigger, signal, mode);
+  }
+
+  /** @returns whether it succeeded */
+  deep(trigger: Trigger, signal: AbortSignal): Promise<boolean> {
+    return this.#gate.pass(async () => {
+      const { cache } = this.#deps;
+      const { active } = cache;
+      if (active === undefined || cache.verdict().reasons.includes('encryption_blocked')) {
+        this.#paces.deep = pace.idle(this.#paces.deep);
+        return false;
+      }
+      if (this.#isSkipped('deep', trigger)) return false;
+      const isGood = await this.#probeDeep(active, trigger, signal);
+      await this.#rights.look(signal);
+      return isGood;
+    }, signal);
+  }
+
+  #isSkipped(kind: ProbeKind, trigger: Trigger): boolean {
+    const nowMs = this.#deps.clock.nowMs();
+    const isSkipped = trigger !== 'bootstrap' && pace.isPaused(this.#paces[kind], nowMs);
+    if (isSkipped) this.#deps.observe({ kind: 'skipped', probe: kind, trigger });
+    else this.#paces[kind] = pace.started(this.#paces[kind], nowMs);
+    return isSkipped;
+  }
+
+  async #probeMetadata(trigger: Trigger, signal: AbortSignal, mode: Mode): Promise<boolean> {
     const startedAt = readClock(this.#deps.clock);
-    if (this.#isSkipped('metadata', trigger, startedAt)) return false;
     try {
       const outcome = await this.#bounded(signal, (bound) => this.#observeOnce(startedAt, mode, bound));
       if (outcome === 'encryption_blocked') throw encryptionBlocked();
@@ -148,22 +175,6 @@ export class Probes {
       if (!signal.aborted) this.#metadataFailed(error, trigger, startedAt);
       return false;
     }
-  }
-
-  /** @returns whether it succeeded */
-  deep(trigger: Trigger, signal: AbortSignal): Promise<boolean> {
-    return this.#gate.pass(async () => {
-      const isGood = await this.#deepAlone(trigger, signal);
-      await this.#lookAtRights(signal);
-      return isGood;
-    }, signal);
-  }
-
-  #isSkipped(kind: ProbeKind, trigger: Trigger, { nowMs }: Reading): boolean {
-    const isSkipped = trigger !== 'bootstrap' && pace.isPaused(this.#paces[kind], nowMs);
-    if (isSkipped) this.#deps.observe({ kind: 'skipped', probe: kind, trigger });
-    else this.#paces[kind] = pace.started(this.#paces[kind], nowMs);
-    return isSkipped;
   }
 
   async #observeOnce(startedAt: Reading, mode: Mode, signal: AbortSignal): Promise<ProbeOutcome> {
@@ -229,19 +240,12 @@ export class Probes {
     }
   }
 
-  async #deepAlone(trigger: Trigger, signal: AbortSignal): Promise<boolean> {
+  async #probeDeep(active: Snapshot, trigger: Trigger, signal: AbortSignal): Promise<boolean> {
     const startedAt = readClock(this.#deps.clock);
-    const { cache } = this.#deps;
-    const active = cache.active;
-    if (active === undefined || cache.verdict().reasons.includes('encryption_blocked')) {
-      this.#paces.deep = pace.idle(this.#paces.deep);
-      return false;
-    }
-    if (this.#isSkipped('deep', trigger, startedAt)) return false;
     try {
       await this.#bounded(signal, (bound) => roundTrip(this.#deps, active.transitVersion, bound));
       this.#succeeded('deep');
-      cache.deepPassed(active.kubernetesKeyId, startedAt);
+      this.#deps.cache.deepPassed(active.kubernetesKeyId, startedAt);
       this.#report('deep', trigger, startedAt);
       return true;
     } catch (error) {
@@ -250,12 +254,14 @@ export class Probes {
     }
   }
 
-  async #lookAtRights(signal: AbortSignal): Promise<void> {
-    await this.#rights.look(signal);
-    if (!this.#rights.isMissing) return;
-    const { clock, random } = this.#deps;
-    const retryAtMs = this.#paces.deep.retryAtMs ?? clock.nowMs() + pauseAfterFailureMs(random());
-    this.#paces.deep = { ...this.#paces.deep, retryAtMs };
+  /** While a right is missing a probe comes soon, and with it the next look. */
+  #rightsSeen(findings: readonly RightFinding[], error: unknown): void {
+    const { clock, random, observe } = this.#deps;
+    if (this.#rights.isMissing) {
+      const retryAtMs = this.#paces.deep.retryAtMs ?? clock.nowMs() + pauseAfterFailureMs(random());
+      this.#paces.deep = { ...this.#paces.deep, retryAtMs };
+    }
+    observe({ kind: 'rights', findings, ...(error === undefined ? {} : { error }) });
   }
 
   #bounded<T>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -27,6 +27,8 @@ export type Scheduler = {
   readonly run: (signal: AbortSignal) => Promise<void>;
   /** Brings a probe forward, to 5 s after the begin of the last one of its kind at the earliest. */
   readonly want: (kind: ProbeKind) => void;
+  /** A probe was made that is not of this schedule: when the next one is due may have changed. */
+  readonly replan: () => void;
   /** Monotonic; undefined while nothing is planned. */
   readonly nextProbeAtMs: () => number | undefined;
 };
@@ -48,10 +50,14 @@ export function createScheduler(deps: SchedulerDeps): Scheduler {
   return new Schedule(deps);
 }
 
+/** The next moment of the grid of each kind. */
+type Ticks = Record<ProbeKind, number>;
+type Need = 'schedule' | 'call' | 'none';
+
 class Schedule implements Scheduler {
   readonly #deps: SchedulerDeps;
-  /** The grid of the schedule; undefined until the bootstrap loop is over. */
-  #ticks: Record<ProbeKind, number> | undefined;
+  /** Undefined until the bootstrap loop is over. */
+  #ticks: Ticks | undefined;
   #bootstrapAtMs: number | undefined;
   readonly #wanted = new Set<ProbeKind>();
   #wake: () => void = () => {};
@@ -69,6 +75,8 @@ class Schedule implements Scheduler {
     this.#wanted.add(kind);
     this.#wake();
   };
+
+  replan = (): void => this.#wake();
 
   nextProbeAtMs = (): number | undefined => {
     const ticks = this.#ticks;
@@ -104,26 +112,31 @@ class Schedule implements Scheduler {
     };
     this.#ticks = ticks;
     while (!signal.aborted) {
-      const isMetadataDue = clock.nowMs() >= this.#dueAtMs('metadata', ticks);
-      const isDeepDue = clock.nowMs() >= this.#dueAtMs('deep', ticks);
-      const isGood = isMetadataDue && (await this.#probe('metadata', ticks, settings.probeIntervalMs, signal));
-      const isDeepNow = isDeepDue || (isGood && probes.isDeepDue());
-      if (isDeepNow) await this.#probe('deep', ticks, settings.deepProbeIntervalMs, signal);
-      if (!isMetadataDue && !isDeepNow) await this.#sleep(ticks, signal);
+      const [metadata, deep] = [this.#needOf('metadata', ticks), this.#needOf('deep', ticks)];
+      const isGood = metadata !== 'none' && (await this.#probe('metadata', metadata, ticks, signal));
+      const isNewsWanted = isGood && probes.isDeepDue();
+      const isDeepNow = deep !== 'none' || isNewsWanted;
+      if (isDeepNow) await this.#probe('deep', isNewsWanted ? 'schedule' : deep, ticks, signal);
+      if (metadata === 'none' && !isDeepNow) await this.#sleep(ticks, signal);
     }
   }
 
+  /** One that is due anyway is not brought forward. */
+  #needOf(kind: ProbeKind, ticks: Ticks): Need {
+    const { clock, probes } = this.#deps;
+    const nowMs = clock.nowMs();
+    if (nowMs >= dueAtMs(probes.paceOf(kind), ticks[kind], false)) return 'schedule';
+    return nowMs >= this.#dueAtMs(kind, ticks) ? 'call' : 'none';
+  }
+
   /** What is wanted while it runs is wanted of the next one. */
-  async #probe(
-    kind: ProbeKind,
-    ticks: Record<ProbeKind, number>,
-    intervalMs: number,
-    signal: AbortSignal,
-  ): Promise<boolean> {
+  async #probe(kind: ProbeKind, need: Need, ticks: Ticks, signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return false;
-    const isWanted = this.#wanted.delete(kind);
-    const isGood = await this.#try(kind, isWanted ? 'call' : 'schedule', signal);
-    const nowMs = this.#deps.clock.nowMs();
+    const { clock, settings } = this.#deps;
+    this.#wanted.delete(kind);
+    const isGood = await this.#try(kind, need === 'call' ? 'call' : 'schedule', signal);
+    const intervalMs = kind === 'metadata' ? settings.probeIntervalMs : settings.deepProbeIntervalMs;
+    const nowMs = clock.nowMs();
     if (nowMs >= ticks[kind]) ticks[kind] = nextTick(ticks[kind], intervalMs, nowMs);
     return isGood;
   }
@@ -133,11 +146,11 @@ class Schedule implements Scheduler {
     return this.#deps.probes[kind](trigger, signal).catch(() => false);
   }
 
-  #dueAtMs(kind: ProbeKind, ticks: Record<ProbeKind, number>): number {
+  #dueAtMs(kind: ProbeKind, ticks: Ticks): number {
     return dueAtMs(this.#deps.probes.paceOf(kind), ticks[kind], this.#wanted.has(kind));
   }
 
-  async #sleep(ticks: Record<ProbeKind, number>, signal: AbortSignal): Promise<void> {
+  async #sleep(ticks: Ticks, signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const atMs = Math.min(this.#dueAtMs('metadata', ticks), this.#dueAtMs('deep', ticks));
     await pause(clock, atMs - clock.nowMs(), signal, (wake) => {
