@@ -2,7 +2,7 @@
 // trials.ts decides; chooses nothing itself. A credential that works is never touched by one that has not proven itself.
 
 import type { CredentialMessage, PluginMessage } from '../../shared/channel/messages.ts';
-import { type Cause, causeOf } from '../../shared/errors/cause.ts';
+import { causeOf } from '../../shared/errors/cause.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import { checkJwt, type JwtRules } from '../auth/jwt.ts';
@@ -10,7 +10,7 @@ import type { Grant } from '../auth/login.ts';
 import type { Http } from '../transit/http.ts';
 import { localOfJwt, timelessCa, unusableCa } from './local.ts';
 import { type AttemptEnd, loginSteps } from './login-steps.ts';
-import { decide, type Effect, type Event, firstState, type State, type TrialName } from './trials.ts';
+import { decide, type Effect, type Event, firstState, type State, type TrialName, trialNames } from './trials.ts';
 
 /** Two pools over one trust. */
 export type Pools = { readonly login: Http; readonly transit: Http };
@@ -30,10 +30,13 @@ export type SessionDeps = {
   readonly stopped: AbortSignal;
 };
 
-export type CredentialWarning = {
+/** A newer generation that is not in use, and what was last said against it. */
+export type CandidateWarning = {
   readonly name: TrialName;
   readonly state: 'refused' | 'waiting';
-  readonly cause: Cause;
+  readonly class: string;
+  readonly detail?: string;
+  /** Since it lies on disk. */
   readonly waitingMs: number;
 };
 
@@ -69,13 +72,15 @@ export class Session {
   /** Life left of the JWT that was sent last, milliseconds; 0 when none was. */
   jwtTtlMs = (): number => Math.max(0, (this.#jwtEndsAtUnixMs ?? 0) - this.#deps.clock.wallMs());
 
-  /** Candidates that something was said against, oldest name first. */
-  warnings = (): readonly CredentialWarning[] =>
-    Object.entries(this.#state.names).flatMap(([name, { candidate }]) => {
+  /** Candidates that something was said against; one that is being tried for the first time is no warning. */
+  warnings = (): readonly CandidateWarning[] =>
+    trialNames.flatMap((name): CandidateWarning[] => {
+      const { candidate } = this.#state.names[name];
       if (candidate?.told === undefined) return [];
       const { kind, cause } = candidate.told.outcome;
       const waitingMs = this.#deps.clock.nowMs() - candidate.offeredAtMs;
-      return [{ name: name as TrialName, state: kind === 'refused' ? 'refused' : 'waiting', cause, waitingMs }];
+      const detail = cause.detail === undefined ? {} : { detail: cause.detail };
+      return [{ name, state: kind === 'refused' ? 'refused' : 'waiting', class: cause.class, ...detail, waitingMs }];
     });
 
   /** Takes a generation of `jwt` or `openbao_ca`; other names and absent files change nothing. Never throws. */

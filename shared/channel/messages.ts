@@ -140,6 +140,8 @@ const report = object({
   latestVersion: Type.Optional(count),
   isUpsertDisabled: Type.Optional(Type.Boolean()),
   warnings: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 8 })),
+  /** What is wrong with the rights of the token; absent: they could not be read. */
+  rightFindings: Type.Optional(Type.Array(word, { maxItems: 32 })),
   /** Without a state: whether a first start could make one, and the key_id that it would have. */
   bootstrap: Type.Optional(
     object({

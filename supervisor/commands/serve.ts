@@ -153,7 +153,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   const tellStatus = (facts: LifeFacts) => {
     const relaunches = Object.values(counters.restarts).reduce((sum, count) => sum + count, 0);
     const isSameUser = passed?.identity.privilege.kind === 'same-user';
-    notifier.status(statusLine({ ...facts, relaunches, version: deps.build.version, isSameUser }));
+    const told = { ...facts, relaunches, version: deps.build.version, isSameUser };
+    notifier.status(() => statusLine(told, deps.clock.wallMs()));
     if (isReloading && facts.isReloadOver) {
       isReloading = false;
       notifier.ready();

@@ -4,7 +4,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reasons } from '../../plugin/health/verdict.ts';
-import { profileFindings } from '../../plugin/keys/profile.ts';
+import { warningCodes } from '../../plugin/health/warnings.ts';
+import { profileFindings } from '../../plugin/keys/profile-findings.ts';
+import { rightFindings } from '../../plugin/keys/rights.ts';
 import { kmsErrorClasses, kmsFailureOf } from '../../plugin/kms/status.ts';
 import { metricSeries } from '../../plugin/metrics/metrics.ts';
 import { tokenStatuses } from '../../plugin/observe.ts';
@@ -89,6 +91,8 @@ const names: Readonly<Record<string, readonly string[]>> = {
   'Details of a login': loginDetails,
   'Details of TLS': tlsDetails,
   Findings: profileFindings,
+  Rights: rightFindings,
+  Warnings: warningCodes.filter((code) => !rightFindings.some((finding) => finding === code)),
   'Reasons of a refused file': fileReasons,
   'Reasons of a restart': restartReasons,
   'Reasons of a refused plugin': confinementProblems,

@@ -5,10 +5,10 @@ import * as assert from 'uvu/assert';
 import { createAuthorizedSend } from '../../../plugin/auth/authorized.ts';
 import type { TokenManager } from '../../../plugin/auth/token-manager.ts';
 import {
-  classFor,
+  deepFailure,
   failedAt,
-  isCounted,
-  reasonOfDeep,
+  isOfOpenBao,
+  metadataFailure,
   reasonOfMetadata,
   retryAfterOf,
 } from '../../../plugin/health/probe-failure.ts';
@@ -49,9 +49,9 @@ test('without a token the probe fails with reason login_failed and the cause of 
   const caught = caughtAtUpsert(await thrownBy({ token: () => Promise.reject(rejected) }));
 
   assert.is(reasonOfMetadata(caught), 'login_failed');
-  assert.is(reasonOfDeep(caught), 'login_failed');
+  assert.is(deepFailure(caught).reason, 'login_failed');
   assert.equal(causeOf(caught), { class: 'auth_rejected', detail: 'audience', httpStatus: 400 });
-  assert.is(classFor(caught), 'auth_rejected');
+  assert.is(metadataFailure(caught).cause.class, 'auth_rejected');
   assert.is(hintOf(caught), 'the hint');
 });
 
@@ -65,15 +65,15 @@ test('a denial of the call itself with a living token stays the failure of the c
   const caught = caughtAtUpsert(await thrownBy({ token: async () => 's.alive', recover: async () => undefined }));
 
   assert.is(reasonOfMetadata(caught), 'upsert_check_failed');
-  assert.is(classFor(caught), 'permission_denied');
-  assert.is(reasonOfDeep(caught), 'deep_probe_failed');
+  assert.is(metadataFailure(caught).cause.class, 'permission_denied');
+  assert.is(deepFailure(caught).reason, 'deep_probe_failed');
 });
 
 test('a login that fails counts for the breaker and keeps the wait that OpenBao asked for', async () => {
   const limited = new ProviderError('bao_rate_limited', '', { facts: { retryAfterMs: 7_000 } });
   const caught = caughtAtUpsert(await thrownBy({ token: () => Promise.reject(limited) }));
 
-  assert.ok(isCounted(reasonOfMetadata(caught)));
+  assert.ok(isOfOpenBao(caught));
   assert.is(retryAfterOf(caught), 7_000);
 });
 

@@ -300,7 +300,7 @@ test('a warning names what waits, why, and for how long; it ends when the candid
   await bench.clock.advance(30_000);
   const [warning] = bench.session.warnings();
   assert.equal(
-    [warning?.name, warning?.state, warning?.cause.detail, warning?.waitingMs],
+    [warning?.name, warning?.state, warning?.detail, warning?.waitingMs],
     ['jwt', 'refused', 'signature', 30_000],
   );
   bench.accepts.jwt.add('jwt2');
