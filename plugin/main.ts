@@ -6,6 +6,7 @@ import type { CredentialMessage, PluginMessage, StartMessage, SupervisorMessage 
 import { requireConfig } from '../shared/config/config.ts';
 import { parseProcStatus } from '../shared/confinement/confinement.ts';
 import { errorClassOf } from '../shared/errors/error.ts';
+import { policyOf } from '../shared/errors/policy.ts';
 import { createLog } from '../shared/log/logger.ts';
 import { openChannel } from './channel/channel.ts';
 import { type Serving, startServing } from './serve.ts';
@@ -65,8 +66,8 @@ async function start(message: StartMessage): Promise<void> {
       eventLoopLag,
     });
   } catch (error) {
-    const errorClass = errorClassOf(error);
-    return send({ kind: 'giving_up', class: errorClass, canRelaunchHelp: errorClass === 'internal' });
+    const { probeClass } = policyOf(error);
+    return send({ kind: 'giving_up', class: probeClass, canRelaunchHelp: errorClassOf(error) === 'internal' });
   }
   for (const waiting of early.splice(0)) serving.receive(waiting);
   await serving.ended;

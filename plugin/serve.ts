@@ -92,8 +92,8 @@ export async function startServing(
     build: start.build,
     counters: () => counters,
     tokens: () => openbao.tokens.status(),
-    jwtTtlMs: () => openbao.jwt.ttlMs,
-    generations: () => ({ jwt: openbao.jwt.generationInUse, openbao_ca: openbao.caGeneration() }),
+    jwtTtlMs: () => openbao.session.jwtTtlMs(),
+    generations: () => openbao.session.generations(),
     credentialFiles,
     isBreakerOpen: () => probes.breakerState() === 'open',
     inFlight: () => kms.inFlight(),
@@ -168,8 +168,10 @@ export async function startServing(
   });
   for (const message of credentials) {
     credentialFiles.set(message.name, message.modifiedAtUnixMs);
-    await openbao.firstCredential(message);
+    openbao.credential(message);
   }
+  // A CA that is absent may come; one that is there and unusable ends the start with its reason.
+  if (credentials.some(({ name, bytes }) => name === 'openbao_ca' && bytes !== undefined)) openbao.session.pools();
   const scheduler = { clock, random: deps.random, probes, cache, settings: { ...config.bootstrap, ...config.status } };
   if (start.listen === 'when_healthy') await untilProvenHealthy(scheduler, stopped.signal);
   const server = createKmsServer(kms, clock);
@@ -200,7 +202,7 @@ export async function startServing(
     if (message.kind === 'ping') deps.send({ kind: 'pong', id: message.id, lagMs: deps.eventLoopLag().meanMs });
     if (message.kind === 'credential') {
       credentialFiles.set(message.name, message.modifiedAtUnixMs);
-      void openbao.credential(message);
+      openbao.credential(message);
     }
     if (message.kind === 'counters') {
       counters = message.counters;

@@ -16,6 +16,7 @@ export const folders = [
   'integration',
   'threats',
   'failure-modes',
+  'mistakes',
   'explore',
   'simulation',
   'unit',

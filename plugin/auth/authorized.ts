@@ -5,6 +5,7 @@ import { ProviderError } from '../../shared/errors/error.ts';
 import type { Http } from '../transit/http.ts';
 import { readReply } from '../transit/response.ts';
 import type { SendAuthorized } from '../transit/transit.ts';
+import { asLoginFailure } from './login-failure.ts';
 import type { TokenManager } from './token-manager.ts';
 
 export type RequestEvent = {
@@ -40,12 +41,12 @@ export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
     }
   };
   return async (call) => {
-    const token = await deps.tokens.token(call.signal);
+    const token = await deps.tokens.token(call.signal).catch(asLoginFailure);
     try {
       return await send(call, token);
     } catch (error) {
       if (!isRejectedToken(error)) throw error;
-      const replacement = await deps.tokens.recover(token, call.signal);
+      const replacement = await deps.tokens.recover(token, call.signal).catch(asLoginFailure);
       if (replacement === undefined) throw error;
       return send(call, replacement, wasRepeated(error));
     }

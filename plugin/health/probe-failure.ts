@@ -2,6 +2,7 @@
 
 import { type ErrorClass, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
+import { isLoginFailure } from '../auth/login-failure.ts';
 import type { Reason } from './verdict.ts';
 
 /** Remembers at which step an OpenBao read failed; the class stays that of the cause. */
@@ -36,13 +37,26 @@ const localReasons: Partial<Record<ErrorClass, Reason>> = {
 };
 
 export function reasonOfMetadata(error: unknown): Reason {
+  if (isLoginFailure(error)) return 'login_failed';
   return error instanceof StepFailure ? error.reason : (localReasons[errorClassOf(error)] ?? 'probe_failed');
 }
 
-export function classFor(error: unknown, reason: Reason): string {
-  return error instanceof StepFailure || errorClassOf(error) === 'timeout'
-    ? policyOf(causeOf(error)).probeClass
-    : reason;
+/** A probe that found no token says so; it is no news about the key. */
+export function reasonOfDeep(error: unknown): Reason {
+  if (isLoginFailure(error)) return 'login_failed';
+  const errorClass = errorClassOf(error);
+  if (errorClass === 'circuit_breaker_open') return 'circuit_breaker_open';
+  const isInvalid = errorClass === 'deep_probe_invalid' || errorClass === 'transit_response_invalid';
+  return isInvalid ? 'deep_probe_invalid' : 'deep_probe_failed';
+}
+
+/** Steps at which OpenBao was asked: only they count for the breaker. */
+export function isCounted(reason: Reason): boolean {
+  return reason === 'login_failed' || reason === 'upsert_check_failed' || reason === 'metadata_read_failed';
+}
+
+export function classFor(error: unknown): string {
+  return policyOf(causeOf(error)).probeClass;
 }
 
 export function retryAfterOf(error: unknown): number {

@@ -3,7 +3,7 @@
 // sees it. Written after status-and-probes 4 and 5.
 
 import { timingSafeEqual } from 'node:crypto';
-import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import { encodeState, type Snapshot } from '../../shared/registry/state.ts';
 import { type Reading, readClock } from '../../shared/time/age.ts';
@@ -28,6 +28,8 @@ import {
   classFor,
   encryptionBlocked,
   failedAt,
+  isCounted,
+  reasonOfDeep,
   reasonOfMetadata,
   retryAfterOf,
   saveDeferred,
@@ -196,7 +198,7 @@ export class Probes {
       this.#report('deep', 'candidate', startedAt);
       return true;
     } catch (error) {
-      this.#report('deep', 'candidate', startedAt, error, 'deep_probe_failed');
+      this.#report('deep', 'candidate', startedAt, error, reasonOfDeep(error));
       return false;
     }
   }
@@ -251,25 +253,21 @@ export class Probes {
 
   #metadataFailed(error: unknown, trigger: Trigger, startedAt: Reading): void {
     const reason = reasonOfMetadata(error);
-    const isCounted = reason === 'upsert_check_failed' || reason === 'metadata_read_failed';
-    if (isCounted && trigger !== 'bootstrap') {
+    if (isCounted(reason) && trigger !== 'bootstrap') {
       this.#metadataBreaker = afterFailure(this.#metadataBreaker, this.#deps.clock.nowMs(), retryAfterOf(error));
     }
     if (reason === 'encryption_blocked') this.#metadataBreaker = closedBreaker;
     this.#deps.cache.metadataFailed({
       reason,
-      errorClass: classFor(error, reason),
+      errorClass: classFor(error),
       kind: policyOf(causeOf(error)).evidence,
     });
     this.#report('metadata', trigger, startedAt, error, reason);
   }
 
   #deepFailed(error: unknown, trigger: Trigger, startedAt: Reading): void {
-    const errorClass = errorClassOf(error);
-    const isInvalid = errorClass === 'deep_probe_invalid' || errorClass === 'transit_response_invalid';
-    const isSkipped = errorClass === 'circuit_breaker_open';
-    const reason = isInvalid ? 'deep_probe_invalid' : isSkipped ? 'circuit_breaker_open' : 'deep_probe_failed';
-    if (!isSkipped && trigger !== 'bootstrap') {
+    const reason = reasonOfDeep(error);
+    if (reason !== 'circuit_breaker_open' && trigger !== 'bootstrap') {
       this.#deepBreaker = afterFailure(this.#deepBreaker, this.#deps.clock.nowMs(), retryAfterOf(error));
     }
     this.#deps.cache.deepFailed({ reason, errorClass: policyOf(error).probeClass, kind: policyOf(error).evidence });

@@ -3,25 +3,29 @@
 import type { EvidenceKind } from '../../shared/errors/policy.ts';
 import type { RegistryState } from '../../shared/registry/state.ts';
 
-export type Reason =
-  | 'state_unavailable'
-  | 'status_stale'
-  | 'metadata_unverified'
-  | 'upsert_check_failed'
-  | 'upsert_allowed'
-  | 'metadata_read_failed'
-  | 'profile_invalid'
-  | 'version_rollback'
-  | 'state_save_failed'
-  | 'state_publish_failed'
-  | 'encryption_blocked'
-  | 'deep_probe_pending'
-  | 'deep_probe_failed'
-  | 'deep_probe_invalid'
-  | 'circuit_breaker_open'
-  | 'probe_failed'
-  | 'socket_lost'
-  | 'shutting_down';
+/** What `/ready` can name, in the words of docs/errors.md. */
+export const reasons = [
+  'state_unavailable',
+  'status_stale',
+  'metadata_unverified',
+  'login_failed',
+  'upsert_check_failed',
+  'upsert_allowed',
+  'metadata_read_failed',
+  'profile_invalid',
+  'version_rollback',
+  'state_save_failed',
+  'encryption_blocked',
+  'deep_probe_pending',
+  'deep_probe_failed',
+  'deep_probe_invalid',
+  'circuit_breaker_open',
+  'probe_failed',
+  'socket_lost',
+  'shutting_down',
+  'diagnostics_unavailable',
+] as const;
+export type Reason = (typeof reasons)[number];
 
 /** Why the last probe of a kind failed. */
 export type Failure = { readonly reason: Reason; readonly errorClass: string; readonly kind: EvidenceKind };

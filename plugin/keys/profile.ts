@@ -28,7 +28,37 @@ export type KeyProfile = {
 
 export const transitKeyType = 'aes256-gcm96';
 
-type Finding = { readonly code: string; readonly text: string; readonly isPresent: (profile: KeyProfile) => boolean };
+/** What can be wrong with the key: what the metadata says by itself, then what the state makes of it. */
+export const profileFindings = [
+  'unsupported_type',
+  'name',
+  'latest_version',
+  'min_available_version',
+  'soft_deleted',
+  'exportable',
+  'plaintext_backup',
+  'deletion_allowed',
+  'derived',
+  'convergent',
+  'min_encryption_version',
+  'min_decryption_version',
+  'encryption_unsupported',
+  'decryption_unsupported',
+  'versions',
+  'latest_created_at',
+  'version_unavailable',
+  'version_cannot_decrypt',
+  'version_missing',
+  'version_recreated',
+  'candidate_retired',
+] as const;
+export type ProfileFinding = (typeof profileFindings)[number];
+
+type Finding = {
+  readonly code: ProfileFinding;
+  readonly text: string;
+  readonly isPresent: (profile: KeyProfile) => boolean;
+};
 
 const findings: readonly Finding[] = [
   { code: 'latest_version', text: 'latest version is not positive', isPresent: (p) => p.latestVersion < 1 },
@@ -140,7 +170,11 @@ function checkSnapshotServed(snapshot: Snapshot, profile: KeyProfile): void {
   }
 }
 
-export function profileInvalid(finding: string, text: string, facts: Record<string, number> = {}): ProviderError {
+export function profileInvalid(
+  finding: ProfileFinding,
+  text: string,
+  facts: Record<string, number> = {},
+): ProviderError {
   return new ProviderError('profile_invalid', `the Transit key is not acceptable: ${text}`, {
     facts: { finding, ...facts },
   });

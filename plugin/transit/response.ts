@@ -88,7 +88,8 @@ function isTemporary(errors: string): boolean {
   );
 }
 
-function readErrors(body: Buffer): string {
+/** The texts of `errors` in lower case, joined: to tell causes apart, never to be passed on. */
+export function readErrors(body: Buffer): string {
   const errors = parseObject(body)?.['errors'];
   if (!Array.isArray(errors)) return '';
   return errors

@@ -3,7 +3,6 @@
 import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
-import { errorClassOf } from '../../shared/errors/error.ts';
 import type { Log, LogFields, LogLevel } from '../../shared/log/fields.ts';
 import { createLog } from '../../shared/log/logger.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
@@ -20,6 +19,7 @@ import {
   passGateAgain,
   readReload,
 } from '../gate/gate.ts';
+import { refusalFields } from '../gate/refusal-fields.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
 import { countCredentialRefusals, emptyCounters } from '../lifecycle/counters.ts';
 import type { ReplacementCause } from '../lifecycle/events.ts';
@@ -49,7 +49,10 @@ export type ServeOptions = ConfigOptions & { readonly configPath: string };
 export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialRefused'>): Promise<number> {
   const log = createSwitchableLog(deps);
   const counters = emptyCounters(deps.clock.wallMs());
-  const gateDeps: ServeDeps = { ...deps, credentialRefused: countCredentialRefusals(counters, log.write) };
+  const gateDeps: ServeDeps = {
+    ...deps,
+    credentialRefused: countCredentialRefusals(counters, log.write, deps.clock.nowMs),
+  };
   let passed: Passed | undefined;
   let bound: Listeners | undefined;
   let watch: CustodyWatch | undefined;
@@ -91,8 +94,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     if (isReload) {
       const loaded = await readReload(options.configPath, options, gateDeps, before).catch((error: unknown) => {
         const check = error instanceof GateRefusal ? error.check : 'gate.config';
-        const hint = error instanceof Error ? error.message : undefined;
-        log.write('warn', 'reload.refused', { check, reason: errorClassOf(error), hint });
+        log.write('warn', 'reload.refused', { check, ...refusalFields(error) });
       });
       if (loaded !== undefined) {
         before.adopt(loaded.config);

@@ -1,8 +1,7 @@
 // The gate: eight checks in the order of trust, before the plugin exists and before anything but the two lock files is made.
 // The first failure ends it; nothing else was changed. Parts of it run again before every relaunch.
 
-import { type Config, type ConfigOptions, configInvalid, readConfig } from '../../shared/config/config.ts';
-import type { Problem } from '../../shared/config/decode.ts';
+import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import type { PairVerdict } from '../../shared/registry/pair.ts';
@@ -13,16 +12,19 @@ import { type PinnedDirectory, pinDirectory } from '../custody/pinned-directory.
 import { type BoundSocket, proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
 import { createStateFiles } from '../custody/state-files.ts';
 import { StateStore } from '../custody/state-store.ts';
-import { readTrustedFile } from '../custody/trusted-file.ts';
 import {
-  checkIdentity,
-  checkRuntime,
-  type GateSystem,
-  type Helpers,
-  type ResolvedIdentity,
-  splitPath,
-} from './checks.ts';
-import { parseYaml } from './yaml.ts';
+  type CallerDeps,
+  checkNobodyRuns,
+  checkReader,
+  checkUser,
+  type Places,
+  placesOf,
+  socketLockPath,
+  stateLockPath,
+} from './caller.ts';
+import { checkIdentity, checkRuntime, type Helpers, type ResolvedIdentity, splitPath } from './checks.ts';
+import { judgeDocument, type LoadedConfig, readDocument } from './load-config.ts';
+import { checkReloadable } from './reload.ts';
 
 export const checkIds = [
   'gate.runtime',
@@ -54,7 +56,9 @@ export class GateRefusal extends Error {
   }
 }
 
-export type GateDeps = GateSystem & {
+export type { LoadedConfig } from './load-config.ts';
+
+export type GateDeps = CallerDeps & {
   readonly clock: Clock;
   readonly randomHex: (sizeBytes: number) => string;
   readonly pid: number;
@@ -64,12 +68,6 @@ export type GateDeps = GateSystem & {
     descriptor?: number,
   ) => Promise<{ readonly exitCode: number | undefined; readonly output: string }>;
   readonly credentialRefused: (name: string, reason: string) => void;
-};
-
-export type LoadedConfig = {
-  readonly config: Config;
-  readonly document: unknown;
-  readonly warnings: readonly Problem[];
 };
 
 /** What a passed gate holds, until the end. */
@@ -86,16 +84,29 @@ export type Passed = LoadedConfig & {
   readonly adopt: (config: Config) => void;
 };
 
-const configRules = { field: 'config', forbiddenBits: 0o037, greatestBytes: 1024 * 1024 };
-
-/** Check 2 for any command: reads the file safely, parses, validates; all problems at once. */
-export function loadConfig(path: string, options: ConfigOptions, deps: Pick<GateSystem, 'identity'>): LoadedConfig {
-  // Named in the message: nobody should have to guess which file was looked for.
-  const rules = { ...configRules, field: `config ${path}` };
-  const document = parseYaml(readTrustedFile(path, rules, deps.identity).bytes);
-  const { config, problems, warnings } = readConfig(document, options);
-  if (config === undefined) throw configInvalid(problems);
-  return { config, document, warnings };
+/**
+ * Check 2 of a command that acts, and first of all who calls: a provider that runs already is named, and somebody who is not
+ * its user is told so, before this check or any other speaks of files, owners or rights.
+ *
+ * @param locks  those that the command is going to take
+ * @throws GateRefusal
+ */
+export async function passConfig(
+  path: string,
+  options: ConfigOptions,
+  deps: Omit<GateDeps, 'credentialRefused'>,
+  helpers: Helpers,
+  locks: readonly ((places: Places) => string)[],
+): Promise<LoadedConfig> {
+  const document = await check('gate.config', () => readDocument(path, deps.identity)).catch(async (error: unknown) => {
+    await check('gate.identity', () => checkReader(path, deps, helpers));
+    throw error;
+  });
+  const places = placesOf(document);
+  const lockPaths = locks.map((pathIn) => pathIn(places));
+  await check('gate.lock', () => checkNobodyRuns(lockPaths, lockDepsOf(deps, helpers)));
+  await check('gate.identity', () => checkUser(places, deps, helpers));
+  return check('gate.config', () => judgeDocument(document, options));
 }
 
 /**
@@ -107,7 +118,7 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
   const held: { readonly release: () => void }[] = [];
   try {
     const helpers = await check('gate.runtime', () => checkRuntime(deps));
-    const loaded = await check('gate.config', () => loadConfig(path, options, deps));
+    const loaded = await passConfig(path, options, deps, helpers, [stateLockPath, socketLockPath]);
     const { config } = loaded;
     let current = config;
     const files = () => credentialFiles(current);
@@ -184,6 +195,10 @@ export function lockDepsOf(deps: Omit<GateDeps, 'credentialRefused' | 'randomHex
       const { exitCode } = await deps.runHelper(helpers.flock, ['-n', '-x', '3'], descriptor);
       return exitCode;
     },
+    isShareable: async (descriptor: number) => {
+      const { exitCode } = await deps.runHelper(helpers.flock, ['-n', '-s', '3'], descriptor);
+      return exitCode === 0;
+    },
     pause: (ms: number) => new Promise<void>((resolve) => deps.clock.after(ms, resolve)),
   };
 }
@@ -219,33 +234,13 @@ export async function readReload(
   passed: Passed,
 ): Promise<LoadedConfig> {
   const loaded = await check('gate.config', () => {
-    const next = loadConfig(path, options, deps);
-    const fields = restartFields(passed.config, next.config);
-    if (fields.length === 0) return next;
-    throw new ProviderError(
-      'config_invalid',
-      `a reload cannot change ${fields.join(', ')}; restart the service for that`,
-    );
+    const next = judgeDocument(readDocument(path, deps.identity), options);
+    checkReloadable(passed.config, next.config);
+    return next;
   });
   const files = () => credentialFiles(loaded.config);
   await check('gate.credentials', () => createCredentialCustody(files, deps.identity, () => {}).check());
   return loaded;
-}
-
-/** Fields that differ and cannot be changed by a reload (configuration 6). */
-function restartFields(before: Config, after: Config): string[] {
-  const pairs: readonly (readonly [string, unknown, unknown])[] = [
-    ...Object.entries(before.identity).map(
-      ([name, value]) => [name, value, after.identity[name as keyof Config['identity']]] as const,
-    ),
-    ...(['socketPath', 'socketMode', 'socketGroup', 'metricsAddress', 'healthAddress'] as const).map(
-      (name) => [`server.${name}`, before.server[name], after.server[name]] as const,
-    ),
-    ['state.path', before.state.path, after.state.path],
-    ['process.pluginUser', before.process.pluginUser, after.process.pluginUser],
-    ['process.pluginGroup', before.process.pluginGroup, after.process.pluginGroup],
-  ];
-  return pairs.filter(([, was, now]) => was !== now).map(([name]) => name);
 }
 
 /** Runs one check; whatever it throws becomes its refusal. */

@@ -2,10 +2,10 @@
 // business of office.ts, which drops the events of a plugin that has gone.
 
 import type { Counters, HealthMessage } from '../../shared/channel/messages.ts';
-import { errorClassOf } from '../../shared/errors/error.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import type { GateRefusal } from '../gate/gate.ts';
+import { refusalFields } from '../gate/refusal-fields.ts';
 import { decide } from './decide.ts';
 import { type Effect, type Event, firstState, policy, type ReplacementCause, type State } from './events.ts';
 import { Office } from './office.ts';
@@ -174,7 +174,7 @@ class LifeLoop implements Loop {
     const check = refusal.check ?? 'gate.listeners';
     this.#countRefusal(check);
     this.#refusedBy = check;
-    this.#deps.log('error', 'gate.refused', { check, reason: errorClassOf(error), hint: hintOf(error) });
+    this.#deps.log('error', 'gate.refused', { check, ...refusalFields(error) });
     return refusal.exitCode ?? 5;
   }
 
@@ -192,7 +192,7 @@ class LifeLoop implements Loop {
     } catch (error) {
       const check = (error as Partial<GateRefusal>).check ?? 'gate.listeners';
       this.#countRefusal(check);
-      this.#deps.log('warn', refusalEvents[cause], { check, reason: errorClassOf(error), hint: hintOf(error) });
+      this.#deps.log('warn', refusalEvents[cause], { check, ...refusalFields(error) });
       this.event({ kind: 'preparation_failed' });
     }
   }
@@ -219,8 +219,4 @@ class LifeLoop implements Loop {
     restarts[reason] = (restarts[reason] ?? 0) + 1;
     this.countersChanged();
   }
-}
-
-function hintOf(error: unknown): string {
-  return error instanceof Error && errorClassOf(error) !== 'internal' ? error.message : 'an error of our own';
 }

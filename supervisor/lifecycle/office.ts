@@ -4,6 +4,7 @@
 import type { Counters, HealthMessage, PluginMessage, StartMessage } from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
+import { loginHintOf } from '../../shared/errors/hints.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import type { SupervisorChannel } from '../channel/channel.ts';
@@ -258,9 +259,12 @@ export class Office {
   }
 
   #credentialResult(message: Extract<PluginMessage, { kind: 'credential_result' }>): void {
-    const { name, generation, result } = message;
+    const { name, generation, result, detail, nextTryMs } = message;
     if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
-    this.#deps.log('warn', 'credential.refused', { name, generation, reason: message.class });
+    const event = result === 'refused' ? 'credential.refused' : 'credential.unproven';
+    const cause = { error_class: message.class, detail, hint: loginHintOf(detail) };
+    this.#deps.log('warn', event, { name, generation, ...cause, next_try_ms: nextTryMs });
+    if (result !== 'refused') return;
     const key = `${name} ${message.class ?? 'unknown'}`;
     const { credentialRefusals } = this.#deps.counters;
     credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;

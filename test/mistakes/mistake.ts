@@ -1,0 +1,39 @@
+// One mistake of an administrator: how it is made, and what must be told of it.
+
+import type { Reason } from '../../plugin/health/verdict.ts';
+import type { ConfigDocument } from '../support/workplace.ts';
+import type { Place, PlaceOptions } from './place.ts';
+
+export type Told = {
+  readonly reason: Reason;
+  readonly class: string;
+  readonly detail?: string;
+  readonly finding?: string;
+  readonly httpStatus?: number;
+};
+
+export type Mistake = PlaceOptions & {
+  readonly title: string;
+  readonly told: Told;
+  readonly make?: (place: Place) => unknown;
+  /** The mistake is made while the provider serves, not before it starts. */
+  readonly isMadeWhileServing?: true;
+  /** Why it cannot be made on the development server. */
+  readonly needsReal?: true;
+};
+
+/** Sets a field by its path. */
+export const field =
+  (path: string, value: unknown) =>
+  (config: ConfigDocument): void => {
+    const names = path.split('.');
+    const last = names.pop() ?? '';
+    let at: Record<string, unknown> = config;
+    for (const name of names) {
+      at[name] ??= {};
+      at = at[name] as Record<string, unknown>;
+    }
+    at[last] = value;
+  };
+export const role = (changes: Record<string, unknown>) => (place: Place) => place.setRole(changes);
+export const now = () => Math.floor(Date.now() / 1000);
