@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
+import { kubernetes } from './support/kubernetes-binaries.ts';
 import { limitOf } from './support/patience.ts';
 
 const root = new URL('..', import.meta.url).pathname;
@@ -115,6 +116,12 @@ async function runAll(files: readonly string[], sideBySide: number): Promise<Fil
   return results;
 }
 
+function sayKubernetes(): void {
+  process.stdout.write('a whole kube-apiserver for the tests: found, or built now (some minutes the first time)\n');
+  const binaries = kubernetes();
+  process.stdout.write('missing' in binaries ? `none (needs ${binaries.missing})\n` : `${binaries.apiServer}\n`);
+}
+
 async function checkSources(): Promise<FileResult[]> {
   const bin = (name: string) => join(root, 'node_modules/.bin', name);
   const checks = [
@@ -138,6 +145,8 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   const files = folders
     .flatMap(testFiles)
     .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)));
+  // Its first build takes longer than a file may.
+  if (process.env['KUBERNETES'] === 'whole' && files.length > 0) sayKubernetes();
   const those = (list: readonly string[]) => files.filter((file) => list.includes(file));
   const others = files.filter((file) => ![...sleeping, ...alone].includes(file));
   // One more than there are cores: many files wait now and then.
