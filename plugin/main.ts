@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { CredentialMessage, PluginMessage, StartMessage, SupervisorMessage } from '../shared/channel/messages.ts';
 import { requireConfig } from '../shared/config/config.ts';
 import { parseProcStatus } from '../shared/confinement/confinement.ts';
+import { causeOf } from '../shared/errors/cause.ts';
 import { errorClassOf } from '../shared/errors/error.ts';
 import { createLog } from '../shared/log/logger.ts';
 import { openChannel } from './channel/channel.ts';
@@ -66,7 +67,9 @@ async function start(message: StartMessage): Promise<void> {
     });
   } catch (error) {
     const errorClass = errorClassOf(error);
-    return send({ kind: 'giving_up', class: errorClass, canRelaunchHelp: errorClass === 'internal' });
+    const { finding } = causeOf(error);
+    const known = finding === undefined ? {} : { finding };
+    return send({ kind: 'giving_up', class: errorClass, ...known, canRelaunchHelp: errorClass === 'internal' });
   }
   for (const waiting of early.splice(0)) serving.receive(waiting);
   await serving.ended;

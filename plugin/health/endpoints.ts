@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { BreakerState } from './breaker.ts';
-import type { Verdict } from './verdict.ts';
+import type { Reason, Verdict } from './verdict.ts';
 
 export type HttpEndpoint = {
   /**
@@ -19,6 +19,9 @@ type Route = (path: string) => Promise<Answer> | Answer;
 
 const json = 'application/json';
 
+/** Nobody can begin to use the provider, however healthy it is. */
+const unreachable: readonly Reason[] = ['shutting_down', 'runtime_directory_gone'];
+
 /** The body of /ready (status-and-probes 9); the age is left out while nothing was ever probed. */
 export function readyBody(
   verdict: Verdict | undefined,
@@ -27,8 +30,8 @@ export function readyBody(
   if (verdict === undefined) {
     return { status: 503, body: JSON.stringify({ status: 'unavailable', reasons: ['diagnostics_unavailable'] }) };
   }
-  const isShuttingDown = verdict.reasons.includes('shutting_down');
-  const isReady = verdict.healthz === 'ok' && !verdict.isStale && !isShuttingDown;
+  const isUnreachable = unreachable.some((reason) => verdict.reasons.includes(reason));
+  const isReady = verdict.healthz === 'ok' && !verdict.isStale && !isUnreachable;
   const body = {
     status: isReady ? 'ok' : 'unavailable',
     healthz: verdict.healthz,

@@ -21,6 +21,7 @@ export type Reason =
   | 'circuit_breaker_open'
   | 'probe_failed'
   | 'socket_lost'
+  | 'runtime_directory_gone'
   | 'shutting_down';
 
 /** Why the last probe of a kind failed. */
@@ -34,6 +35,8 @@ export type Evidence = {
   readonly deep: { readonly goodAgeMs: number | undefined; readonly failure: Failure | undefined };
   readonly isPersistenceDegraded: boolean;
   readonly isSocketLost: boolean;
+  /** The socket's directory lost its name: nobody can connect any more. */
+  readonly isRuntimeDirectoryGone?: boolean;
   readonly isShuttingDown: boolean;
 };
 
@@ -83,7 +86,9 @@ function reasonsOf(evidence: Evidence, isStale: boolean, isDeepFresh: boolean): 
   if (metadata.failure !== undefined) reasons.add(metadata.failure.reason);
   if (state !== undefined && deep.failure !== undefined) reasons.add(deep.failure.reason);
   if (state !== undefined && deep.failure === undefined && !isDeepFresh) reasons.add('deep_probe_pending');
-  if (evidence.isSocketLost) reasons.add('socket_lost');
+  // A directory that is gone takes the name in it along: the cause is told, not both.
+  if (evidence.isRuntimeDirectoryGone === true) reasons.add('runtime_directory_gone');
+  else if (evidence.isSocketLost) reasons.add('socket_lost');
   if (evidence.isShuttingDown) reasons.add('shutting_down');
   return [...reasons];
 }

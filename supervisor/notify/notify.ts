@@ -17,24 +17,33 @@ export type Notifier = {
   readonly stopping: () => void;
   /** At most one line a second is sent, always the newest. */
   readonly status: (line: string) => void;
+  /**
+   * The last status line of this process, at once: it stays until the next start. Later ones are not sent.
+   *
+   * Resolves when systemd has read it; a helper that has ended before its message was read could not be told whose it was.
+   */
+  readonly lastWord: (line: string) => Promise<void>;
   /** Resolves when everything was said. */
   readonly idle: () => Promise<void>;
 };
 
 const statusIntervalMs = 1_000;
+/** systemd takes datagrams of 4096 bytes and cuts a longer line without a word (seen on 252 and 257); half is enough to read. */
+const greatestStatusBytes = 2_048;
 
 export function createNotifier(deps: NotifyDeps): Notifier {
   let queue: Promise<void> = Promise.resolve();
   let wanted: string | undefined;
   let last: string | undefined;
   let isWaiting = false;
+  let isOver = false;
   const say = (...assignments: string[]) => {
     const { send } = deps;
     if (send !== undefined) queue = queue.then(() => send(assignments));
   };
   const flush = () => {
     isWaiting = false;
-    if (wanted === undefined || wanted === last) return;
+    if (isOver || wanted === undefined || wanted === last) return;
     last = wanted;
     isWaiting = true;
     say(`STATUS=${wanted}`);
@@ -53,9 +62,21 @@ export function createNotifier(deps: NotifyDeps): Notifier {
     reloading: (monotonicUs) => say('RELOADING=1', `MONOTONIC_USEC=${monotonicUs}`),
     stopping: () => say('STOPPING=1'),
     status: (line) => {
-      wanted = line.replace(/[^\x20-\x7e]/gu, ' ').slice(0, 300);
-      if (!isWaiting) flush();
+      wanted = fitted(line);
+      if (!isWaiting && !isOver) flush();
+    },
+    lastWord: (line) => {
+      isOver = true;
+      last = wanted = fitted(line);
+      say(`STATUS=${wanted}`);
+      return queue;
     },
     idle: () => queue,
   };
+}
+
+/** One line of printable ASCII; what is too long loses its end, so the cause stands first. */
+function fitted(line: string): string {
+  const printable = line.replace(/[^\x20-\x7e]/gu, ' ');
+  return printable.length <= greatestStatusBytes ? printable : `${printable.slice(0, greatestStatusBytes - 3)}...`;
 }

@@ -41,3 +41,13 @@ function verdict({ health, pluginPid, refusedBy, nextTryMs }: StatusFacts): stri
   const classes = health.errorClasses.length === 0 ? '' : ` (${health.errorClasses.join(', ')})`;
   return `unhealthy: ${health.reasons.join(', ')}${classes}`;
 }
+
+/** The last line of a start that was refused: the cause first. */
+export function refusalLine({ check, reason, hint }: { check: string; reason: string; hint: string }): string {
+  return `start refused: ${check} (${reason}): ${hint}`;
+}
+
+/** The last line of a process that makes room for a new start. */
+export function departureLine(reason: string): string {
+  return `ending for a new start: ${reason}`;
+}
