@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { CredentialMessage, PluginMessage, StartMessage, SupervisorMessage } from '../shared/channel/messages.ts';
 import { requireConfig } from '../shared/config/config.ts';
 import { parseProcStatus } from '../shared/confinement/confinement.ts';
+import { causeOf } from '../shared/errors/cause.ts';
 import { errorClassOf } from '../shared/errors/error.ts';
 import { policyOf } from '../shared/errors/policy.ts';
 import { createLog } from '../shared/log/logger.ts';
@@ -67,7 +68,10 @@ async function start(message: StartMessage): Promise<void> {
     });
   } catch (error) {
     const { probeClass } = policyOf(error);
-    return send({ kind: 'giving_up', class: probeClass, canRelaunchHelp: errorClassOf(error) === 'internal' });
+    const { finding } = causeOf(error);
+    const known = finding === undefined ? {} : { finding };
+    const canRelaunchHelp = errorClassOf(error) === 'internal';
+    return send({ kind: 'giving_up', class: probeClass, ...known, canRelaunchHelp });
   }
   for (const waiting of early.splice(0)) serving.receive(waiting);
   await serving.ended;

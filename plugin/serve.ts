@@ -87,6 +87,7 @@ export async function startServing(
     cache.load(state);
   }
   let counters: Counters = start.counters;
+  takeCounters(cache, counters);
   let openbao: OpenBao;
   let probes: Probes;
   let evidence: CallEvidence;
@@ -244,7 +245,7 @@ export async function startServing(
     }
     if (message.kind === 'counters') {
       counters = message.counters;
-      cache.isSocketLost = counters.socketLost;
+      takeCounters(cache, counters);
     }
     if (message.kind === 'drain' && !cache.isShuttingDown) void drain(message.deadlineMs, message.reason === 'replace');
   };
@@ -253,6 +254,11 @@ export async function startServing(
   reporter = createHealthReporter({ clock, cache, warnings, calls: lastCalls, send: deps.send });
   void schedule.run(stopped.signal);
   return { receive, ended: ended.promise };
+}
+
+function takeCounters(cache: StatusCache, counters: Counters): void {
+  cache.isSocketLost = counters.socketLost;
+  cache.directoriesGone = counters.directoriesGone;
 }
 
 type Endpoints = { readonly metrics: HttpEndpoint; readonly health: HttpEndpoint };
@@ -292,7 +298,8 @@ function createCommits(send: (message: PluginMessage) => void, stopped: AbortSig
       });
     },
     committed: (message: Extract<SupervisorMessage, { kind: 'committed' }>) => {
-      waiting.get(message.commitId)?.({ outcome: message.outcome, onDisk: message.onDisk });
+      const { outcome, onDisk, finding } = message;
+      waiting.get(message.commitId)?.({ outcome, onDisk, ...(finding === undefined ? {} : { finding }) });
       waiting.delete(message.commitId);
     },
   };

@@ -25,6 +25,7 @@ export const reasons = [
   'rights_missing',
   'probe_failed',
   'socket_lost',
+  'runtime_directory_gone',
   'shutting_down',
   'diagnostics_unavailable',
 ] as const;
@@ -58,6 +59,8 @@ export type Evidence = {
   readonly rights: RightsEvidence;
   readonly isPersistenceDegraded: boolean;
   readonly isSocketLost: boolean;
+  /** The socket's directory lost its name: nobody can connect any more. */
+  readonly isRuntimeDirectoryGone?: boolean;
   readonly isShuttingDown: boolean;
 };
 
@@ -120,7 +123,9 @@ function reasonsOf(evidence: Evidence, isStale: boolean, isDeepFresh: boolean): 
   if (rights.findings.some(isFatal)) reasons.add('rights_missing');
   if (state !== undefined) addFailure(deep);
   if (state !== undefined && deep.failure === undefined && !isDeepFresh) reasons.add('deep_probe_pending');
-  if (evidence.isSocketLost) reasons.add('socket_lost');
+  // A directory that is gone takes the name in it along: the cause is told, not both.
+  if (evidence.isRuntimeDirectoryGone === true) reasons.add('runtime_directory_gone');
+  else if (evidence.isSocketLost) reasons.add('socket_lost');
   if (evidence.isShuttingDown) reasons.add('shutting_down');
   return [...reasons];
 }

@@ -100,16 +100,19 @@ function directoriesOf(path: string): readonly string[] {
 
 function checkAll(files: readonly CredentialFile[], reader: Reader): void {
   const problems: string[] = [];
+  const fields: string[] = [];
   for (const file of files) {
     try {
       const read: TrustedFile = readTrustedFile(file.path, file.rules, reader);
       read.bytes.fill(0);
     } catch (error) {
       const [first] = errorChain(error);
+      fields.push(file.rules.field);
       problems.push(first?.message ?? `${file.rules.field}: cannot be read`);
     }
   }
-  if (problems.length > 0) throw new ProviderError('file_unsafe', problems.join('; '));
+  if (problems.length > 0)
+    throw new ProviderError('file_unsafe', problems.join('; '), { facts: { field: fields.join(',') } });
 }
 
 function reasonOf(error: unknown): string {

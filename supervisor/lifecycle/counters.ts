@@ -11,6 +11,7 @@ export function emptyCounters(startedAtUnixMs: number): Counters {
     staleSockets: 0,
     checkpointsRecreated: 0,
     socketLost: false,
+    directoriesGone: [],
     supervisorStartedAtUnixMs: startedAtUnixMs,
   };
 }

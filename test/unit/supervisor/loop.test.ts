@@ -94,6 +94,7 @@ async function createBench() {
   const custody: Custody = {
     store,
     credentials: { look: () => credentials },
+    isStateDirectoryGone: () => world.isStateDirectoryGone,
     privilege: { kind: 'same-user' },
     launch,
     start: {
@@ -112,6 +113,9 @@ async function createBench() {
     adopted: 0,
     abandoned: 0,
     refuse: false,
+    isStateDirectoryGone: false,
+    refusals: [] as unknown[],
+    stateNeeded: 0,
     preparing: Promise.resolve(),
   };
   const refuseIfTold = () => {
@@ -139,6 +143,10 @@ async function createBench() {
     removeName: () => {},
     counters,
     healthChanged: () => {},
+    startRefused: (refusal) => world.refusals.push(refusal),
+    stateDirectoryGone: () => {
+      world.stateNeeded += 1;
+    },
     factsChanged: (facts) => {
       world.facts = facts;
     },
