@@ -15,9 +15,11 @@ import {
   isAnother,
   isHealthy,
   journal,
+  lostDirectorySteps,
   mainPid,
   pluginPid,
   property,
+  refusedStartStep,
   reloadStep,
   said,
   status,
@@ -219,6 +221,8 @@ step('systemctl stop while calls run: none is cut, and no socket is left', async
   await until(() => isHealthy(machine), 'service after the stop', 30_000);
 });
 
+lostDirectorySteps(step);
+
 step('an instance serves a second key beside the first, with files of its own', async ({ machine, bao, issuer }) => {
   const instance = 'bao-kms-provider@second.service';
   machine.write('/etc/openbao-kms/second/config.yaml', stringify(config(bao.address, 'second')), 0o640, 'openbao-kms');
@@ -297,6 +301,8 @@ step(
     await until(() => isHealthy(machine), 'two users again', 30_000);
   },
 );
+
+refusedStartStep(step);
 
 step('a runtime directory with a wrong mode: the start is refused and the journal says why', async ({ machine }) => {
   await machine.run(`systemctl stop ${unit}`);
