@@ -60,8 +60,7 @@ const small: Tool = { ...library, name: 'api-server' };
 
 function wholeTool(): Tool {
   const cwd = join(sources, 'whole');
-  const [, version = ''] =
-    /^\s+k8s\.io\/kubernetes (v\S+)$/mu.exec(readFileSync(join(cwd, 'go.mod'), 'utf8')) ?? [];
+  const [, version = ''] = /^\s+k8s\.io\/kubernetes (v\S+)$/mu.exec(readFileSync(join(cwd, 'go.mod'), 'utf8')) ?? [];
   const flags = ['-ldflags', `-s -w -X k8s.io/component-base/version.gitVersion=${version}`];
   return { cwd, name: 'kube-apiserver', directory: join(cache, `kubernetes-${version}`), flags, calmMs: 1_800_000 };
 }
