@@ -4,11 +4,13 @@
 import { randomBytes } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { until } from '../support/installation.ts';
+import { quickly, until } from '../support/installation.ts';
+import { issuerDefaults } from '../support/jwt-issuer.ts';
 import { type Administration, withAdministration } from '../support/key-administration.ts';
 import { refusalOf } from '../support/kms-client.ts';
-import { defaultInstallation, providerPolicy } from '../support/openbao/provision.ts';
+import { defaultInstallation, providerPolicy, provision } from '../support/openbao/provision.ts';
 import { type Provider, untilHealthy } from '../support/provider.ts';
+import { skipWithout } from '../support/skip.ts';
 import type { ConfigDocument } from '../support/workplace.ts';
 
 const { mountPath, keyName, policyName } = defaultInstallation;
@@ -119,6 +121,36 @@ test('without the right to renew, and without that to ask, the provider serves a
     assert.is((await provider.client.status()).healthz, 'ok');
     const logins = provider.log.filter(({ message }) => message === 'auth.login').length;
     assert.is(logins, 1, 'a question that is not allowed costs no login');
+  }));
+
+test('in a namespace rights are those of the namespace', () =>
+  withAdministration(async (administration) => {
+    const { admin, issuer, isReal, workplace } = administration;
+    if (skipWithout(isReal, 'rights in a namespace', 'a real OpenBao')) return;
+    await admin.call('POST', 'sys/namespaces/teams');
+    const inside = {
+      ...admin,
+      call: (...[method, path, ...rest]: Parameters<typeof admin.call>) => admin.call(method, `teams/${path}`, ...rest),
+    };
+    await provision(inside, defaultInstallation, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
+    workplace.writeConfig((config) => {
+      quickly(config);
+      (config['openbao'] as Record<string, unknown>)['namespace'] = 'teams';
+    });
+    const provider = administration.start();
+    await untilHealthy(provider);
+    // A look that found something, or was refused, would be in the log.
+    await until(
+      async () => /operation="capabilities_self",status="ok"\} [2-9]/u.test(await provider.metrics()),
+      'looks',
+    );
+    assert.equal((await readyOf(provider)).warnings, undefined);
+    await inside.call('POST', `sys/policies/acl/${policyName}`, { policy: without('decrypt') });
+    await until(
+      async () => (await readyOf(provider)).cause?.['finding'] === 'missing_decrypt',
+      'missing_decrypt',
+      30_000,
+    );
   }));
 
 test('a finding about the key stands in log and /ready with its field', () =>
