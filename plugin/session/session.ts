@@ -226,7 +226,10 @@ export class Session {
 
   #tell({ name, generation, outcome, nextTryMs }: Extract<Effect, { kind: 'tell' }>): void {
     if (outcome.kind === 'good') {
-      return this.#deps.send({ kind: 'credential_result', name, generation, result: 'in_use' });
+      const local = this.#state.names[name].inUse?.local;
+      const untilMs = local?.kind === 'timed' && Number.isFinite(local.untilUnixMs) ? local.untilUnixMs : undefined;
+      const usable = untilMs === undefined ? {} : { usableUntilUnixMs: Math.max(0, Math.floor(untilMs)) };
+      return this.#deps.send({ kind: 'credential_result', name, generation, result: 'in_use', ...usable });
     }
     const { class: errorClass, detail } = outcome.cause;
     this.#deps.send({

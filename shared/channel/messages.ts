@@ -184,6 +184,8 @@ const pluginMessage = Type.Union([
     detail: Type.Optional(word),
     /** Until the next trial. */
     nextTryMs: Type.Optional(count),
+    /** With `in_use`: until when it can be sent; absent: it has no end of its own. */
+    usableUntilUnixMs: Type.Optional(count),
   }),
   object({ kind: Type.Literal('pong'), id: count, lagMs: Type.Number({ minimum: 0 }) }),
   object({ kind: Type.Literal('drained'), cut: count }),

@@ -22,11 +22,6 @@ export type GuardDeps = {
   readonly passed: () => Passed;
   readonly listeners: () => Listeners;
   readonly loop: Loop;
-  /**
-   * Port: whether the credential in use ends within its refresh window, so that a new one is needed soon. The plugin does not
-   * tell yet; until then only a plugin without any credential in use is a reason to end.
-   */
-  readonly credentialEndsWithinWindow: () => boolean;
   /** Why this process is about to end. */
   readonly departing: (reason: string) => void;
 };
@@ -51,7 +46,7 @@ export function guardCustody(deps: GuardDeps): Guard {
     clock,
     log,
     isUnderServiceManager: (deps.environment['NOTIFY_SOCKET'] ?? '') !== '',
-    isCredentialGood: () => loop.hasCredential() && !deps.credentialEndsWithinWindow(),
+    isCredentialGood: () => loop.hasCredential() && !endsWithinWindow(deps),
     isServing: loop.hasPlugin,
     lastAtUnixMs: () => before,
     note: (atUnixMs) => writeDepartureMark(places(), atUnixMs),
@@ -78,4 +73,10 @@ export function guardCustody(deps: GuardDeps): Guard {
     departure.saveDue();
   };
   return { rewatch: watch.rewatch, look: watch.look, stateNeeded };
+}
+
+/** Whether a new credential is needed soon: the one in use can be sent for less than its refresh window. */
+function endsWithinWindow({ clock, loop, passed }: GuardDeps): boolean {
+  const endsAtUnixMs = loop.credentialEndsAtUnixMs();
+  return endsAtUnixMs !== undefined && endsAtUnixMs - clock.wallMs() < passed().config.auth.jwt.minRemainingTtlMs;
 }

@@ -70,6 +70,11 @@ export class Office {
     return this.#deps.clock.nowMs() - running.startedAtMs < loginGraceMs;
   }
 
+  /** Until when the JWT in use can be sent, Unix milliseconds; undefined while that is not known. */
+  get credentialEndsAtUnixMs(): number | undefined {
+    return this.#running?.inUse.get('jwt');
+  }
+
   launch(custody: Custody): void {
     this.#running = this.#start(custody, 'now');
   }
@@ -217,7 +222,7 @@ export class Office {
       case 'pong':
         return from?.liveness?.pong(message.id);
       case 'credential_result':
-        if (message.result === 'in_use') from?.inUse.add(message.name);
+        if (message.result === 'in_use') from?.inUse.set(message.name, message.usableUntilUnixMs);
         return from === undefined || isNext ? undefined : this.#credentialResult(message);
       case 'giving_up':
         return from === undefined ? undefined : this.#gaveUp(message, generation, isNext);

@@ -20,6 +20,7 @@ import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
 import { checkIds } from '../../supervisor/gate/gate.ts';
 import { restartReasons } from '../../supervisor/lifecycle/events.ts';
 import { stateTable } from '../support/life-machine.ts';
+import { trialTable } from '../support/trial-machine.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const read = (name: string) => readFileSync(`${root}docs/${name}`, 'utf8');
@@ -75,6 +76,10 @@ test('docs/threat-model.md has a row for each threat that is tried, in order, an
 
 test('docs/states.md is what the machine does in every state with every event', () => {
   checkGenerated('states.md', 'life', stateTable());
+});
+
+test('docs/states.md says what is done with a credential on trial', () => {
+  checkGenerated('states.md', 'trials', trialTable());
 });
 
 /** Names in the first column of a section of docs/errors.md, in their order. */

@@ -484,10 +484,11 @@ test('whether a credential is in use is what the plugin in office said', async (
   assert.ok(loop.hasCredential(), 'it has just started');
   await clock.advance(10_000);
   assert.not.ok(loop.hasCredential());
-  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use', usableUntilUnixMs: 7_000 });
   await clock.settle();
   assert.ok(loop.hasCredential());
-  office.say({ ...healthy, healthz: 'unhealthy', reasons: ['login_failed'], errorClasses: ['auth_failed'] });
+  assert.is(loop.credentialEndsAtUnixMs(), 7_000);
+  office.say({ ...healthy, healthz: 'unhealthy', reasons: ['login_failed'], errorClasses: ['auth_rejected'] });
   await clock.settle();
   assert.not.ok(loop.hasCredential(), 'it cannot log in any more');
   const next = await reload();

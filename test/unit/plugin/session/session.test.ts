@@ -114,6 +114,9 @@ test('the first CA and the first JWT come into use with one login', async () => 
   assert.equal(bench.told, ['openbao_ca 1 in_use', 'jwt 1 in_use']);
   assert.equal(bench.logins, ['ca1 jwt1']);
   assert.is(await bench.tokens.token(), 'token of jwt1');
+  const [ca, jwt] = bench.results;
+  assert.is(ca?.usableUntilUnixMs, undefined, 'a CA has no end of its own here');
+  assert.is(jwt?.usableUntilUnixMs, 1_750_000_000_000 + 3_600_000 - jwtRules.minRemainingTtlMs);
   await bench.end();
 });
 
