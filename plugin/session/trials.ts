@@ -39,6 +39,8 @@ type Candidate = {
   readonly local: Local;
   readonly offeredAtMs: number;
   readonly failures: number;
+  /** When its last trial ended. */
+  readonly triedAtMs: number;
   readonly nextTryAtMs: number;
   /** The last thing that was said about it, and when. */
   readonly told: { readonly outcome: Exclude<Outcome, { kind: 'good' }>; readonly atMs: number } | undefined;
@@ -172,7 +174,15 @@ function offered(state: State, event: Event & { kind: 'offered' }, now: Now): St
   // There is nothing to compare the first CA with, and no way to OpenBao without it.
   const isFirstCa = name === 'openbao_ca' && inUse === undefined && local.kind === 'timed';
   if (isInUseAlready || isFirstCa) return adopt(state, name, generation, local);
-  const fresh = { generation, local, offeredAtMs: now.nowMs, failures: 0, nextTryAtMs: now.nowMs, told: undefined };
+  const fresh = {
+    generation,
+    local,
+    offeredAtMs: now.nowMs,
+    failures: 0,
+    triedAtMs: Number.NEGATIVE_INFINITY,
+    nextTryAtMs: now.nowMs,
+    told: undefined,
+  };
   return tellLocal(withName(state, name, { candidate: fresh }), name, now);
 }
 
@@ -235,7 +245,7 @@ function tried(rules: Rules, state: State, event: Event & { kind: 'tried' }, now
   if (candidate === undefined || generation !== candidate.generation) return nothing(state);
   const failures = candidate.failures + 1;
   const delayMs = isUrgent(rules, state, name, now) ? urgentDelayMs(now.random) : retryDelayMs(failures, now.random);
-  const later = { ...candidate, failures, nextTryAtMs: now.nowMs + delayMs };
+  const later = { ...candidate, failures, triedAtMs: now.nowMs, nextTryAtMs: now.nowMs + delayMs };
   return tell(withName(state, name, { candidate: later }), name, outcome, delayMs, now);
 }
 
@@ -305,7 +315,8 @@ function dueInMs(rules: Rules, state: State, name: TrialName, now: Now): number 
   const standing = standingOf(candidate.local, now.wallMs);
   if (standing !== 'usable') return Number.POSITIVE_INFINITY;
   // It may have become urgent since its next trial was set.
-  const urgentAtMs = isUrgent(rules, state, name, now) ? lastTrialAtMs + urgentDelayMs(1) : Number.POSITIVE_INFINITY;
+  const isUrgentNow = isUrgent(rules, state, name, now);
+  const urgentAtMs = isUrgentNow ? candidate.triedAtMs + urgentDelayMs(1) : Number.POSITIVE_INFINITY;
   const atMs = Math.min(candidate.nextTryAtMs, Math.max(urgentAtMs, candidate.offeredAtMs));
   return Math.max(atMs, lastTrialAtMs + pace.spacingMs) - now.nowMs;
 }

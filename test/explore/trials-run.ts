@@ -42,8 +42,8 @@ export const plantedTrials: readonly PlantedTrial[] = [
     edits: [
       {
         file: trials,
-        find: 'const later = { ...candidate, failures, nextTryAtMs: now.nowMs + delayMs };',
-        replace: 'const later = { ...candidate, failures, nextTryAtMs: Number.POSITIVE_INFINITY };',
+        find: 'triedAtMs: now.nowMs, nextTryAtMs: now.nowMs + delayMs };',
+        replace: 'triedAtMs: now.nowMs, nextTryAtMs: Number.POSITIVE_INFINITY };',
       },
     ],
   },

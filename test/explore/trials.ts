@@ -348,6 +348,7 @@ function keyOf(world: World, bounds: TrialBounds): string {
         candidate.generation,
         Math.min(candidate.failures, 5),
         relative(candidate.nextTryAtMs, -1),
+        relative(candidate.triedAtMs, -7_000),
         relative(candidate.offeredAtMs, -7_000),
         from,
         isTelling && candidate.told && [candidate.told.outcome, relative(candidate.told.atMs, -pace.repeatMs)],

@@ -28,6 +28,7 @@ function moments(): readonly Moment[] {
     local: usable,
     offeredAtMs: 0,
     failures: 1,
+    triedAtMs: nowMs - 1_000,
     nextTryAtMs: nowMs + 9_000,
     told: undefined,
   };
@@ -97,6 +98,8 @@ export function trialTable(): string {
   const rows = moments().flatMap(({ name, hasToken, state }) =>
     events.flatMap(([what, event]) => {
       const { inUse, candidate } = state.names.jwt;
+      // Time alone repeats what was said when the file came.
+      if (event.kind !== 'offered' && candidate !== undefined && candidate.local !== usable) return [];
       if (event.kind === 'tried' && event.generation === 2 && candidate?.local !== usable) return [];
       if (event.kind === 'tried' && event.generation === 1 && inUse === undefined) return [];
       const { effects } = decide(rules, state, event, { nowMs, wallMs: nowMs, hasToken, random: 0.5 });
