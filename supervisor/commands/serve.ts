@@ -210,7 +210,10 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
   };
 }
 
-function shutdownReason(exitCode: number, hasBound: boolean): string | undefined {
+/** Why a process that was not asked to stop ends. */
+export const shutdownReasons = ['startup_failed', 'runtime_failed', 'directory_gone'] as const;
+
+function shutdownReason(exitCode: number, hasBound: boolean): (typeof shutdownReasons)[number] | undefined {
   if (exitCode === 0) return undefined;
   if (exitCode === departedExitCode) return 'directory_gone';
   return hasBound ? 'runtime_failed' : 'startup_failed';

@@ -2,8 +2,10 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { reasons } from '../../../plugin/health/verdict.ts';
 import { kmsErrorClasses } from '../../../plugin/kms/status.ts';
 import { metricSeries } from '../../../plugin/metrics/metrics.ts';
+import { tokenStatuses } from '../../../plugin/observe.ts';
 import { operations } from '../../../plugin/transit/operations.ts';
 import { errorClasses } from '../../../shared/errors/error.ts';
 import { policies } from '../../../shared/errors/policy.ts';
@@ -15,8 +17,7 @@ const words = new Set<string>([
   ...kmsErrorClasses,
   ...Object.values(policies).map(({ probeClass }) => probeClass),
   ...['ok', 'error', 'status', 'encrypt', 'decrypt', 'jwt', 'none', 'active', 'pending', 'unknown', 'metadata', 'deep'],
-  ...['upsert_check_failed', 'metadata_read_failed', 'deep_probe_failed', 'probe_failed', 'jwt_invalid', 'jwt_expired'],
-  ...['jwt_near_expiry', 'no_usable_session', 'openbao_ca', ...Object.values(operations).map(({ label }) => label)],
+  ...[...reasons, ...tokenStatuses, 'openbao_ca', ...Object.values(operations).map(({ label }) => label)],
   ...['exit', 'signal', 'hung', 'not_ready', 'violation', 'confinement', ...errorClasses],
 ]);
 
