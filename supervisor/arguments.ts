@@ -46,7 +46,8 @@ export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBa
   --apply                  retire-versions, restore-versions: write; the provider must be stopped
   --expected-state-hash H  with --apply: the stateHash of the plan that was reviewed
 
-Exit codes: 0 success, 1 unclassified, 2 usage, 3 configuration, 4 a check failed, 5 runtime.
+Exit codes: 0 success, 1 unclassified, 2 usage, 3 configuration, 4 a check failed, 5 runtime,
+            6 a directory was lost that only a new start finds again (serve under a service manager).
 `;
 
 const defaultConfigPath = '/etc/openbao-kms/config.yaml';

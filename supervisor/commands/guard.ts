@@ -52,6 +52,7 @@ export function guardCustody(deps: GuardDeps): Guard {
     log,
     isUnderServiceManager: (deps.environment['NOTIFY_SOCKET'] ?? '') !== '',
     isCredentialGood: () => loop.hasCredential() && !deps.credentialEndsWithinWindow(),
+    isServing: loop.hasPlugin,
     lastAtUnixMs: () => before,
     note: (atUnixMs) => writeDepartureMark(places(), atUnixMs),
     depart: (name) => {

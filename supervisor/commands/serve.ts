@@ -18,6 +18,7 @@ import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts'
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
 import { createReadiness } from '../lifecycle/readiness.ts';
 import type { Custody } from '../lifecycle/running.ts';
+import { sayLastWord } from '../notify/last-word.ts';
 import { createNotifier } from '../notify/notify.ts';
 import { departureLine, refusalLine, statusLine } from '../notify/status-line.ts';
 import type { SystemdSocket } from '../system.ts';
@@ -49,6 +50,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   let bound: Listeners | undefined;
   let guard: Guard | undefined;
   let lastWord: string | undefined;
+  let isStartRefused = false;
 
   const passFirst = async (): Promise<Custody> => {
     const first = await passGate(options.configPath, options, gateDeps);
@@ -170,14 +172,21 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     counters,
     healthChanged: readiness.health,
     startRefused: (refusal) => {
+      isStartRefused = true;
       lastWord = refusalLine(refusal);
     },
     stateDirectoryGone: () => guard?.stateNeeded(),
     factsChanged: tellStatus,
   });
+  const stopAsked = Promise.withResolvers<void>();
   const stop = () => {
     notifier.stopping();
+    stopAsked.resolve();
     loop.event({ kind: 'stop' });
+  };
+  const sayLast = (line: string, isRefused: boolean) => {
+    const isShown = deps.systemd !== undefined;
+    return sayLastWord({ clock: deps.clock, notifier, isShown, stopAsked: stopAsked.promise }, line, isRefused);
   };
   deps.onSignal('SIGTERM', stop);
   deps.onSignal('SIGINT', stop);
@@ -188,11 +197,11 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   });
   const exitCode = await loop.ended;
   await passed?.store.idle();
-  await (exitCode === 0 || lastWord === undefined ? notifier.idle() : notifier.lastWord(lastWord));
+  await (exitCode === 0 || lastWord === undefined ? notifier.idle() : sayLast(lastWord, isStartRefused));
   // A gate that was still running when the stop came may have bound the name meanwhile.
   bound?.socket.removeName();
   for (const lock of Object.values(passed?.locks ?? {})) lock.release();
-  const reason = shutdownReason(exitCode, bound !== undefined);
+  const reason = shutdownReason(exitCode, isStartRefused);
   log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
   return exitCode;
 }
@@ -213,10 +222,10 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
 /** Why a process that was not asked to stop ends. */
 export const shutdownReasons = ['startup_failed', 'runtime_failed', 'directory_gone'] as const;
 
-function shutdownReason(exitCode: number, hasBound: boolean): (typeof shutdownReasons)[number] | undefined {
+function shutdownReason(exitCode: number, isStartRefused: boolean): (typeof shutdownReasons)[number] | undefined {
   if (exitCode === 0) return undefined;
   if (exitCode === departedExitCode) return 'directory_gone';
-  return hasBound ? 'runtime_failed' : 'startup_failed';
+  return isStartRefused ? 'startup_failed' : 'runtime_failed';
 }
 
 /** After the gate: complete the checkpoint, then bind. */

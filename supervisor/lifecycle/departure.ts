@@ -1,5 +1,5 @@
 // Whether this process ends so that a new one takes its place: for a directory that is gone for it and may be there for a new
-// start. Only where a service manager starts it again, and at most once in 10 minutes.
+// start. Only where a service manager starts it again, and while a plugin serves at most once in 10 minutes.
 
 import type { DirectoryName } from '../../shared/channel/messages.ts';
 import type { Log } from '../../shared/log/fields.ts';
@@ -41,6 +41,8 @@ export type DepartureDeps = {
   /** Somebody starts us again. */
   readonly isUnderServiceManager: boolean;
   readonly isCredentialGood: () => boolean;
+  /** There is a plugin, so that an end takes something away. */
+  readonly isServing: () => boolean;
   /** When a process before this one ended so, Unix milliseconds; undefined: unknown. */
   readonly lastAtUnixMs: () => number | undefined;
   /** Notes the end for the process after this one. @returns whether it could */
@@ -107,9 +109,10 @@ class DepartureWatch implements Departure {
   #departOrWait(name: DirectoryName): void {
     const { log, clock, note, depart } = this.#deps;
     const reason = `${name}_directory_gone`;
-    const waitMs = this.#waitMs();
+    const waitMs = this.#deps.isServing() ? this.#waitMs() : 0;
+    const isNoted = waitMs <= 0 && note(clock.wallMs());
     // Where the end cannot be noted, the life of this process has to keep the next one away.
-    const remainingMs = waitMs > 0 || note(clock.wallMs()) ? waitMs : this.#youthMs();
+    const remainingMs = isNoted || waitMs > 0 || !this.#deps.isServing() ? waitMs : this.#youthMs();
     if (remainingMs <= 0) {
       this.#isDeparting = true;
       log('error', 'serve.departing', { reason, hint: 'the service manager starts the provider anew' });

@@ -58,6 +58,8 @@ export type Loop = {
   /** Sends the credentials that changed on disk, if a plugin is there. */
   readonly credentialsChanged: () => void;
   readonly countersChanged: () => void;
+  /** Whether there is a plugin in office. */
+  readonly hasPlugin: () => boolean;
   /** Whether the plugin in office has logged in, or may still be about to; true as well while there is none. */
   readonly hasCredential: () => boolean;
   /** Resolves to the exit code. */
@@ -126,6 +128,8 @@ class LifeLoop implements Loop {
   };
 
   countersChanged = (): void => this.#office.countersChanged();
+
+  hasPlugin = (): boolean => this.#office.pid !== undefined;
 
   hasCredential = (): boolean => this.#office.hasCredential;
 

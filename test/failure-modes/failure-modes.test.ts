@@ -1,7 +1,7 @@
 // Each way in which OpenBao can be away or wrong, at the start and while serving: what the API server and an operator see, what
 // recovers it, without a restart, and how long that takes. With a real OpenBao when one is found, else the development server.
 // docs/failure-modes.md is this table; UPDATE_DOCS=1 writes it.
-// A few run at a time: most of them wait for the circuit breaker, which keeps probes away for 30 s after three failures.
+// A few run at a time: most of them wait for the circuit breaker, which keeps probes away for 10 s after three failures.
 
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';

@@ -5,7 +5,7 @@
 // it, and taken whenever it is there. A machine that cannot have them skips; a program of ours that does not build is an error.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstExecutable, onPath } from './executable.ts';
 import { limitOf } from './patience.ts';
@@ -67,8 +67,14 @@ function wholeTool(): Tool {
 
 const pathOf = ({ directory, name }: Tool) => join(directory, name);
 
+/** Newer than what it is made of. */
+function isBuilt(tool: Tool): boolean {
+  const modifiedMs = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const from = ['go.mod', 'go.sum', `${tool.name}/main.go`].map((path) => modifiedMs(join(tool.cwd, path)));
+  return modifiedMs(pathOf(tool)) > Math.max(...from);
+}
+
 function buildKubernetes(): KubernetesBinaries | Missing {
-  if (spawnSync('go', ['version']).status !== 0) return { missing: 'kube-apiserver and etcd, or Go' };
   const whole = wholeTool();
   const wish = process.env['KUBERNETES'];
   const isWhole = wish === 'whole' || (wish !== 'small' && existsSync(pathOf(whole)));
@@ -78,7 +84,10 @@ function buildKubernetes(): KubernetesBinaries | Missing {
 }
 
 /** Shared by the files that run side by side: the first one builds, the others wait for it. @returns what is missing for it */
-function build({ cwd, name, directory, flags, calmMs }: Tool): string | undefined {
+function build(tool: Tool): string | undefined {
+  if (isBuilt(tool)) return undefined;
+  if (spawnSync('go', ['version']).status !== 0) return 'kube-apiserver and etcd, or Go';
+  const { cwd, name, directory, flags, calmMs } = tool;
   // Fetches the modules of every package that is needed, and compiles none.
   const timeout = limitOf(calmMs);
   const listed = spawnSync('go', ['list', '-deps', '-mod=readonly', `./${name}`], { cwd, timeout, stdio: 'ignore' });

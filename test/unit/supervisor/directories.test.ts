@@ -253,7 +253,7 @@ for (const [title, change, name] of [
 }
 
 function createDepartureBench(
-  options: { isUnderServiceManager?: boolean; lastAgoMs?: number; canNote?: boolean } = {},
+  options: { isUnderServiceManager?: boolean; lastAgoMs?: number; canNote?: boolean; isServing?: boolean } = {},
 ) {
   const clock = createFakeClock();
   const lastAtUnixMs = options.lastAgoMs === undefined ? undefined : clock.wallMs() - options.lastAgoMs;
@@ -267,6 +267,7 @@ function createDepartureBench(
     },
     isUnderServiceManager: options.isUnderServiceManager ?? true,
     isCredentialGood: () => true,
+    isServing: () => options.isServing ?? true,
     lastAtUnixMs: () => lastAtUnixMs,
     note: (atUnixMs) => {
       if (options.canNote === false) return false;
@@ -307,6 +308,14 @@ test('after a departure the next process stays for ten minutes of the last one, 
   await lookFor(10_000);
   assert.equal(departed, ['runtime']);
 });
+
+for (const canNote of [true, false]) {
+  test(`without a plugin nothing is lost by an end: nobody waits, ${canNote ? 'noted' : 'also where it cannot be noted'}`, () => {
+    const { departed, lose } = createDepartureBench({ isServing: false, lastAgoMs: 60_000, canNote });
+    lose();
+    assert.equal(departed, ['runtime']);
+  });
+}
 
 test('a departure noted by a clock that ran ahead is not one', () => {
   const { departed, lose } = createDepartureBench({ lastAgoMs: -3_600_000 });
