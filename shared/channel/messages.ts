@@ -61,11 +61,14 @@ const credential = object({
   absence: Type.Optional(shortText),
 });
 
+/** What lies on disk after a save that was tried. */
+export const onDiskStates = ['predecessor', 'attempted', 'other', 'unreadable'] as const;
+
 const committed = object({
   kind: Type.Literal('committed'),
   commitId: count,
   outcome: Type.Enum(['saved', 'refused', 'failed']),
-  onDisk: Type.Enum(['predecessor', 'attempted', 'other', 'unreadable']),
+  onDisk: Type.Enum([...onDiskStates]),
   /** Why it failed, where that is known. */
   finding: Type.Optional(shortText),
 });

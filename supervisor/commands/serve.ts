@@ -218,7 +218,10 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
   };
 }
 
-function shutdownReason(exitCode: number, isStartRefused: boolean): string | undefined {
+/** Why a process that was not asked to stop ends. */
+export const shutdownReasons = ['startup_failed', 'runtime_failed', 'directory_gone'] as const;
+
+function shutdownReason(exitCode: number, isStartRefused: boolean): (typeof shutdownReasons)[number] | undefined {
   if (exitCode === 0) return undefined;
   if (exitCode === departedExitCode) return 'directory_gone';
   return isStartRefused ? 'startup_failed' : 'runtime_failed';

@@ -5,17 +5,21 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reasons } from '../../plugin/health/verdict.ts';
 import { warningCodes } from '../../plugin/health/warnings.ts';
+import { profileWarningCodes } from '../../plugin/keys/profile.ts';
 import { profileFindings } from '../../plugin/keys/profile-findings.ts';
 import { rightFindings } from '../../plugin/keys/rights.ts';
 import { kmsErrorClasses, kmsFailureOf } from '../../plugin/kms/status.ts';
 import { metricSeries } from '../../plugin/metrics/metrics.ts';
 import { tokenStatuses } from '../../plugin/observe.ts';
+import { directoryNames, onDiskStates } from '../../shared/channel/messages.ts';
 import { type Field, fields } from '../../shared/config/fields.ts';
 import { confinementProblems } from '../../shared/confinement/confinement.ts';
-import { loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
+import { caFindings, loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
 import { errorClasses, ProviderError } from '../../shared/errors/error.ts';
 import { loginHints } from '../../shared/errors/hints.ts';
 import { policies } from '../../shared/errors/policy.ts';
+import { shutdownReasons } from '../../supervisor/commands/serve.ts';
+import { directoryFindings } from '../../supervisor/custody/held-directory.ts';
 import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
 import { checkIds } from '../../supervisor/gate/gate.ts';
 import { restartReasons } from '../../supervisor/lifecycle/events.ts';
@@ -99,6 +103,11 @@ const names: Readonly<Record<string, readonly string[]>> = {
   Rights: rightFindings,
   Warnings: warningCodes.filter((code) => !rightFindings.some((finding) => finding === code)),
   'Reasons of a refused file': fileReasons,
+  'Findings of a CA file': caFindings,
+  'Reasons of a lost directory': directoryFindings.filter((finding) => finding !== 'here'),
+  'Reasons of an end': [...shutdownReasons, ...directoryNames.map((name) => `${name}_directory_gone`)],
+  'Reasons of a failed save': onDiskStates,
+  'Warnings about the key': profileWarningCodes,
   'Reasons of a restart': restartReasons,
   'Reasons of a refused plugin': confinementProblems,
   'Checks of the gate': [...checkIds, 'gate.listeners'],
