@@ -72,6 +72,10 @@ export class Session {
   /** Life left of the JWT that was sent last, milliseconds; 0 when none was. */
   jwtTtlMs = (): number => Math.max(0, (this.#jwtEndsAtUnixMs ?? 0) - this.#deps.clock.wallMs());
 
+  /** Whether the JWT in use has so little life left that no login would be tried with it. */
+  isJwtEnding = (): boolean =>
+    this.#jwtEndsAtUnixMs !== undefined && this.jwtTtlMs() <= this.#deps.jwtRules.minRemainingTtlMs;
+
   /** Candidates that something was said against; one that is being tried for the first time is no warning. */
   warnings = (): readonly CandidateWarning[] =>
     trialNames.flatMap((name): CandidateWarning[] => {

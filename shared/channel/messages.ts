@@ -121,6 +121,8 @@ const health = object({
   ),
   /** What will become a fault when nobody acts. */
   warnings: Type.Optional(Type.Array(word, { maxItems: 16 })),
+  /** The credential in use ends within its refresh window: a new one is needed soon. */
+  isCredentialEnding: Type.Optional(Type.Boolean()),
   /** When each method was last called; absent: never by this plugin. */
   lastCalls: Type.Optional(
     object({

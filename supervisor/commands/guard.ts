@@ -9,7 +9,7 @@ import type { Listeners } from '../custody/listeners.ts';
 import { watchCustody } from '../custody/watch-custody.ts';
 import { splitPath } from '../gate/checks.ts';
 import type { Passed } from '../gate/gate.ts';
-import { createDeparture } from '../lifecycle/departure.ts';
+import { createDeparture, departureReasons } from '../lifecycle/departure.ts';
 import type { Loop } from '../lifecycle/loop.ts';
 
 export type GuardDeps = {
@@ -22,11 +22,6 @@ export type GuardDeps = {
   readonly passed: () => Passed;
   readonly listeners: () => Listeners;
   readonly loop: Loop;
-  /**
-   * Port: whether the credential in use ends within its refresh window, so that a new one is needed soon. The plugin does not
-   * tell yet; until then only a plugin without any credential in use is a reason to end.
-   */
-  readonly credentialEndsWithinWindow: () => boolean;
   /** Why this process is about to end. */
   readonly departing: (reason: string) => void;
 };
@@ -51,12 +46,12 @@ export function guardCustody(deps: GuardDeps): Guard {
     clock,
     log,
     isUnderServiceManager: (deps.environment['NOTIFY_SOCKET'] ?? '') !== '',
-    isCredentialGood: () => loop.hasCredential() && !deps.credentialEndsWithinWindow(),
+    isCredentialGood: loop.hasCredential,
     isServing: loop.hasPlugin,
     lastAtUnixMs: () => before,
     note: (atUnixMs) => writeDepartureMark(places(), atUnixMs),
     depart: (name) => {
-      deps.departing(`${name}_directory_gone`);
+      deps.departing(departureReasons[name]);
       loop.event({ kind: 'depart' });
     },
   });

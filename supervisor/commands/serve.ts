@@ -68,7 +68,6 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       passed: () => passed ?? first,
       listeners: () => bound ?? listeners,
       loop,
-      credentialEndsWithinWindow: () => false,
       departing: (reason) => {
         lastWord = departureLine(reason);
       },

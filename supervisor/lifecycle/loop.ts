@@ -60,7 +60,7 @@ export type Loop = {
   readonly countersChanged: () => void;
   /** Whether there is a plugin in office. */
   readonly hasPlugin: () => boolean;
-  /** Whether the plugin in office has logged in, or may still be about to; true as well while there is none. */
+  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
   readonly hasCredential: () => boolean;
   /** Resolves to the exit code. */
   readonly ended: Promise<number>;

@@ -11,6 +11,7 @@ import type { SupervisorChannel } from '../channel/channel.ts';
 import { GateRefusal } from '../gate/gate.ts';
 import { refusalFields } from '../gate/refusal-fields.ts';
 import type { ChildEnd } from './child.ts';
+import { departureReasons } from './departure.ts';
 import type { Event, ReplacementCause } from './events.ts';
 import { refusalOf } from './giving-up.ts';
 import { watchLiveness } from './liveness.ts';
@@ -62,11 +63,11 @@ export class Office {
     return this.#givenUp;
   }
 
-  /** Whether the plugin in office has logged in, or may still be about to; true as well while there is none. */
+  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
   get hasCredential(): boolean {
     const running = this.#running;
     if (running === undefined) return true;
-    if (running.inUse.has('jwt')) return !isLoginRefused(running.lastHealth);
+    if (running.inUse.has('jwt')) return !isCredentialEnding(running.lastHealth);
     return this.#deps.clock.nowMs() - running.startedAtMs < loginGraceMs;
   }
 
@@ -292,7 +293,7 @@ export class Office {
       this.#deps.log('warn', 'state.save_failed', { reason: onDisk, hint });
       return undefined;
     }
-    const finding = 'state_directory_gone';
+    const finding = departureReasons.state;
     const hint = 'the state directory was removed or replaced; see directory.gone';
     this.#deps.log('error', 'state.save_failed', { reason: onDisk, finding, hint });
     this.#deps.stateDirectoryGone();
@@ -319,8 +320,8 @@ export class Office {
   }
 }
 
-/** What was in use before is dead when the plugin is unhealthy because it cannot log in. */
-function isLoginRefused(health: HealthMessage | undefined): boolean {
-  if (health === undefined || health.healthz === 'ok') return false;
-  return health.reasons.includes('login_failed') || health.errorClasses.some((one) => one.startsWith('auth_'));
+/** What is in use ends soon, or is dead: the plugin is unhealthy because it cannot log in. */
+function isCredentialEnding(health: HealthMessage | undefined): boolean {
+  if (health === undefined) return false;
+  return health.isCredentialEnding === true || (health.healthz !== 'ok' && health.reasons.includes('login_failed'));
 }

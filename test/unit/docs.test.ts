@@ -12,12 +12,14 @@ import { metricSeries } from '../../plugin/metrics/metrics.ts';
 import { tokenStatuses } from '../../plugin/observe.ts';
 import { type Field, fields } from '../../shared/config/fields.ts';
 import { confinementProblems } from '../../shared/confinement/confinement.ts';
-import { loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
+import { caFindings, loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
 import { errorClasses, ProviderError } from '../../shared/errors/error.ts';
 import { loginHints } from '../../shared/errors/hints.ts';
 import { policies } from '../../shared/errors/policy.ts';
+import { lossReasons } from '../../supervisor/custody/held-directory.ts';
 import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
 import { checkIds } from '../../supervisor/gate/gate.ts';
+import { departureReasons } from '../../supervisor/lifecycle/departure.ts';
 import { restartReasons } from '../../supervisor/lifecycle/events.ts';
 import { stateTable } from '../support/life-machine.ts';
 
@@ -93,6 +95,8 @@ const names: Readonly<Record<string, readonly string[]>> = {
   Findings: profileFindings,
   Rights: rightFindings,
   Warnings: warningCodes.filter((code) => !rightFindings.some((finding) => finding === code)),
+  'Findings about a CA file': caFindings,
+  'Reasons of a lost directory': [...lossReasons, ...Object.values(departureReasons)],
   'Reasons of a refused file': fileReasons,
   'Reasons of a restart': restartReasons,
   'Reasons of a refused plugin': confinementProblems,

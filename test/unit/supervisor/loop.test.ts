@@ -490,6 +490,9 @@ test('whether a credential is in use is what the plugin in office said', async (
   office.say({ ...healthy, healthz: 'unhealthy', reasons: ['login_failed'], errorClasses: ['auth_failed'] });
   await clock.settle();
   assert.not.ok(loop.hasCredential(), 'it cannot log in any more');
+  office.say({ ...healthy, isCredentialEnding: true });
+  await clock.settle();
+  assert.not.ok(loop.hasCredential(), 'it ends within its refresh window');
   const next = await reload();
   next.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' }, ready, healthy);
   await clock.advance(20_000);

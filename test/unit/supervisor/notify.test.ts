@@ -56,11 +56,11 @@ test('messages keep their order and never overlap', async () => {
 
 test('the last word is said at once, behind what was said before, and nothing after it', async () => {
   const { clock, said, notifier } = createBench();
-  notifier.status('one');
-  notifier.status('two');
+  notifier.status(() => 'one');
+  notifier.status(() => 'two');
   await notifier.lastWord('refused');
   assert.equal(said, ['STATUS=one', 'STATUS=refused']);
-  notifier.status('three');
+  notifier.status(() => 'three');
   await clock.advance(10_000);
   assert.equal(said.length, 2);
 });
