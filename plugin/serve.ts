@@ -97,6 +97,7 @@ export async function startServing(
     isStatusSilent: lastCalls.isStatusSilent,
     decryptFailing: () => evidence.decryptFailing(),
     rightFindings: () => cache.verdict().rightFindings,
+    directoriesGone: () => cache.directoriesGone,
   };
   const startedAtMs = clock.nowMs();
   const credentialFiles = new Map<string, number>();
@@ -251,7 +252,14 @@ export async function startServing(
   };
   deps.send({ kind: 'ready', ...deps.confinement() });
   const warnings = () => warningsOf(warningSources);
-  reporter = createHealthReporter({ clock, cache, warnings, calls: lastCalls, send: deps.send });
+  reporter = createHealthReporter({
+    clock,
+    cache,
+    warnings,
+    calls: lastCalls,
+    isCredentialEnding: openbao.session.isJwtEnding,
+    send: deps.send,
+  });
   void schedule.run(stopped.signal);
   return { receive, ended: ended.promise };
 }

@@ -10,7 +10,16 @@ import type { Grant } from '../auth/login.ts';
 import type { Http } from '../transit/http.ts';
 import { localOfJwt, timelessCa, unusableCa } from './local.ts';
 import { type AttemptEnd, loginSteps } from './login-steps.ts';
-import { decide, type Effect, type Event, firstState, type State, type TrialName, trialNames } from './trials.ts';
+import {
+  decide,
+  type Effect,
+  type Event,
+  firstState,
+  type State,
+  standingOf,
+  type TrialName,
+  trialNames,
+} from './trials.ts';
 
 /** Two pools over one trust. */
 export type Pools = { readonly login: Http; readonly transit: Http };
@@ -71,6 +80,12 @@ export class Session {
 
   /** Life left of the JWT that was sent last, milliseconds; 0 when none was. */
   jwtTtlMs = (): number => Math.max(0, (this.#jwtEndsAtUnixMs ?? 0) - this.#deps.clock.wallMs());
+
+  /** Whether the JWT in use has so little life left that no login would be tried with it. */
+  isJwtEnding = (): boolean => {
+    const { inUse } = this.#state.names.jwt;
+    return inUse !== undefined && standingOf(inUse.local, this.#deps.clock.wallMs()) !== 'usable';
+  };
 
   /** Candidates that something was said against; one that is being tried for the first time is no warning. */
   warnings = (): readonly CandidateWarning[] =>
@@ -226,10 +241,7 @@ export class Session {
 
   #tell({ name, generation, outcome, nextTryMs }: Extract<Effect, { kind: 'tell' }>): void {
     if (outcome.kind === 'good') {
-      const local = this.#state.names[name].inUse?.local;
-      const untilMs = local?.kind === 'timed' && Number.isFinite(local.untilUnixMs) ? local.untilUnixMs : undefined;
-      const usable = untilMs === undefined ? {} : { usableUntilUnixMs: Math.max(0, Math.floor(untilMs)) };
-      return this.#deps.send({ kind: 'credential_result', name, generation, result: 'in_use', ...usable });
+      return this.#deps.send({ kind: 'credential_result', name, generation, result: 'in_use' });
     }
     const { class: errorClass, detail } = outcome.cause;
     this.#deps.send({

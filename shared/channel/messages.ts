@@ -124,6 +124,8 @@ const health = object({
   ),
   /** What will become a fault when nobody acts. */
   warnings: Type.Optional(Type.Array(word, { maxItems: 16 })),
+  /** The credential in use ends within its refresh window: a new one is needed soon. */
+  isCredentialEnding: Type.Optional(Type.Boolean()),
   /** When each method was last called; absent: never by this plugin. */
   lastCalls: Type.Optional(
     object({
@@ -187,8 +189,6 @@ const pluginMessage = Type.Union([
     detail: Type.Optional(word),
     /** Until the next trial. */
     nextTryMs: Type.Optional(count),
-    /** With `in_use`: until when it can be sent; absent: it has no end of its own. */
-    usableUntilUnixMs: Type.Optional(count),
   }),
   object({ kind: Type.Literal('pong'), id: count, lagMs: Type.Number({ minimum: 0 }) }),
   object({ kind: Type.Literal('drained'), cut: count }),

@@ -9,7 +9,7 @@ import type { Listeners } from '../custody/listeners.ts';
 import { watchCustody } from '../custody/watch-custody.ts';
 import { splitPath } from '../gate/checks.ts';
 import type { Passed } from '../gate/gate.ts';
-import { createDeparture } from '../lifecycle/departure.ts';
+import { createDeparture, departureReasons } from '../lifecycle/departure.ts';
 import type { Loop } from '../lifecycle/loop.ts';
 
 export type GuardDeps = {
@@ -46,12 +46,12 @@ export function guardCustody(deps: GuardDeps): Guard {
     clock,
     log,
     isUnderServiceManager: (deps.environment['NOTIFY_SOCKET'] ?? '') !== '',
-    isCredentialGood: () => loop.hasCredential() && !endsWithinWindow(deps),
+    isCredentialGood: loop.hasCredential,
     isServing: loop.hasPlugin,
     lastAtUnixMs: () => before,
     note: (atUnixMs) => writeDepartureMark(places(), atUnixMs),
     depart: (name) => {
-      deps.departing(`${name}_directory_gone`);
+      deps.departing(departureReasons[name]);
       loop.event({ kind: 'depart' });
     },
   });
@@ -73,10 +73,4 @@ export function guardCustody(deps: GuardDeps): Guard {
     departure.saveDue();
   };
   return { rewatch: watch.rewatch, look: watch.look, stateNeeded };
-}
-
-/** Whether a new credential is needed soon: the one in use can be sent for less than its refresh window. */
-function endsWithinWindow({ clock, loop, passed }: GuardDeps): boolean {
-  const endsAtUnixMs = loop.credentialEndsAtUnixMs();
-  return endsAtUnixMs !== undefined && endsAtUnixMs - clock.wallMs() < passed().config.auth.jwt.minRemainingTtlMs;
 }

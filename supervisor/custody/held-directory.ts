@@ -9,8 +9,8 @@ import { isDeletedRoot, mountRootOf } from './mount-root.ts';
  * `replaced`: the path leads to something else. `missing`: it leads to nothing. `stale`: it leads to the one that is held, or
  * to nothing, only because our mounts still show what was removed or moved away on the host; a new process would see more.
  */
-export const directoryFindings = ['here', 'replaced', 'missing', 'stale'] as const;
-export type DirectoryFinding = (typeof directoryFindings)[number];
+export const lossReasons = ['replaced', 'missing', 'stale'] as const;
+export type DirectoryFinding = 'here' | (typeof lossReasons)[number];
 
 export type HeldDirectory = {
   readonly descriptor: number;

@@ -21,6 +21,13 @@ export type DepartureFacts = {
   readonly isCredentialGood: boolean;
 };
 
+/** What is told of an end, or of one that is postponed. */
+export const departureReasons = {
+  runtime: 'runtime_directory_gone',
+  credentials: 'credentials_directory_gone',
+  state: 'state_directory_gone',
+} as const satisfies Record<DirectoryName, string>;
+
 /** Which directory a new start is needed for now; undefined: none. */
 export function whyDepart(facts: DepartureFacts): DirectoryName | undefined {
   const isLost = (name: DirectoryName) => {
@@ -108,7 +115,7 @@ class DepartureWatch implements Departure {
 
   #departOrWait(name: DirectoryName): void {
     const { log, clock, note, depart } = this.#deps;
-    const reason = `${name}_directory_gone`;
+    const reason = departureReasons[name];
     const waitMs = this.#deps.isServing() ? this.#waitMs() : 0;
     const isNoted = waitMs <= 0 && note(clock.wallMs());
     // Where the end cannot be noted, the life of this process has to keep the next one away.

@@ -60,10 +60,8 @@ export type Loop = {
   readonly countersChanged: () => void;
   /** Whether there is a plugin in office. */
   readonly hasPlugin: () => boolean;
-  /** Whether the plugin in office has logged in, or may still be about to; true as well while there is none. */
+  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
   readonly hasCredential: () => boolean;
-  /** Until when the credential in use can be sent, Unix milliseconds; undefined while that is not known. */
-  readonly credentialEndsAtUnixMs: () => number | undefined;
   /** Resolves to the exit code. */
   readonly ended: Promise<number>;
 };
@@ -134,8 +132,6 @@ class LifeLoop implements Loop {
   hasPlugin = (): boolean => this.#office.pid !== undefined;
 
   hasCredential = (): boolean => this.#office.hasCredential;
-
-  credentialEndsAtUnixMs = (): number | undefined => this.#office.credentialEndsAtUnixMs;
 
   #perform(effect: Effect): void {
     switch (effect.kind) {

@@ -11,6 +11,7 @@ import type { SupervisorChannel } from '../channel/channel.ts';
 import { GateRefusal } from '../gate/gate.ts';
 import { refusalFields } from '../gate/refusal-fields.ts';
 import type { ChildEnd } from './child.ts';
+import { departureReasons } from './departure.ts';
 import type { Event, ReplacementCause } from './events.ts';
 import { refusalOf } from './giving-up.ts';
 import { watchLiveness } from './liveness.ts';
@@ -62,17 +63,12 @@ export class Office {
     return this.#givenUp;
   }
 
-  /** Whether the plugin in office has logged in, or may still be about to; true as well while there is none. */
+  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
   get hasCredential(): boolean {
     const running = this.#running;
     if (running === undefined) return true;
-    if (running.inUse.has('jwt')) return !isLoginRefused(running.lastHealth);
+    if (running.inUse.has('jwt')) return !isCredentialEnding(running.lastHealth);
     return this.#deps.clock.nowMs() - running.startedAtMs < loginGraceMs;
-  }
-
-  /** Until when the JWT in use can be sent, Unix milliseconds; undefined while that is not known. */
-  get credentialEndsAtUnixMs(): number | undefined {
-    return this.#running?.inUse.get('jwt');
   }
 
   launch(custody: Custody): void {
@@ -222,7 +218,7 @@ export class Office {
       case 'pong':
         return from?.liveness?.pong(message.id);
       case 'credential_result':
-        if (message.result === 'in_use') from?.inUse.set(message.name, message.usableUntilUnixMs);
+        if (message.result === 'in_use') from?.inUse.add(message.name);
         return from === undefined || isNext ? undefined : this.#credentialResult(message);
       case 'giving_up':
         return from === undefined ? undefined : this.#gaveUp(message, generation, isNext);
@@ -297,7 +293,7 @@ export class Office {
       this.#deps.log('warn', 'state.save_failed', { reason: onDisk, hint });
       return undefined;
     }
-    const finding = 'state_directory_gone';
+    const finding = departureReasons.state;
     const hint = 'the state directory was removed or replaced; see directory.gone';
     this.#deps.log('error', 'state.save_failed', { reason: onDisk, finding, hint });
     this.#deps.stateDirectoryGone();
@@ -324,8 +320,8 @@ export class Office {
   }
 }
 
-/** What was in use before is dead when the plugin is unhealthy because it cannot log in. */
-function isLoginRefused(health: HealthMessage | undefined): boolean {
-  if (health === undefined || health.healthz === 'ok') return false;
-  return health.reasons.includes('login_failed') || health.errorClasses.some((one) => one.startsWith('auth_'));
+/** What is in use ends soon, or is dead: the plugin is unhealthy because it cannot log in. */
+function isCredentialEnding(health: HealthMessage | undefined): boolean {
+  if (health === undefined) return false;
+  return health.isCredentialEnding === true || (health.healthz !== 'ok' && health.reasons.includes('login_failed'));
 }

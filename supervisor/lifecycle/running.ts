@@ -48,8 +48,8 @@ export type Running = {
   cancelKill: Cancel;
   /** On the caller's monotonic clock. */
   readonly startedAtMs: number;
-  /** Credentials that it said it uses, each with the end of its use, Unix milliseconds; undefined: it has none. */
-  readonly inUse: Map<CredentialName, number | undefined>;
+  /** Credentials that it said it uses. */
+  readonly inUse: Set<CredentialName>;
   /** The newest generation of each credential that it got. */
   readonly sent: Map<CredentialName, number>;
   /** A proposal that came before office had passed to it. */
@@ -89,7 +89,7 @@ export function startRunning(
     lastHealth: undefined,
     cancelKill: () => {},
     startedAtMs: greeting.nowMs(),
-    inUse: new Map(),
+    inUse: new Set(),
     sent: new Map(),
     early: undefined,
   };

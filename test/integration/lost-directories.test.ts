@@ -23,8 +23,8 @@ import { skipWithout } from '../support/skip.ts';
 import type { Workplace } from '../support/workplace.ts';
 
 const isRoot = process.geteuid?.() === 0;
-/** Two looks at directories, and a busy machine. */
-const looksMs = 45_000;
+/** Two looks at directories, and what follows from them. */
+const looksMs = 25_000;
 /** As a service manager does; nobody listens there. */
 const asService = ['env', 'NOTIFY_SOCKET=/nonexistent/notify'];
 
@@ -86,8 +86,8 @@ async function servingWithCredentials(run: Run, wrap: readonly string[] = []) {
   }
 }
 
-function putJwt({ workplace, issuer }: Installed, jti: string): void {
-  workplace.replaceFile(`${workplace.directory}/creds/identity.jwt`, issuer.issue({ jti }));
+function putJwt({ workplace, issuer }: Installed, jti: string, claims: Record<string, unknown> = {}): void {
+  workplace.replaceFile(`${workplace.directory}/creds/identity.jwt`, issuer.issue({ jti, ...claims }));
 }
 
 const isInUse = (provider: Provider, generation: number) =>
@@ -216,7 +216,8 @@ const scenarios: Record<string, () => Promise<void>> = {
           async () => /directory_gone\{directory="credentials"\} 1/u.test(await provider.metrics()),
           'the gauge',
         );
-        assert.is((await provider.ready()).status, 200);
+        const { status, body } = await provider.ready();
+        assert.equal([status, body['warnings']], [200, [{ warning: 'credentials_directory_gone' }]]);
         makeDirectory(installed.workplace, 'creds');
         putJwt(installed, 'two');
         await isInUse(provider, 2);
@@ -277,13 +278,23 @@ const inView = (real: string, shown: string) => [
   'sh',
 ];
 
-async function withView(name: string, run: (provider: Provider, real: string, installed: Installed) => Promise<void>) {
-  const installed = await install(withCredentials);
+type Jwt = { readonly claims: Record<string, unknown>; readonly minRemainingTtl: string };
+
+async function withView(
+  name: string,
+  run: (provider: Provider, real: string, installed: Installed) => Promise<void>,
+  jwt?: Jwt,
+) {
+  const change: InstallOptions['change'] = (config) => {
+    withCredentials.change?.(config);
+    if (jwt !== undefined) Object.assign(config['auth']?.['jwt'] ?? {}, { minRemainingTtl: jwt.minRemainingTtl });
+  };
+  const installed = await install({ change });
   const { workplace } = installed;
   const real = `${workplace.directory}/host`;
   try {
     makeDirectory(workplace, 'creds');
-    putJwt(installed, 'one');
+    putJwt(installed, 'one', jwt?.claims);
     makeDirectory(workplace, 'host');
     if (name === 'creds') execFileSync('cp', ['-p', `${workplace.directory}/creds/identity.jwt`, real]);
     const provider = installed.start([], inView(real, `${workplace.directory}/${name}`));
@@ -346,6 +357,24 @@ scenarios[noneInUse] = async () => {
   } finally {
     await installed.close();
   }
+};
+
+const ending = 'a credentials directory that is gone ends the provider when the JWT in use has too little life left';
+scenarios[ending] = async () => {
+  if (skipWithout(isRoot, ending, 'root')) return;
+  const jwt = { claims: { exp: Math.floor(Date.now() / 1000) + 60 }, minRemainingTtl: '25s' };
+  await withView(
+    'creds',
+    async (provider, real, { workplace }) => {
+      rmSync(real, { recursive: true });
+      await provider.event('directory.gone', looksMs);
+      assert.is(await reachable(workplace.socketPath), 'ok');
+      assert.is(await provider.exited, 6);
+      const last = provider.log.find(({ message }) => message === 'serve.departing');
+      assert.is(last?.['reason'], 'credentials_directory_gone');
+    },
+    jwt,
+  );
 };
 
 let running: Map<string, Promise<void>> | undefined;

@@ -142,8 +142,8 @@ export function reloadStep(step: ReturnType<typeof createSteps>['step']): void {
 }
 
 const directories = 'systemd-tmpfiles --create openbao-kms.conf';
-/** Two looks at directories, a drain, a start, and a busy machine. */
-const anewMs = 90_000;
+/** Two looks at directories, a drain and a start. */
+const anewMs = 40_000;
 const credentials = '/var/lib/openbao-kms/credentials';
 
 /** The service ended with 6, was started anew, and clients that come by the name are served. */

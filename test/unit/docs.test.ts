@@ -11,7 +11,7 @@ import { rightFindings } from '../../plugin/keys/rights.ts';
 import { kmsErrorClasses, kmsFailureOf } from '../../plugin/kms/status.ts';
 import { metricSeries } from '../../plugin/metrics/metrics.ts';
 import { tokenStatuses } from '../../plugin/observe.ts';
-import { directoryNames, onDiskStates } from '../../shared/channel/messages.ts';
+import { onDiskStates } from '../../shared/channel/messages.ts';
 import { type Field, fields } from '../../shared/config/fields.ts';
 import { confinementProblems } from '../../shared/confinement/confinement.ts';
 import { caFindings, loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
@@ -19,9 +19,10 @@ import { errorClasses, ProviderError } from '../../shared/errors/error.ts';
 import { loginHints } from '../../shared/errors/hints.ts';
 import { policies } from '../../shared/errors/policy.ts';
 import { shutdownReasons } from '../../supervisor/commands/serve.ts';
-import { directoryFindings } from '../../supervisor/custody/held-directory.ts';
+import { lossReasons } from '../../supervisor/custody/held-directory.ts';
 import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
 import { checkIds } from '../../supervisor/gate/gate.ts';
+import { departureReasons } from '../../supervisor/lifecycle/departure.ts';
 import { restartReasons } from '../../supervisor/lifecycle/events.ts';
 import { stateTable } from '../support/life-machine.ts';
 import { trialTable } from '../support/trial-machine.ts';
@@ -104,8 +105,8 @@ const names: Readonly<Record<string, readonly string[]>> = {
   Warnings: warningCodes.filter((code) => !rightFindings.some((finding) => finding === code)),
   'Reasons of a refused file': fileReasons,
   'Findings of a CA file': caFindings,
-  'Reasons of a lost directory': directoryFindings.filter((finding) => finding !== 'here'),
-  'Reasons of an end': [...shutdownReasons, ...directoryNames.map((name) => `${name}_directory_gone`)],
+  'Reasons of a lost directory': lossReasons,
+  'Reasons of an end': [...shutdownReasons, ...Object.values(departureReasons)],
   'Reasons of a failed save': onDiskStates,
   'Warnings about the key': profileWarningCodes,
   'Reasons of a restart': restartReasons,
