@@ -34,7 +34,8 @@ export async function startBalancer({ ports, isWell }: BalancerOptions): Promise
   const look = async () => {
     if (isWell === undefined) return;
     const found = await Promise.all(ports.map((port) => (isolated.has(port) ? false : isWell(port))));
-    well = ports.filter((_, index) => found[index] === true);
+    // When nobody answers it, it may be the one who is cut off.
+    if (found.includes(true)) well = ports.filter((_, index) => found[index] === true);
   };
   const timer = setInterval(() => void look(), lookMs);
   const server = createServer({ pauseOnConnect: true }, (front) => {
