@@ -19,6 +19,7 @@ export const folders = [
   'integration',
   'threats',
   'failure-modes',
+  'failover',
   'mistakes',
   'explore',
   'simulation',

