@@ -5,7 +5,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { CredentialMessage, PluginMessage, StartMessage, SupervisorMessage } from '../shared/channel/messages.ts';
 import { requireConfig } from '../shared/config/config.ts';
 import { parseProcStatus } from '../shared/confinement/confinement.ts';
+import { causeOf } from '../shared/errors/cause.ts';
 import { errorClassOf } from '../shared/errors/error.ts';
+import { policyOf } from '../shared/errors/policy.ts';
 import { createLog } from '../shared/log/logger.ts';
 import { openChannel } from './channel/channel.ts';
 import { type Serving, startServing } from './serve.ts';
@@ -65,8 +67,11 @@ async function start(message: StartMessage): Promise<void> {
       eventLoopLag,
     });
   } catch (error) {
-    const errorClass = errorClassOf(error);
-    return send({ kind: 'giving_up', class: errorClass, canRelaunchHelp: errorClass === 'internal' });
+    const { probeClass } = policyOf(error);
+    const { finding } = causeOf(error);
+    const known = finding === undefined ? {} : { finding };
+    const canRelaunchHelp = errorClassOf(error) === 'internal';
+    return send({ kind: 'giving_up', class: probeClass, ...known, canRelaunchHelp });
   }
   for (const waiting of early.splice(0)) serving.receive(waiting);
   await serving.ended;

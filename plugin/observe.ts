@@ -2,7 +2,8 @@
 // text and never a cause.
 
 import { createHmac } from 'node:crypto';
-import { errorChain, errorClassOf } from '../shared/errors/error.ts';
+import { causeOf, hintOf } from '../shared/errors/cause.ts';
+import { type ErrorClass, errorChain, errorClassOf } from '../shared/errors/error.ts';
 import { policyOf } from '../shared/errors/policy.ts';
 import type { Log, LogFields } from '../shared/log/fields.ts';
 import { hashText } from '../shared/text/hash.ts';
@@ -89,31 +90,58 @@ function observeRequest(deps: ObserverDeps, event: RequestEvent): void {
     openbao_operation: event.operation,
     status,
     duration_ms: round(event.durationMs),
+    ...classFields(event.error),
     ...correlated(deps, () => (event.requestId === undefined ? {} : { openbao_request_id: event.requestId })),
   });
 }
 
-const tokenStatus: Readonly<Record<string, string>> = {
+/** Values of the counters of logins and renewals: a promise to alert rules, coarser than the classes. */
+export const tokenStatuses = [
+  'ok',
+  'jwt_expired',
+  'jwt_near_expiry',
+  'jwt_invalid',
+  'no_usable_session',
+  'auth_failed',
+  'error',
+] as const;
+type TokenStatus = (typeof tokenStatuses)[number];
+
+const tokenStatus: Partial<Record<ErrorClass, TokenStatus>> = {
   jwt_expired: 'jwt_expired',
   jwt_near_expiry: 'jwt_near_expiry',
   auth_rejected: 'auth_failed',
   token_unavailable: 'no_usable_session',
 };
 
+function tokenStatusOf(errorClass: ErrorClass): TokenStatus {
+  return tokenStatus[errorClass] ?? (errorClass.startsWith('jwt_') ? 'jwt_invalid' : 'error');
+}
+
 function observeToken(deps: ObserverDeps, event: TokenEvent): void {
-  const errorClass = event.error === undefined ? undefined : errorClassOf(event.error);
-  const isJwt = errorClass?.startsWith('jwt_') === true;
-  const status = errorClass === undefined ? 'ok' : (tokenStatus[errorClass] ?? (isJwt ? 'jwt_invalid' : 'error'));
+  const status = event.error === undefined ? 'ok' : tokenStatusOf(errorClassOf(event.error));
   const isLogin = event.kind === 'login';
   deps.metrics.count(isLogin ? 'auth_login_total' : 'auth_renewal_total', { status });
-  const level = errorClass !== undefined ? 'warn' : isLogin ? 'info' : 'debug';
+  const level = event.error !== undefined ? 'warn' : isLogin ? 'info' : 'debug';
   const message = isLogin ? 'auth.login' : 'auth.renewal';
   deps.log(level, message, {
     operation: message,
     status,
     duration_ms: round(event.durationMs),
-    error_class: errorClass,
+    ...causeFields(event.error),
   });
+}
+
+/** The one name of the cause and what else is known of it. */
+function classFields(error: unknown): LogFields {
+  if (error === undefined) return {};
+  const { class: errorClass, detail, finding, httpStatus } = causeOf(error);
+  return { error_class: errorClass, detail, finding, http_status: httpStatus };
+}
+
+/** Also what to do about it: on lines that come seldom. */
+function causeFields(error: unknown): LogFields {
+  return error === undefined ? {} : { ...classFields(error), hint: hintOf(error) };
 }
 
 function createProbeObserver(deps: ObserverDeps): (event: ProbeEvent) => void {
@@ -146,23 +174,22 @@ function observeProbe(deps: ObserverDeps, event: Extract<ProbeEvent, { kind: 'pr
     duration_ms: round(event.durationMs),
     probe_kind: event.probe,
     trigger: event.trigger,
-    ...(failed === undefined ? {} : causeFields(failed)),
+    ...(failed === undefined ? {} : failureFields(failed)),
   });
 }
 
-/** Class, detail, finding and HTTP status as in /ready, and our own sentence. */
-function causeFields({ failure, error }: FailedWith): LogFields {
-  const { cause, reason } = failure;
-  const [first] = errorChain(error);
-  const field = first?.facts['field'];
+/** As in /ready, and our own sentence. */
+function failureFields({ failure, error }: FailedWith): LogFields {
+  const { class: errorClass, detail, finding, httpStatus } = failure.cause;
+  const field = errorChain(error)[0]?.facts['field'];
   return {
-    error_class: cause.class,
-    reason,
-    detail: cause.detail,
-    finding: cause.finding,
-    http_status: cause.httpStatus,
+    error_class: errorClass,
+    reason: failure.reason,
+    detail,
+    finding,
+    http_status: httpStatus,
     field: typeof field === 'string' ? field : undefined,
-    hint: first?.message,
+    hint: hintOf(error),
   };
 }
 

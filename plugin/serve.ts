@@ -25,7 +25,7 @@ import type { ReadyFacts } from './health/ready.ts';
 import { createHealthReporter } from './health/reporter.ts';
 import { createScheduler, stopping, untilProvenHealthy } from './health/scheduler.ts';
 import { StatusCache } from './health/status-cache.ts';
-import { type CredentialWarning, type WarningSources, warningsOf } from './health/warnings.ts';
+import { type WarningSources, warningsOf } from './health/warnings.ts';
 import { createKeyService } from './key-service.ts';
 import { pluginVersionPattern } from './keys/annotations.ts';
 import { createDiscovery } from './keys/discovery.ts';
@@ -58,9 +58,6 @@ export type Serving = {
 const descriptors = { kms: 4, metrics: 5, health: 6 } as const;
 const deepAgeIntervals = 3;
 
-/** Newer generations that are not in use; none is known here yet. */
-const credentialWarnings = (): readonly CredentialWarning[] => [];
-
 /**
  * Starts the service.
  *
@@ -90,15 +87,17 @@ export async function startServing(
     cache.load(state);
   }
   let counters: Counters = start.counters;
+  takeCounters(cache, counters);
   let openbao: OpenBao;
   let probes: Probes;
   let evidence: CallEvidence;
   const lastCalls = createLastCalls(clock);
   const warningSources: WarningSources = {
-    credentials: credentialWarnings,
+    credentials: () => openbao.session.warnings(),
     isStatusSilent: lastCalls.isStatusSilent,
     decryptFailing: () => evidence.decryptFailing(),
     rightFindings: () => cache.verdict().rightFindings,
+    directoriesGone: () => cache.directoriesGone,
   };
   const startedAtMs = clock.nowMs();
   const credentialFiles = new Map<string, number>();
@@ -108,8 +107,8 @@ export async function startServing(
     build: start.build,
     counters: () => counters,
     tokens: () => openbao.tokens.status(),
-    jwtTtlMs: () => openbao.jwt.ttlMs,
-    generations: () => ({ jwt: openbao.jwt.generationInUse, openbao_ca: openbao.caGeneration() }),
+    jwtTtlMs: () => openbao.session.jwtTtlMs(),
+    generations: () => openbao.session.generations(),
     credentialFiles,
     isBreakerOpen: () => probes.breakerState() === 'open',
     inFlight: () => kms.inFlight(),
@@ -204,8 +203,10 @@ export async function startServing(
   });
   for (const message of credentials) {
     credentialFiles.set(message.name, message.modifiedAtUnixMs);
-    await openbao.firstCredential(message);
+    openbao.credential(message);
   }
+  // A CA that is absent may come; one that is there and unusable ends the start with its reason.
+  if (credentials.some(({ name, bytes }) => name === 'openbao_ca' && bytes !== undefined)) openbao.session.pools();
   const readyFacts = (): ReadyFacts => {
     const nextMs = schedule.nextProbeAtMs();
     return {
@@ -241,19 +242,31 @@ export async function startServing(
     if (message.kind === 'ping') deps.send({ kind: 'pong', id: message.id, lagMs: deps.eventLoopLag().meanMs });
     if (message.kind === 'credential') {
       credentialFiles.set(message.name, message.modifiedAtUnixMs);
-      void openbao.credential(message);
+      openbao.credential(message);
     }
     if (message.kind === 'counters') {
       counters = message.counters;
-      cache.isSocketLost = counters.socketLost;
+      takeCounters(cache, counters);
     }
     if (message.kind === 'drain' && !cache.isShuttingDown) void drain(message.deadlineMs, message.reason === 'replace');
   };
   deps.send({ kind: 'ready', ...deps.confinement() });
   const warnings = () => warningsOf(warningSources);
-  reporter = createHealthReporter({ clock, cache, warnings, calls: lastCalls, send: deps.send });
+  reporter = createHealthReporter({
+    clock,
+    cache,
+    warnings,
+    calls: lastCalls,
+    isCredentialEnding: openbao.session.isJwtEnding,
+    send: deps.send,
+  });
   void schedule.run(stopped.signal);
   return { receive, ended: ended.promise };
+}
+
+function takeCounters(cache: StatusCache, counters: Counters): void {
+  cache.isSocketLost = counters.socketLost;
+  cache.directoriesGone = counters.directoriesGone;
 }
 
 type Endpoints = { readonly metrics: HttpEndpoint; readonly health: HttpEndpoint };
@@ -293,7 +306,8 @@ function createCommits(send: (message: PluginMessage) => void, stopped: AbortSig
       });
     },
     committed: (message: Extract<SupervisorMessage, { kind: 'committed' }>) => {
-      waiting.get(message.commitId)?.({ outcome: message.outcome, onDisk: message.onDisk });
+      const { outcome, onDisk, finding } = message;
+      waiting.get(message.commitId)?.({ outcome, onDisk, ...(finding === undefined ? {} : { finding }) });
       waiting.delete(message.commitId);
     },
   };

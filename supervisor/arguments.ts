@@ -1,17 +1,23 @@
 // The command line → what to do. Unknown words and flags are errors; nothing is guessed.
 
 import { parseArgs } from 'node:util';
+import type { Problem } from '../shared/config/problem.ts';
 import { ProviderError } from '../shared/errors/error.ts';
 import { isStateHash } from '../shared/registry/state.ts';
 import type { OutputFormat } from './commands/report.ts';
 import type { RotationCommand } from './commands/rotation.ts';
+import { configVariables, type Environment, environmentProblems, firstOf, overridable } from './environment.ts';
 
-export type Command = { readonly name: 'serve' | 'config' | 'config schema' | 'version' | 'help' } | RotationCommand;
+export type Command =
+  | { readonly name: 'serve' | 'config' | 'config check' | 'config schema' | 'version' | 'help' }
+  | RotationCommand;
 
 export type Arguments = {
   readonly command: Command;
   readonly configPath: string;
   readonly overrides: ReadonlyMap<string, string>;
+  /** Variables that mean nothing here: problems for every command that reads the configuration. */
+  readonly problems: readonly Problem[];
   readonly isDevelopment: boolean;
   readonly output: OutputFormat;
 };
@@ -23,7 +29,8 @@ export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBa
   verify-rotation    the same after a rotation, with what it cannot prove
   retire-versions    plans, or applies, that versions before one no longer decrypt on this node
   restore-versions   plans, or applies, that retired versions decrypt again
-  config             prints what a configuration file comes to
+  config             prints the effective configuration, and every problem of it
+  config check       validates a configuration completely; starts, opens and changes nothing
   config schema      prints the JSON Schema of the configuration
   version            prints the build
   help               prints this
@@ -32,31 +39,18 @@ export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBa
   --log-level LEVEL        debug, info, warn or error
   --metrics-address ADDR   host:port, empty switches it off
   --health-address ADDR    host:port, empty switches it off
-  --development            accept a socket directory below the current one; not with config
-  --output FORMAT          text or json, for the four commands about rotation
+  --development            accept a socket directory below the current one
+  --output FORMAT          text or json, for config check and the four commands about rotation
   --before-version N       retire-versions: versions below N
   --versions LIST          restore-versions: versions, or key-ID hashes, separated by commas
   --apply                  retire-versions, restore-versions: write; the provider must be stopped
   --expected-state-hash H  with --apply: the stateHash of the plan that was reviewed
 
-Exit codes: 0 success, 1 unclassified, 2 usage, 3 configuration, 4 a check failed, 5 runtime.
+Exit codes: 0 success, 1 unclassified, 2 usage, 3 configuration, 4 a check failed, 5 runtime,
+            6 a directory was lost that only a new start finds again (serve under a service manager).
 `;
 
 const defaultConfigPath = '/etc/openbao-kms/config.yaml';
-
-const overridable = [
-  ['logging.level', 'log-level', ['BAO_KMS_PROVIDER_LOG_LEVEL', 'BAO_KMS_PROVIDER_LOGGING_LEVEL']],
-  [
-    'server.metricsAddress',
-    'metrics-address',
-    ['BAO_KMS_PROVIDER_SERVER_METRICS_ADDRESS', 'BAO_KMS_PROVIDER_SERVER_METRICSADDRESS'],
-  ],
-  [
-    'server.healthAddress',
-    'health-address',
-    ['BAO_KMS_PROVIDER_SERVER_HEALTH_ADDRESS', 'BAO_KMS_PROVIDER_SERVER_HEALTHADDRESS'],
-  ],
-] as const;
 
 const options = {
   config: { type: 'string' },
@@ -72,8 +66,6 @@ const options = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
 } as const;
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * @param words  the command line behind the program's name
@@ -93,12 +85,12 @@ export function parseArguments(words: readonly string[], environment: Environmen
     const value = values[flag] ?? firstOf(environment, variables);
     if (value !== undefined) overrides.set(field, value);
   }
-  const fromEnvironment = firstOf(environment, ['BAO_KMS_PROVIDER_CONFIG', 'BAO_KMS_PROVIDER_CONFIG_PATH']);
-  const configPath = values.config ?? fromEnvironment ?? defaultConfigPath;
+  const configPath = values.config ?? firstOf(environment, configVariables) ?? defaultConfigPath;
   return {
     command,
     configPath,
     overrides,
+    problems: environmentProblems(environment),
     isDevelopment: values.development === true,
     output: outputOf(values.output),
   };
@@ -117,14 +109,14 @@ type Values = ReturnType<typeof parseWords>['values'];
 const aboutRotation = ['rotation-plan', 'verify-rotation', 'retire-versions', 'restore-versions'] as const;
 const changing = ['retire-versions', 'restore-versions'];
 const flagOwners: Readonly<Record<string, readonly string[]>> = {
-  development: ['serve', ...aboutRotation],
-  output: aboutRotation,
+  development: ['serve', 'config', 'config check', ...aboutRotation],
+  output: ['config check', ...aboutRotation],
   'before-version': ['retire-versions'],
   versions: ['restore-versions'],
   apply: changing,
   'expected-state-hash': changing,
 };
-const names = ['serve', 'config', 'config schema', 'version', 'help', ...aboutRotation] as const;
+const names = ['serve', 'config', 'config check', 'config schema', 'version', 'help', ...aboutRotation] as const;
 
 function nameOf(positionals: readonly string[], isHelp: boolean, isVersion: boolean): (typeof names)[number] {
   if (isHelp || (positionals.length === 0 && !isVersion)) return 'help';
@@ -169,11 +161,6 @@ function outputOf(text: string | undefined): OutputFormat {
   const format = (text ?? 'text').trim().toLowerCase();
   if (format === 'text' || format === 'json') return format;
   throw usage('--output is text or json');
-}
-
-/** The first non-empty variable: an empty one counts as unset. */
-function firstOf(environment: Environment, names: readonly string[]): string | undefined {
-  return names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
 }
 
 function usage(message: string): ProviderError {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { errorClassOf } from '../shared/errors/error.ts';
 import { policyOf } from '../shared/errors/policy.ts';
 import { type Arguments, helpText, parseArguments } from './arguments.ts';
+import type { Printed } from './commands/config.ts';
 import * as system from './system.ts';
 
 declare const __BUILD__: {
@@ -17,7 +18,7 @@ const build = typeof __BUILD__ === 'undefined' ? { version: '', commit: '', buil
 
 async function run(parsed: Arguments): Promise<number> {
   const developmentDirectory = parsed.isDevelopment ? { developmentDirectory: process.cwd() } : {};
-  const options = { overrides: parsed.overrides, ...developmentDirectory };
+  const options = { overrides: parsed.overrides, foundBefore: parsed.problems, ...developmentDirectory };
   const { command } = parsed;
   switch (command.name) {
     case 'serve': {
@@ -37,7 +38,11 @@ async function run(parsed: Arguments): Promise<number> {
     }
     case 'config': {
       const { describeConfig } = await import('./commands/config.ts');
-      return print(describeConfig(parsed.configPath, options, system.processIdentity()));
+      return printAll(describeConfig(parsed.configPath, options));
+    }
+    case 'config check': {
+      const { checkConfig } = await import('./commands/config.ts');
+      return printAll(checkConfig(parsed.configPath, options, parsed.output));
     }
     case 'config schema': {
       const { describeSchema } = await import('./commands/config.ts');
@@ -65,6 +70,7 @@ function serveDeps() {
     findHelper: system.findHelper,
     runHelper: system.runHelper,
     pid: process.pid,
+    words: process.argv.slice(2),
     onSignal: (signal: NodeJS.Signals, act: () => void) => void process.on(signal, act),
     build,
     nodePath: process.execPath,
@@ -78,6 +84,12 @@ function serveDeps() {
 function print(text: string): number {
   process.stdout.write(text);
   return 0;
+}
+
+function printAll({ text, problems, exitCode }: Printed): number {
+  process.stdout.write(text);
+  process.stderr.write(problems);
+  return exitCode;
 }
 
 /** Of a gate refusal the check as well; never a foreign text. */

@@ -6,9 +6,12 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
+import { kubernetes } from './support/kubernetes-binaries.ts';
+import { limitOf } from './support/patience.ts';
 
 const root = new URL('..', import.meta.url).pathname;
-const fileTimeoutMs = 900_000;
+/** The longest waits for the API server’s own minutes, file by file; one that needs longer hangs. */
+const fileMs = 600_000;
 /** Every folder with tests; the longest first: the waiting ones and the booted machine. */
 export const folders = [
   'kubernetes',
@@ -16,6 +19,8 @@ export const folders = [
   'integration',
   'threats',
   'failure-modes',
+  'failover',
+  'mistakes',
   'explore',
   'simulation',
   'unit',
@@ -84,7 +89,7 @@ export function countsOf(file: string, ended: Ended): FileResult {
 }
 
 async function runFile(file: string): Promise<FileResult> {
-  return countsOf(file, await run(process.execPath, ['--no-warnings', file], fileTimeoutMs));
+  return countsOf(file, await run(process.execPath, ['--no-warnings', file], limitOf(fileMs)));
 }
 
 function testFiles(folder: string): string[] {
@@ -113,6 +118,12 @@ async function runAll(files: readonly string[], sideBySide: number): Promise<Fil
   return results;
 }
 
+function sayKubernetes(): void {
+  process.stdout.write('a whole kube-apiserver for the tests: found, or built now (some minutes the first time)\n');
+  const binaries = kubernetes();
+  process.stdout.write('missing' in binaries ? `none (needs ${binaries.missing})\n` : `${binaries.apiServer}\n`);
+}
+
 async function checkSources(): Promise<FileResult[]> {
   const bin = (name: string) => join(root, 'node_modules/.bin', name);
   const checks = [
@@ -121,7 +132,7 @@ async function checkSources(): Promise<FileResult[]> {
   ] as const;
   return Promise.all(
     checks.map(async ([name, command, args]) => {
-      const ended = await run(command, args, fileTimeoutMs);
+      const ended = await run(command, args, limitOf(fileMs));
       process.stdout.write(`${ended.isGood ? 'ok  ' : 'FAIL'} ${name} (${ended.seconds.toFixed(1)} s)\n`);
       if (!ended.isGood) process.stdout.write(ended.output);
       const counts = { passed: ended.isGood ? 1 : 0, failed: ended.isGood ? 0 : 1, skipped: 0 };
@@ -136,6 +147,8 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
   const files = folders
     .flatMap(testFiles)
     .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)));
+  // Its first build takes longer than a file may.
+  if (process.env['KUBERNETES'] === 'whole' && files.length > 0) sayKubernetes();
   const those = (list: readonly string[]) => files.filter((file) => list.includes(file));
   const others = files.filter((file) => ![...sleeping, ...alone].includes(file));
   // One more than there are cores: many files wait now and then.

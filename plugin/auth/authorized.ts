@@ -1,9 +1,11 @@
-// A request with a token: gets one, sends, and after a 401 or 403 recovers and tries exactly once more (auth 3.6).
+// A request with a token: gets one, sends, and after a 401 or 403 recovers and tries exactly once more. Never more than two extra
+// requests for one call: when the first was sent twice already, the second is sent once.
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Http } from '../transit/http.ts';
 import { readReply } from '../transit/response.ts';
 import type { SendAuthorized } from '../transit/transit.ts';
+import { asLoginFailure } from './login-failure.ts';
 import type { TokenManager } from './token-manager.ts';
 
 export type RequestEvent = {
@@ -23,13 +25,13 @@ export type AuthorizedDeps = {
 };
 
 export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
-  const send = async (call: Parameters<SendAuthorized>[0], token: string) => {
+  const send = async (call: Parameters<SendAuthorized>[0], token: string, isLast = false) => {
     const startedAtMs = deps.nowMs();
     const event = { operation: call.operation.name, label: call.operation.label };
     try {
       const { operation, path, body, signal } = call;
       const options = { ...(body === undefined ? {} : { body }), ...(signal === undefined ? {} : { signal }) };
-      const reply = await deps.http().send({ operation, path, token, timeoutMs: deps.timeoutMs, ...options });
+      const reply = await deps.http().send({ operation, path, token, timeoutMs: deps.timeoutMs, isLast, ...options });
       const answer = readReply(operation, reply);
       deps.observe({ ...event, durationMs: deps.nowMs() - startedAtMs, requestId: answer.requestId });
       return answer;
@@ -39,14 +41,14 @@ export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
     }
   };
   return async (call) => {
-    const token = await deps.tokens.token(call.signal);
+    const token = await deps.tokens.token(call.signal).catch(asLoginFailure);
     try {
       return await send(call, token);
     } catch (error) {
       if (call.mayRecover === false || !isRejectedToken(error)) throw error;
-      const replacement = await deps.tokens.recover(token, call.signal);
+      const replacement = await deps.tokens.recover(token, call.signal).catch(asLoginFailure);
       if (replacement === undefined) throw error;
-      return send(call, replacement);
+      return send(call, replacement, wasRepeated(error));
     }
   };
 }
@@ -55,4 +57,8 @@ function isRejectedToken(error: unknown): boolean {
   return (
     error instanceof ProviderError && (error.class === 'bao_unauthenticated' || error.class === 'bao_permission_denied')
   );
+}
+
+function wasRepeated(error: unknown): boolean {
+  return error instanceof ProviderError && error.facts['wasRepeated'] === true;
 }

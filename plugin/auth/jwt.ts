@@ -16,6 +16,20 @@ export type CheckedJwt = { readonly text: string; readonly expiresAtUnixMs: numb
 /** Largest JWT that is looked at, bytes. */
 const greatestJwtBytes = 1024 * 1024;
 
+/** What an operator does about a JWT that is not sent. */
+const sentences = {
+  jwt_not_yet_valid:
+    'the nbf of the JWT lies ahead of the clock of this node; check the clocks of the issuer and of this node',
+  jwt_issued_in_future:
+    'the iat of the JWT lies ahead of the clock of this node; check the clocks of the issuer and of this node',
+  jwt_issuer_mismatch: 'the iss of the JWT is not auth.jwt.expectedIssuer; check which issuer writes the file',
+  jwt_audience_mismatch:
+    'the aud of the JWT holds none of auth.jwt.expectedAudience; check what the issuer is asked for',
+  jwt_subject_mismatch: 'the sub of the JWT is not auth.jwt.expectedSubject; check for whom the JWT was issued',
+  jwt_expired: 'the exp of the JWT has passed; check the agent that renews the file of auth.jwt.jwtFile',
+  jwt_near_expiry: 'the JWT has less life left than auth.jwt.minRemainingTtl; check the agent that renews its file',
+} as const satisfies Partial<Record<ErrorClass, string>>;
+
 /**
  * @param bytes  as read from the file; surrounding white space is dropped
  * @param nowUnixMs  wall clock
@@ -24,23 +38,39 @@ const greatestJwtBytes = 1024 * 1024;
 export function checkJwt(bytes: Buffer, rules: JwtRules, nowUnixMs: number): CheckedJwt {
   const claims = parseJwt(bytes);
   const leewayMs = rules.clockSkewLeewayMs;
-  const demand = (holds: boolean, errorClass: ErrorClass, message: string) => {
-    if (!holds) throw new ProviderError(errorClass, message);
-  };
-  demand(claims.nbfMs === undefined || nowUnixMs + leewayMs >= claims.nbfMs, 'jwt_not_yet_valid', 'jwt not yet valid');
-  demand(
-    claims.iatMs === undefined || nowUnixMs + leewayMs >= claims.iatMs,
-    'jwt_issued_in_future',
-    'jwt issued in future',
-  );
-  const { expectedIssuer, expectedAudience, expectedSubject } = rules;
-  demand(expectedIssuer === '' || claims.iss === expectedIssuer, 'jwt_issuer_mismatch', 'jwt issuer mismatch');
-  const isAudience = expectedAudience.length === 0 || expectedAudience.some((value) => claims.aud.includes(value));
-  demand(isAudience, 'jwt_audience_mismatch', 'jwt audience mismatch');
-  demand(expectedSubject === '' || claims.sub === expectedSubject, 'jwt_subject_mismatch', 'jwt subject mismatch');
-  demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired', 'jwt expired');
-  demand(claims.expMs - nowUnixMs > rules.minRemainingTtlMs, 'jwt_near_expiry', 'jwt near expiry');
+  const hasBegun = (beginsMs: number | undefined) => beginsMs === undefined || nowUnixMs + leewayMs >= beginsMs;
+  demand(hasBegun(claims.nbfMs), 'jwt_not_yet_valid');
+  demand(hasBegun(claims.iatMs), 'jwt_issued_in_future');
+  checkIdentity(claims, rules);
+  demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired');
+  demand(claims.expMs - nowUnixMs > rules.minRemainingTtlMs, 'jwt_near_expiry');
   return { text: claims.text, expiresAtUnixMs: claims.expMs };
+}
+
+/**
+ * The span in which `checkJwt` accepts this JWT, Unix milliseconds, the end not included.
+ *
+ * @throws ProviderError `jwt_malformed`, or the class of a claim that no time mends
+ */
+export function jwtSpan(bytes: Buffer, rules: JwtRules): { readonly fromUnixMs: number; readonly untilUnixMs: number } {
+  const claims = parseJwt(bytes);
+  checkIdentity(claims, rules);
+  const beginMs = Math.max(claims.nbfMs ?? 0, claims.iatMs ?? 0);
+  return {
+    fromUnixMs: beginMs - rules.clockSkewLeewayMs,
+    untilUnixMs: Math.min(claims.expMs + rules.clockSkewLeewayMs, claims.expMs - rules.minRemainingTtlMs),
+  };
+}
+
+function checkIdentity(claims: Claims, { expectedIssuer, expectedAudience, expectedSubject }: JwtRules): void {
+  demand(expectedIssuer === '' || claims.iss === expectedIssuer, 'jwt_issuer_mismatch');
+  const isAudience = expectedAudience.length === 0 || expectedAudience.some((value) => claims.aud.includes(value));
+  demand(isAudience, 'jwt_audience_mismatch');
+  demand(expectedSubject === '' || claims.sub === expectedSubject, 'jwt_subject_mismatch');
+}
+
+function demand(holds: boolean, errorClass: keyof typeof sentences): void {
+  if (!holds) throw new ProviderError(errorClass, sentences[errorClass]);
 }
 
 type Claims = {
@@ -59,7 +89,7 @@ function parseJwt(bytes: Buffer): Claims {
   const parts = text.split('.');
   const [head = '', payload = '', signature = ''] = parts;
   const isFormed = parts.length === 3 && head !== '' && payload !== '' && signature !== '' && !/\s/u.test(text);
-  if (!isFormed) throw malformed('has not three parts');
+  if (!isFormed) throw malformed('does not have three parts');
   const header = parsePart(head);
   const isSigned = typeof header['alg'] === 'string' && header['alg'].toLowerCase() !== 'none';
   if (!isSigned) throw malformed('is not signed');
@@ -75,26 +105,33 @@ function parsePart(part: string): Record<string, unknown> {
   if (!/^[A-Za-z0-9_-]+={0,2}$/u.test(part)) throw malformed('is not base64url');
   let value: unknown;
   try {
-    value = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'), keepIntegers);
+    value = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'), wholeSeconds);
   } catch {
     throw malformed('is not JSON');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('is no object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('is not a JSON object');
   return value as Record<string, unknown>;
 }
 
-/** Times must be spelled as integers: 1e9 and 1.0 are refused by their spelling, which JSON.parse would hide. */
-function keepIntegers(this: unknown, name: string, value: unknown, context?: { readonly source?: string }): unknown {
-  const isTime = name === 'exp' || name === 'nbf' || name === 'iat';
-  if (isTime && typeof value === 'number' && !/^[0-9]+$/u.test(context?.source ?? '')) return 'malformed';
-  return value;
+/**
+ * Times are decimal digits with an optional fraction, as RFC 7519 allows, and become whole seconds from their spelling, which
+ * JSON.parse rounds: never valid for longer than it says. Exponents and signs, which no known issuer writes, are refused.
+ *
+ * @see RFC 7519, 2: NumericDate, "non-integer values can be represented"
+ */
+function wholeSeconds(this: unknown, name: string, value: unknown, context?: { readonly source?: string }): unknown {
+  if (typeof value !== 'number' || !(name === 'exp' || name === 'nbf' || name === 'iat')) return value;
+  const [isTime, seconds, fraction = ''] = /^([0-9]+)(?:\.([0-9]+))?$/u.exec(context?.source ?? '') ?? [];
+  if (isTime === undefined) return 'malformed';
+  const isRoundedUp = name !== 'exp' && /[1-9]/u.test(fraction);
+  return Number(seconds) + (isRoundedUp ? 1 : 0);
 }
 
 /** Seconds → milliseconds; undefined when absent or null. */
 function readTimeMs(value: unknown): number | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
-    throw malformed('has a time that is no integer');
+    throw malformed('has a time that is no number of seconds');
   return value * 1000;
 }
 
@@ -106,5 +143,8 @@ function readAudience(value: unknown): readonly unknown[] {
 }
 
 function malformed(what: string): ProviderError {
-  return new ProviderError('jwt_malformed', `jwt malformed: it ${what}`);
+  return new ProviderError(
+    'jwt_malformed',
+    `malformed JWT: it ${what}; check what writes the file of auth.jwt.jwtFile`,
+  );
 }

@@ -1,9 +1,12 @@
 // Login and renewal at OpenBao, and what makes their answer a grant (auth 3.5, 6). The token never leaves this process.
 
+import type { LoginDetail } from '../../shared/errors/cause.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { Http } from '../transit/http.ts';
+import type { Http, HttpReply } from '../transit/http.ts';
 import { operations } from '../transit/operations.ts';
-import { isObject, isPlainDenial, readReply } from '../transit/response.ts';
+import { type BaoBody, isObject, isPlainDenial, readReply } from '../transit/response.ts';
+import { explainRefusal, mayEncrypt } from './questions.ts';
+import { detailOf, refusalOf, rejected } from './refusal.ts';
 
 /** What OpenBao granted. `token` is undefined when a renewal keeps the present one. */
 export type Grant = {
@@ -18,24 +21,37 @@ export type LoginOptions = {
   /** A lease that is not longer than this is no grant. */
   readonly loginBeforeTokenExpiryMs: number;
   readonly tokenRenewalIncrementMs: number;
+  /** A difference of clocks up to this is none. */
+  readonly clockSkewLeewayMs: number;
+  /** Of the configured key; what a token without any policy of its own is asked about. */
+  readonly encryptPath: string;
+  readonly wallMs: () => number;
 };
 
-type Sent = { readonly timeoutMs: number; readonly signal: AbortSignal };
+/** Bounds of one request. */
+export type Sent = { readonly timeoutMs: number; readonly signal: AbortSignal };
 
 /**
- * @throws ProviderError `auth_rejected` when OpenBao refuses the login or grants what we cannot use; transport classes
- *   when OpenBao is away
+ * @throws ProviderError `auth_rejected` when OpenBao refuses the login or grants what we cannot use, with the fact `detail`;
+ *   transport classes when OpenBao is away
  */
 export async function loginWithJwt(http: Http, options: LoginOptions, jwt: string, sent: Sent): Promise<Grant> {
   const operation = operations.jwtLogin;
   const path = `${options.mountPath}/login`;
   const reply = await http.send({ operation, path, body: { role: options.role, jwt }, ...sent });
+  const { auth } = await readAnswer(reply, () => explainRefusal(http, options, reply, sent));
+  const grant = readGrant(auth, options);
+  if (grant.token === undefined) throw rejected('other', {}, 'the answer of OpenBao to the login holds no token');
+  if (hasNoPolicy(auth) && !(await mayEncrypt(http, options, grant.token, sent))) throw rejected('no_policy');
+  return grant;
+}
+
+/** @throws ProviderError with the fact `detail` where the cause has a name */
+async function readAnswer(reply: HttpReply, explain: () => Promise<LoginDetail | undefined>): Promise<BaoBody> {
   try {
-    const grant = readGrant(readReply(operation, reply).auth, options);
-    if (grant.token === undefined) throw rejected('the answer holds no token');
-    return grant;
+    return readReply(operations.jwtLogin, reply);
   } catch (error) {
-    throw asRejection(error);
+    throw error instanceof ProviderError ? refusalOf(error, await explain()) : error;
   }
 }
 
@@ -48,9 +64,11 @@ export async function renewToken(http: Http, options: LoginOptions, token: strin
   const increment = `${Math.max(1, Math.ceil(options.tokenRenewalIncrementMs / 1000))}s`;
   const reply = await http.send({ operation, path: 'auth/token/renew-self', token, body: { increment }, ...sent });
   try {
-    return readGrant(readReply(operation, reply).auth, options);
+    return readGrant(readReply(operation, reply).auth, options, 'renewal');
   } catch (error) {
-    throw asRejection(error);
+    const isRejected = error instanceof ProviderError && error.class === 'auth_rejected';
+    if (isRejected || !(error instanceof ProviderError)) throw error;
+    throw refusalOf(error, detailOf(reply), 'OpenBao did not renew the token; a login follows');
   }
 }
 
@@ -71,34 +89,24 @@ export async function isTokenAlive(http: Http, token: string, sent: Sent): Promi
   }
 }
 
-function readGrant(auth: unknown, options: LoginOptions): Grant {
-  if (!isObject(auth)) throw rejected('the answer holds no grant');
+/** Whether the token has no policy but the one that every token may have; a list that is not there says nothing. */
+function hasNoPolicy(auth: unknown): boolean {
+  const policies = isObject(auth) ? auth['policies'] : undefined;
+  return policies === null || (Array.isArray(policies) && policies.every((name) => name === 'default'));
+}
+
+/** At the end of every token's life a renewal gets less than asked for: no fault of the role. */
+const nearsItsEnd =
+  'the renewed token would not live longer than auth.loginBeforeTokenExpiry, because it nears token_max_ttl of the role; a login follows';
+
+function readGrant(auth: unknown, options: LoginOptions, kind: 'login' | 'renewal' = 'login'): Grant {
+  if (!isObject(auth)) throw rejected('other', {}, 'the answer of OpenBao holds no grant');
   const { client_token: token, lease_duration: leaseSeconds, renewable, num_uses: uses } = auth;
-  if (typeof leaseSeconds !== 'number' || !(leaseSeconds > 0)) throw rejected('the lease is empty');
-  if (typeof uses === 'number' && uses !== 0) throw rejected('the role limits the uses of its tokens');
-  const leaseMs = leaseSeconds * 1000;
-  if (leaseMs <= options.loginBeforeTokenExpiryMs) {
-    throw rejected('the lease is not longer than auth.loginBeforeTokenExpiry; raise token_ttl of the role');
+  if (typeof uses === 'number' && uses !== 0) throw rejected('uses_limited');
+  const leaseMs = typeof leaseSeconds === 'number' ? leaseSeconds * 1000 : 0;
+  if (!(leaseMs > options.loginBeforeTokenExpiryMs)) {
+    throw rejected('lease_too_short', {}, kind === 'renewal' ? nearsItsEnd : undefined);
   }
   const isToken = typeof token === 'string' && token !== '' && /^[\x21-\x7e]{1,8192}$/u.test(token);
   return { token: isToken ? token : undefined, leaseMs, isRenewable: renewable === true };
-}
-
-/** 400, 401, 403 and 404 of a login are refusals of our credential; outages keep their class. */
-function asRejection(error: unknown): unknown {
-  const refused = [
-    'bao_invalid_request',
-    'bao_unauthenticated',
-    'bao_permission_denied',
-    'bao_not_found',
-    'bao_unknown',
-  ];
-  const isRefused = error instanceof ProviderError && refused.includes(error.class);
-  return isRefused
-    ? new ProviderError('auth_rejected', 'auth failed: OpenBao refused the login', { facts: error.facts })
-    : error;
-}
-
-function rejected(what: string): ProviderError {
-  return new ProviderError('auth_rejected', `auth failed: ${what}`);
 }

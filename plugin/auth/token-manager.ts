@@ -11,7 +11,8 @@ export type TokenManagerDeps = {
   readonly clock: Clock;
   /** 0 up to but not including 1. */
   readonly random: () => number;
-  readonly login: (signal: AbortSignal) => Promise<Grant>;
+  /** `isTrial`: a newer credential is to be proven; what is in use need not be tried. */
+  readonly login: (signal: AbortSignal, isTrial: boolean) => Promise<Grant>;
   readonly renew: (token: string, signal: AbortSignal) => Promise<Grant>;
   /** Whether OpenBao still knows the token; true when it could not be asked. */
   readonly isAlive: (token: string, signal: AbortSignal) => Promise<boolean>;
@@ -39,23 +40,27 @@ export type TokenManager = {
    */
   readonly token: (signal?: AbortSignal) => Promise<string>;
   /**
-   * Tells that OpenBao answered 401 or 403 to this token. A dead token is let go at once; a living one, which a policy
-   * denied something, stays for other calls while a new login, at most as often as the recovery back-off allows, tries
-   * for more rights (auth 3.6 and 10.1).
+   * Tells that OpenBao answered 401 or 403 to this token. A dead token is let go and replaced at once; a living one, which a
+   * policy denied something, stays for other calls while a new login, at most as often as the recovery back-off allows,
+   * tries for more rights (auth 3.6 and 10.1).
    *
    * @returns another token to try once more with, or undefined when the refusal stands
    */
   readonly recover: (rejected: string, signal?: AbortSignal) => Promise<string | undefined>;
-  /** A new credential generation: proves itself by a login now; the old token stays until then. */
-  readonly credentialChanged: () => Promise<void>;
+  /**
+   * Logs in now, to try a newer credential or because there is no token, whatever the back-off says. While a token is alive
+   * it stays in use until the login has succeeded, and a failure counts for nothing. Never throws.
+   */
+  readonly loginNow: () => Promise<void>;
+  readonly hasToken: () => boolean;
   readonly status: () => TokenStatus;
   readonly stop: () => void;
 };
 
 type Held = { readonly value: string; readonly leaseMs: number; readonly age: Age; readonly isRenewable: boolean };
-type Flight = { readonly kind: 'login' | 'renewal'; readonly done: Promise<void> };
+type Flight = { readonly done: Promise<void> };
 
-const login = { baseMs: 1_000, capMs: 60_000 };
+const login = { baseMs: 1_000, capMs: 60_000, floorMs: 1_000 };
 const recovery = { baseMs: 5_000, capMs: 300_000, quietMs: 600_000 };
 
 export function createTokenManager(deps: TokenManagerDeps): TokenManager {
@@ -70,6 +75,7 @@ class Manager implements TokenManager {
   #flight: Flight | undefined;
   #lastError: unknown;
   #failures = 0;
+  #lastLoginAtMs = Number.NEGATIVE_INFINITY;
   #nextRetryAtMs = 0;
   #recoveryFailures = 0;
   #nextRecoveryAtMs = 0;
@@ -88,19 +94,23 @@ class Manager implements TokenManager {
       if (signal?.aborted) throw signal.reason;
       const held = this.#usable();
       if (held !== undefined) {
-        if (remainingMs(held) <= this.#windowMs && !this.#isBackingOff()) void this.#refresh(false);
+        if (remainingMs(held) <= this.#windowMs && !this.#isBackingOff()) void this.#refresh('renewal');
         return held.value;
       }
-      if (this.#flight === undefined && (this.#isBackingOff() || this.#isRecoveryThrottled()))
-        throw this.#unavailable();
-      await waitFor((this.#flight ?? this.#refresh(true)).done, signal);
+      if (this.#flight === undefined && this.#isBackingOff()) throw this.#unavailable();
+      await waitFor((this.#flight ?? this.#refresh('login')).done, signal);
       if (this.#usable() === undefined && this.#flight === undefined) throw this.#unavailable();
     }
   };
 
   recover = async (rejected: string, signal?: AbortSignal): Promise<string | undefined> => {
     if (this.#held !== undefined && this.#held.value !== rejected) return this.token(signal);
-    if (this.#held !== undefined && !(await this.#isAlive(rejected))) this.#discard(rejected);
+    const isDead = this.#held === undefined || !(await this.#isAlive(rejected));
+    if (isDead) {
+      // Replaced at once; only failed logins have a back-off, and the floor holds. It says nothing about denials.
+      this.#discard(rejected);
+      return this.token(signal);
+    }
     this.#openIncident();
     if (this.#flight === undefined) {
       if (this.#isRecoveryThrottled()) return undefined;
@@ -112,13 +122,12 @@ class Manager implements TokenManager {
     return held.value === rejected ? undefined : held.value;
   };
 
-  credentialChanged = async (): Promise<void> => {
-    this.#nextRetryAtMs = 0;
+  loginNow = async (): Promise<void> => {
     while (this.#flight !== undefined) await this.#flight.done;
-    const before = this.#held;
-    await this.#refresh(true).done;
-    if (this.#held === before || this.#held === undefined) throw this.#lastError ?? this.#unavailable();
+    if (!this.#stopped.signal.aborted) await this.#refresh('trial').done;
   };
+
+  hasToken = (): boolean => this.#usable() !== undefined;
 
   status = (): TokenStatus => {
     const held = this.#usable();
@@ -183,14 +192,15 @@ class Manager implements TokenManager {
     this.#recoveryFailures += 1;
     const delayMs = doublingDelayMs(this.#recoveryFailures, recovery.baseMs, recovery.capMs);
     this.#nextRecoveryAtMs = this.#deps.clock.nowMs() + jitterMs(delayMs, this.#deps.random(), recovery.capMs);
-    void this.#refresh(true);
+    void this.#refresh('login');
   }
 
-  #refresh(isForced: boolean): Flight {
+  /** `renewal`: of the token if it can be renewed, else a login. */
+  #refresh(wanted: 'renewal' | 'login' | 'trial'): Flight {
     if (this.#flight !== undefined) return this.#flight;
     const held = this.#usable();
-    const isRenewal = !isForced && held?.isRenewable === true;
-    const flight: Flight = { kind: isRenewal ? 'renewal' : 'login', done: this.#fly(isRenewal ? held : undefined) };
+    const renewing = wanted === 'renewal' && held?.isRenewable === true ? held : undefined;
+    const flight: Flight = { done: this.#fly(renewing, wanted === 'trial') };
     this.#flight = flight;
     void flight.done.finally(() => {
       if (this.#flight === flight) this.#flight = undefined;
@@ -199,7 +209,9 @@ class Manager implements TokenManager {
   }
 
   /** Never rejects: the outcome is in the state. Rooted in the process, not in any caller. */
-  async #fly(renewing: Held | undefined): Promise<void> {
+  async #fly(renewing: Held | undefined, isTrial: boolean): Promise<void> {
+    await this.#untilFloor();
+    if (this.#stopped.signal.aborted) return;
     const controller = new AbortController();
     const stop = () => controller.abort(this.#stopped.signal.reason);
     this.#stopped.signal.addEventListener('abort', stop, { once: true });
@@ -207,11 +219,18 @@ class Manager implements TokenManager {
     const cancel = this.#deps.clock.after(this.#deps.settings.loginTimeoutMs, () => controller.abort(timeout));
     try {
       const isRenewed = renewing !== undefined && (await this.#tryRenewal(renewing, controller.signal));
-      if (!isRenewed) await this.#tryLogin(controller.signal);
+      if (!isRenewed) await this.#tryLogin(controller.signal, isTrial);
     } finally {
       cancel();
       this.#stopped.signal.removeEventListener('abort', stop);
     }
+  }
+
+  /** A second between two logins, whatever asks for them: tokens that are revoked again and again cause no storm. */
+  async #untilFloor(): Promise<void> {
+    const { clock } = this.#deps;
+    const waitMs = this.#lastLoginAtMs + login.floorMs - clock.nowMs();
+    if (waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
   }
 
   /** @returns whether nothing more is to be done in this flight */
@@ -231,16 +250,17 @@ class Manager implements TokenManager {
     }
   }
 
-  async #tryLogin(signal: AbortSignal): Promise<void> {
+  async #tryLogin(signal: AbortSignal, isTrial: boolean): Promise<void> {
     const startedAtMs = this.#deps.clock.nowMs();
+    this.#lastLoginAtMs = startedAtMs;
     try {
-      const grant = await this.#deps.login(signal);
+      const grant = await this.#deps.login(signal, isTrial);
       signal.throwIfAborted();
       this.#hold(grant);
       this.#observe('login', startedAtMs);
     } catch (error) {
       if (this.#stopped.signal.aborted) return;
-      this.#failed(error);
+      if (!isTrial || this.#usable() === undefined) this.#failed(error);
       this.#observe('login', startedAtMs, error);
     }
   }
@@ -256,7 +276,7 @@ class Manager implements TokenManager {
     // The lazy path in token() stays; this one serves a quiet node (auth 10.2).
     this.#cancelTimer = this.#deps.clock.after(
       Math.max(0, grant.leaseMs - this.#windowMs),
-      () => void this.#refresh(false),
+      () => void this.#refresh('renewal'),
     );
   }
 

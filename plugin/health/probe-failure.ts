@@ -3,6 +3,7 @@
 import { causeOf as readCause } from '../../shared/errors/cause.ts';
 import { type ErrorClass, errorChain, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
+import { isLoginFailure } from '../auth/login-failure.ts';
 import type { Failure, Reason } from './verdict.ts';
 
 /** Remembers at which step an OpenBao read failed; the class stays that of the cause. */
@@ -36,30 +37,30 @@ const localReasons: Partial<Record<ErrorClass, Reason>> = {
 };
 
 export function reasonOfMetadata(error: unknown): Reason {
+  if (isLoginFailure(error)) return 'login_failed';
   return error instanceof StepFailure ? error.reason : (localReasons[errorClassOf(error)] ?? 'probe_failed');
 }
 
 /** Whether OpenBao failed, and not what it answered: only that counts for the breaker. */
 export function isOfOpenBao(error: unknown): boolean {
-  return error instanceof StepFailure || errorClassOf(error) === 'timeout';
-}
-
-/** A local failure has its reason for a class. */
-function classFor(error: unknown, reason: Reason): string {
-  return isOfOpenBao(error) ? policyOf(causeOf(error)).probeClass : reason;
+  return isLoginFailure(error) || error instanceof StepFailure || errorClassOf(error) === 'timeout';
 }
 
 export function metadataFailure(error: unknown): Failure {
-  const reason = reasonOfMetadata(error);
-  const cause = { ...readCause(error), class: classFor(error, reason) };
-  return { reason, cause, kind: policyOf(causeOf(error)).evidence };
+  const cause = readCause(causeOf(error));
+  return { reason: reasonOfMetadata(error), cause, kind: policyOf(causeOf(error)).evidence };
 }
 
 export function deepFailure(error: unknown): Failure {
+  return { reason: reasonOfDeep(error), cause: readCause(error), kind: policyOf(error).evidence };
+}
+
+/** A probe that found no token says so; it is no news about the key. */
+function reasonOfDeep(error: unknown): Reason {
+  if (isLoginFailure(error)) return 'login_failed';
   const errorClass = errorClassOf(error);
   const isInvalid = errorClass === 'deep_probe_invalid' || errorClass === 'transit_response_invalid';
-  const reason = isInvalid ? 'deep_probe_invalid' : 'deep_probe_failed';
-  return { reason, cause: readCause(error), kind: policyOf(error).evidence };
+  return isInvalid ? 'deep_probe_invalid' : 'deep_probe_failed';
 }
 
 /** Whether OpenBao said that our token may not do something. */

@@ -2,7 +2,7 @@
 // when nobody acts.
 
 import type { BreakerState } from './breaker.ts';
-import type { ShownCause, Verdict } from './verdict.ts';
+import type { Reason, ShownCause, Verdict } from './verdict.ts';
 import type { Warning } from './warnings.ts';
 
 export type ReadyFacts = {
@@ -13,14 +13,17 @@ export type ReadyFacts = {
   readonly warnings: readonly Warning[];
 };
 
+/** Nobody can begin to use the provider, however healthy it is. */
+const unreachable: readonly Reason[] = ['shutting_down', 'runtime_directory_gone'];
+
 /** Members that say nothing are left out. @param facts  undefined: they could not be read */
 export function readyBody(facts: ReadyFacts | undefined): { readonly status: number; readonly body: string } {
   if (facts === undefined) {
     return { status: 503, body: JSON.stringify({ status: 'unavailable', reasons: ['diagnostics_unavailable'] }) };
   }
   const { verdict, breaker, nextProbeAtUnixMs, warnings } = facts;
-  const isShuttingDown = verdict.reasons.includes('shutting_down');
-  const isReady = verdict.healthz === 'ok' && !verdict.isStale && !isShuttingDown;
+  const isUnreachable = unreachable.some((reason) => verdict.reasons.includes(reason));
+  const isReady = verdict.healthz === 'ok' && !verdict.isStale && !isUnreachable;
   const isNextShown = verdict.cause !== undefined && nextProbeAtUnixMs !== undefined;
   const body = {
     status: isReady ? 'ok' : 'unavailable',

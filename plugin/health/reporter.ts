@@ -19,6 +19,8 @@ export type HealthReporterDeps = {
   readonly cache: StatusCache;
   readonly warnings: () => readonly Warning[];
   readonly calls: Pick<LastCalls, 'times'>;
+  /** The credential in use ends within its refresh window. */
+  readonly isCredentialEnding: () => boolean;
   readonly send: (message: HealthMessage) => void;
 };
 
@@ -28,7 +30,8 @@ export function createHealthReporter(deps: HealthReporterDeps): { readonly look:
   let sentAtMs = Number.NEGATIVE_INFINITY;
   let cancel: Cancel = () => {};
   const look = () => {
-    const message = healthMessage(deps.cache, deps.warnings());
+    const ending = deps.isCredentialEnding() ? { isCredentialEnding: true } : {};
+    const message = { ...healthMessage(deps.cache, deps.warnings()), ...ending };
     const lastCalls = timesOf(deps.calls);
     const health = JSON.stringify(message);
     const times = JSON.stringify(lastCalls);

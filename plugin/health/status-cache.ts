@@ -1,6 +1,7 @@
 // What Status, /ready and the metrics are answered from: the published state with its decrypt registry, and the evidence of
 // both probes. Publishing replaces everything at once; no reader sees half of it. Answering never calls OpenBao.
 
+import type { DirectoryName } from '../../shared/channel/messages.ts';
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { type Age, type Reading, startAge } from '../../shared/time/age.ts';
@@ -39,6 +40,8 @@ export class StatusCache {
   };
   #isPersistenceDegraded = false;
   isSocketLost = false;
+  /** As the supervisor last said. */
+  directoriesGone: readonly DirectoryName[] = [];
   isShuttingDown = false;
 
   constructor(clock: Pick<Clock, 'nowMs' | 'wallMs'>, limits: VerdictLimits) {
@@ -162,6 +165,7 @@ export class StatusCache {
         rights: { findings: this.#rights.findings, failing: failingNow(this.#rights.failing) },
         isPersistenceDegraded: this.#isPersistenceDegraded,
         isSocketLost: this.isSocketLost,
+        isRuntimeDirectoryGone: this.directoriesGone.includes('runtime'),
         isShuttingDown: this.isShuttingDown,
       },
       this.#limits,

@@ -6,25 +6,30 @@ import type { RegistryState } from '../../shared/registry/state.ts';
 import { isFatal, type RightFinding } from '../keys/rights.ts';
 import { causeShown } from './cause-shown.ts';
 
-export type Reason =
-  | 'state_unavailable'
-  | 'status_stale'
-  | 'metadata_unverified'
-  | 'upsert_check_failed'
-  | 'upsert_allowed'
-  | 'metadata_read_failed'
-  | 'profile_invalid'
-  | 'version_rollback'
-  | 'state_save_failed'
-  | 'state_publish_failed'
-  | 'encryption_blocked'
-  | 'deep_probe_pending'
-  | 'deep_probe_failed'
-  | 'deep_probe_invalid'
-  | 'rights_missing'
-  | 'probe_failed'
-  | 'socket_lost'
-  | 'shutting_down';
+/** What `/ready` can name, in the words of docs/errors.md. */
+export const reasons = [
+  'state_unavailable',
+  'status_stale',
+  'metadata_unverified',
+  'login_failed',
+  'upsert_check_failed',
+  'upsert_allowed',
+  'metadata_read_failed',
+  'profile_invalid',
+  'version_rollback',
+  'state_save_failed',
+  'encryption_blocked',
+  'deep_probe_pending',
+  'deep_probe_failed',
+  'deep_probe_invalid',
+  'rights_missing',
+  'probe_failed',
+  'socket_lost',
+  'runtime_directory_gone',
+  'shutting_down',
+  'diagnostics_unavailable',
+] as const;
+export type Reason = (typeof reasons)[number];
 
 /** Why a probe failed. */
 export type Failure = { readonly reason: Reason; readonly cause: Cause; readonly kind: EvidenceKind };
@@ -54,6 +59,8 @@ export type Evidence = {
   readonly rights: RightsEvidence;
   readonly isPersistenceDegraded: boolean;
   readonly isSocketLost: boolean;
+  /** The socket's directory lost its name: nobody can connect any more. */
+  readonly isRuntimeDirectoryGone?: boolean;
   readonly isShuttingDown: boolean;
 };
 
@@ -116,7 +123,9 @@ function reasonsOf(evidence: Evidence, isStale: boolean, isDeepFresh: boolean): 
   if (rights.findings.some(isFatal)) reasons.add('rights_missing');
   if (state !== undefined) addFailure(deep);
   if (state !== undefined && deep.failure === undefined && !isDeepFresh) reasons.add('deep_probe_pending');
-  if (evidence.isSocketLost) reasons.add('socket_lost');
+  // A directory that is gone takes the name in it along: the cause is told, not both.
+  if (evidence.isRuntimeDirectoryGone === true) reasons.add('runtime_directory_gone');
+  else if (evidence.isSocketLost) reasons.add('socket_lost');
   if (evidence.isShuttingDown) reasons.add('shutting_down');
   return [...reasons];
 }

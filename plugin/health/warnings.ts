@@ -1,5 +1,6 @@
 // What is no fault yet and will become one when nobody acts: told in `/ready` (still 200), in the status line and as gauges.
 
+import type { DirectoryName } from '../../shared/channel/messages.ts';
 import { isFatal, type RightFinding, rightFindings } from '../keys/rights.ts';
 
 /** Every warning; a finding about our rights is one under its own name. */
@@ -8,6 +9,8 @@ export const warningCodes = [
   'credential_waiting',
   'no_status_calls',
   'decrypt_failing',
+  'credentials_directory_gone',
+  'state_directory_gone',
   ...rightFindings.filter((finding) => !isFatal(finding)),
 ] as const;
 export type WarningCode =
@@ -15,6 +18,8 @@ export type WarningCode =
   | 'credential_waiting'
   | 'no_status_calls'
   | 'decrypt_failing'
+  | 'credentials_directory_gone'
+  | 'state_directory_gone'
   | RightFinding;
 
 export type Warning = {
@@ -43,14 +48,23 @@ export type WarningSources = {
   readonly isStatusSilent: () => boolean;
   readonly decryptFailing: () => { readonly class: string } | undefined;
   readonly rightFindings: () => readonly RightFinding[];
+  /** Of the supervisor: no new credential can arrive, nothing can be saved. That of the socket is a fault and no warning. */
+  readonly directoriesGone: () => readonly DirectoryName[];
 };
+
+const directoryWarnings = [
+  ['credentials', 'credentials_directory_gone'],
+  ['state', 'state_directory_gone'],
+] as const;
 
 export function warningsOf(sources: WarningSources): readonly Warning[] {
   const decrypt = sources.decryptFailing();
+  const gone = sources.directoriesGone();
   return [
     ...sources.credentials().map(credentialWarning),
     ...(sources.isStatusSilent() ? [{ warning: 'no_status_calls' as const }] : []),
     ...(decrypt === undefined ? [] : [{ warning: 'decrypt_failing' as const, class: decrypt.class }]),
+    ...directoryWarnings.filter(([name]) => gone.includes(name)).map(([, warning]) => ({ warning })),
     ...sources
       .rightFindings()
       .filter((finding) => !isFatal(finding))

@@ -218,8 +218,11 @@ function checkSnapshotServed(snapshot: Snapshot, profile: KeyProfile): void {
   }
 }
 
+export const profileWarningCodes = ['auto_rotate_period', 'imported_key'] as const;
+export type ProfileWarning = (typeof profileWarningCodes)[number];
+
 /** Not faults, but worth a line in the log. */
-export function profileWarnings(profile: KeyProfile): string[] {
-  const rotates = profile.autoRotatePeriodSeconds > 0 ? ['auto_rotate_period'] : [];
+export function profileWarnings(profile: KeyProfile): ProfileWarning[] {
+  const rotates: ProfileWarning[] = profile.autoRotatePeriodSeconds > 0 ? ['auto_rotate_period'] : [];
   return profile.isImported ? [...rotates, 'imported_key'] : rotates;
 }

@@ -1,6 +1,6 @@
 // Sets the gauges that are read only when somebody scrapes.
 
-import type { Counters } from '../../shared/channel/messages.ts';
+import { type Counters, directoryNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { TokenStatus } from '../auth/token-manager.ts';
@@ -123,6 +123,9 @@ function collectSupervisor({ counters }: CollectDeps, metrics: Metrics): void {
   metrics.setTotal('socket_restarts_total', rest.staleSockets);
   metrics.setTotal('checkpoints_recreated_total', rest.checkpointsRecreated);
   metrics.set('socket_lost', rest.socketLost ? 1 : 0);
+  for (const directory of directoryNames) {
+    metrics.set('directory_gone', rest.directoriesGone.includes(directory) ? 1 : 0, { directory });
+  }
   metrics.set('supervisor_start_time_seconds', rest.supervisorStartedAtUnixMs / 1000);
 }
 

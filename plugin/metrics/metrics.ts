@@ -58,6 +58,7 @@ const series = [
   ['panic_recoveries_total', 'counter', ['method'], 'exceptions caught in handlers'],
   ['socket_restarts_total', 'counter', [], 'dead sockets replaced at bind'],
   ['socket_lost', 'gauge', [], '1 while the name of the socket is gone or foreign'],
+  ['directory_gone', 'gauge', ['directory'], '1 while the path of a directory in custody no longer leads to it'],
   ['checkpoints_recreated_total', 'counter', [], 'states accepted without their checkpoint'],
   ['plugin_restarts_total', 'counter', ['reason'], 'relaunches of the plugin'],
   ['gate_refusals_total', 'counter', ['check'], 'relaunches that the gate refused'],

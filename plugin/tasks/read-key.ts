@@ -9,7 +9,7 @@ import type {
   StartMessage,
 } from '../../shared/channel/messages.ts';
 import { type Config, requireConfig } from '../../shared/config/config.ts';
-import { errorChain, errorClassOf } from '../../shared/errors/error.ts';
+import { errorChain } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import { parseState, type RegistryState } from '../../shared/registry/state.ts';
@@ -80,7 +80,7 @@ async function connect(
     observeToken: () => {},
     stopped: new AbortController().signal,
   });
-  for (const message of credentials) await openbao.firstCredential(message);
+  for (const message of credentials) openbao.credential(message);
   return openbao;
 }
 
@@ -142,7 +142,7 @@ function findPending(
 function failureOf(error: unknown): Pick<ReportMessage, 'errorClass' | 'finding' | 'isUnreachable'> {
   const finding = errorChain(error)[0]?.facts['finding'];
   return {
-    errorClass: errorClassOf(error),
+    errorClass: policyOf(error).probeClass,
     isUnreachable: policyOf(error).evidence === 'no_answer',
     ...(typeof finding === 'string' ? { finding } : {}),
   };

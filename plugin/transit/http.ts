@@ -1,13 +1,20 @@
-// HTTP to OpenBao: a pool of HTTP/1.1 connections, one request at a time on each. No redirects, no proxy, no cookies, no
-// compression. Every body is capped before it is kept; every call ends by its deadline.
+// HTTP to OpenBao: HTTP/1.1 connections of a pool, one request at a time on each. A node that cannot serve loses its connections,
+// and what may be repeated is sent once more on a fresh one. Every call ends by its deadline, whatever it waits for.
 
-import type { Socket } from 'node:net';
-import { Client, type Dispatcher, Pool } from 'undici';
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { Cancel, Clock } from '../../shared/time/clock.ts';
-import { greatestErrorBytes, type Operation } from './operations.ts';
-import { createConnector, type Trust } from './tls.ts';
-import { classifyTransportFailure } from './transport-failure.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { createAddresses, type Resolve } from './addresses.ts';
+import { type Connection, createConnection, type HttpReply, type WireRequest } from './connection.ts';
+import { type Limits, withDeadline } from './deadline.ts';
+import { createDial } from './dial.ts';
+import { exchange } from './exchange.ts';
+import type { Operation } from './operations.ts';
+import { Pool } from './pool.ts';
+import type { Trust } from './tls.ts';
+import { createTroubles } from './trouble.ts';
+import { createTurnover } from './turnover.ts';
+
+export type { HttpReply } from './connection.ts';
 
 export type HttpOptions = {
   readonly address: string;
@@ -15,103 +22,112 @@ export type HttpOptions = {
   readonly userAgent: string;
   readonly trust: Trust;
   readonly clock: Clock;
+  /** 0 up to but not including 1. */
+  readonly random: () => number;
   /** Connections at a time. */
   readonly connections: number;
+  /** The system's resolver unless told otherwise. */
+  readonly resolve?: Resolve;
 };
 
-export type HttpCall = {
+export type HttpCall = Limits & {
   readonly operation: Operation;
   /** Path below /v1/, segments not yet encoded. */
   readonly path: string;
   readonly token?: string;
   readonly body?: unknown;
-  readonly timeoutMs: number;
-  /** Ends the call with the signal's reason, a ProviderError `canceled` or `timeout`. */
-  readonly signal?: AbortSignal;
-};
-
-export type HttpReply = {
-  readonly status: number;
-  readonly contentType: string;
-  readonly retryAfter: string;
-  readonly date: string;
-  readonly body: Buffer;
+  /** Not sent once more, whatever happens: the caller has used up what may be sent. */
+  readonly isLast?: boolean;
 };
 
 export type Http = {
   /**
-   * Sends one request; a reused connection that died before one byte of the answer came is tried once more on another.
+   * Sends one request, and once more on a fresh connection when the node says that it cannot serve or the connection fails
+   * before a complete answer (a login only when it cannot have been carried out).
    *
-   * @throws ProviderError `bao_connection_failed`, `bao_dns_failed`, `bao_tls_failed`, `bao_unavailable`, `timeout`, `canceled`
+   * @returns the last answer, whatever it says
+   * @throws ProviderError `bao_connection_failed`, `bao_dns_failed`, `bao_tls_failed`, `bao_unavailable`, `timeout`, `canceled`:
+   *   the first cause when the second try learned nothing
    */
   readonly send: (call: HttpCall) => Promise<HttpReply>;
+  /**
+   * Completes a TLS handshake with the configured name on a connection of its own, and closes it: whether this trust and the
+   * certificate of OpenBao go together. Nothing is sent over it.
+   *
+   * @throws ProviderError `bao_tls_failed` with the fact `detail`, `bao_connection_failed`, `bao_dns_failed`, `timeout`, or
+   *   the signal's reason
+   */
+  readonly handshake: (options: { readonly timeoutMs: number; readonly signal?: AbortSignal }) => Promise<void>;
   /** Lets running calls finish and closes. */
   readonly close: () => Promise<void>;
 };
 
-/** Below the 60 s after which common load balancers drop an idle connection. */
-const idleTimeoutMs = 30_000;
+const connectTimeoutMs = 10_000;
+/** Between two tries: an election takes a second or two, ± 25 % so that nodes do not come back together. */
+const longestPauseMs = 500;
 
 export function createHttp(options: HttpOptions): Http {
+  const { clock, trust, connections } = options;
   const base = new URL(options.address);
-  const prefix = base.pathname.replace(/\/+$/u, '');
-  const pool = new Pool(base.origin, {
-    connections: options.connections,
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: idleTimeoutMs,
-    keepAliveMaxTimeout: idleTimeoutMs,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    factory: (origin, clientOptions: object) => new TrackedClient(origin, clientOptions, options.trust),
-  });
-  const attempt = (call: HttpCall, signal: AbortSignal) => {
-    const request = buildRequest(call, prefix, options);
-    return new Promise<HttpReply>((resolve, reject) => {
-      const handler = new ReplyHandler(call.operation, signal, resolve, reject);
-      pool.dispatch(request, handler);
-    });
+  const addresses = createAddresses(base.hostname.replace(/^\[|\]$/gu, ''), clock, options.resolve);
+  const dial = createDial({ trust, port: Number(base.port || 443), addresses, clock });
+  const open = async (signal: AbortSignal) => {
+    const dialed = await withDeadline({ timeoutMs: connectTimeoutMs, signal }, noConnection, clock, dial);
+    return createConnection(base.origin, dialed.socket, dialed.address);
   };
+  const pool = new Pool<Connection>({ open, clock, random: options.random, connections });
+  const deps = {
+    pool,
+    addresses,
+    clock,
+    turnover: createTurnover(connections, clock.nowMs),
+    troubles: createTroubles(clock.nowMs),
+  };
+  const running = new Set<Promise<HttpReply>>();
+  let isClosed = false;
   return {
-    send: (call) => withDeadline(call, options.clock, (signal) => sendOnce(() => attempt(call, signal), signal)),
-    close: () => pool.close(),
+    send: async (call) => {
+      if (isClosed) throw new ProviderError('bao_unavailable', 'the connections to OpenBao are closed');
+      const request = buildRequest(call, base.pathname.replace(/\/+$/u, ''), options);
+      const sent = withDeadline(
+        call,
+        () => noAnswer(call.operation.label),
+        clock,
+        (signal) => {
+          const pauseMs = Math.min(longestPauseMs, call.timeoutMs / 4) * (0.75 + options.random() / 2);
+          return exchange(deps, request, { isLast: call.isLast === true, signal, caller: call.signal, pauseMs });
+        },
+      );
+      running.add(sent);
+      return sent.finally(() => running.delete(sent));
+    },
+    handshake: (limits) =>
+      withDeadline(
+        limits,
+        () => noAnswer('handshake'),
+        clock,
+        async (signal) => {
+          const { socket } = await dial(signal);
+          socket.destroy();
+        },
+      ),
+    close: async () => {
+      isClosed = true;
+      await Promise.allSettled(running);
+      pool.close();
+    },
   };
 }
 
-/** Authentication comes before execution and encrypt and decrypt may be repeated, so one more try harms nothing. */
-async function sendOnce(attempt: () => Promise<HttpReply>, signal: AbortSignal): Promise<HttpReply> {
-  try {
-    return await attempt();
-  } catch (error) {
-    if (!(error instanceof StaleConnection) || signal.aborted) throw failureOf(error);
-    return attempt().catch((second: unknown) => {
-      throw failureOf(second);
-    });
-  }
+function noConnection(): ProviderError {
+  return new ProviderError('bao_connection_failed', 'no connection to OpenBao was made within 10 s');
 }
 
-function failureOf(error: unknown): ProviderError {
-  return classifyTransportFailure(error instanceof StaleConnection ? error.cause : error);
+function noAnswer(operation: string): ProviderError {
+  return new ProviderError('timeout', 'OpenBao did not answer in time', { facts: { operation, origin: 'client' } });
 }
 
-async function withDeadline<T>(call: HttpCall, clock: Clock, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const leave = () => controller.abort(call.signal?.reason);
-  if (call.signal?.aborted) throw call.signal.reason;
-  call.signal?.addEventListener('abort', leave, { once: true });
-  const cancel: Cancel = clock.after(call.timeoutMs, () => {
-    const facts = { operation: call.operation.label, origin: 'client' };
-    controller.abort(new ProviderError('timeout', 'OpenBao did not answer in time', { facts }));
-  });
-  try {
-    return await run(controller.signal);
-  } finally {
-    cancel();
-    call.signal?.removeEventListener('abort', leave);
-  }
-}
-
-function buildRequest(call: HttpCall, prefix: string, options: HttpOptions): Dispatcher.DispatchOptions {
+function buildRequest(call: HttpCall, prefix: string, options: HttpOptions): WireRequest {
   const path = call.path.split('/').map(encodeURIComponent).join('/');
   const headers: Record<string, string> = {
     'x-vault-request': 'true',
@@ -122,105 +138,5 @@ function buildRequest(call: HttpCall, prefix: string, options: HttpOptions): Dis
   if (options.namespace !== '') headers['x-vault-namespace'] = options.namespace;
   if (call.body !== undefined) headers['content-type'] = 'application/json';
   const body = call.body === undefined ? null : JSON.stringify(call.body);
-  return { method: call.operation.method, path: `${prefix}/v1/${path}`, headers, body };
-}
-
-/** A reused connection ended before one byte of the answer. */
-class StaleConnection extends Error {}
-
-/** Collects one answer under its cap. */
-class ReplyHandler implements Dispatcher.DispatchHandler {
-  readonly #operation: Operation;
-  readonly #signal: AbortSignal;
-  readonly #resolve: (reply: HttpReply) => void;
-  readonly #reject: (error: unknown) => void;
-  readonly #chunks: Buffer[] = [];
-  #sizeBytes = 0;
-  #head: Omit<HttpReply, 'body'> | undefined;
-  #leave: (() => void) | undefined;
-  #reused: { readonly socket: Socket; readonly bytesRead: number } | undefined;
-
-  constructor(
-    operation: Operation,
-    signal: AbortSignal,
-    resolve: (reply: HttpReply) => void,
-    reject: (error: unknown) => void,
-  ) {
-    this.#operation = operation;
-    this.#signal = signal;
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  /** Told by the client which connection carries the request, if that one served others before. */
-  sentOn(socket: Socket): void {
-    this.#reused = { socket, bytesRead: socket.bytesRead };
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#signal.aborted) return controller.abort(this.#signal.reason);
-    this.#leave?.();
-    const abort = () => controller.abort(this.#signal.reason);
-    this.#signal.addEventListener('abort', abort, { once: true });
-    this.#leave = () => this.#signal.removeEventListener('abort', abort);
-  }
-
-  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, unknown>): void {
-    const header = (name: string) => (typeof headers[name] === 'string' ? headers[name] : '');
-    this.#head = {
-      status,
-      contentType: header('content-type'),
-      retryAfter: header('retry-after'),
-      date: header('date'),
-    };
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    const isSuccess = this.#head !== undefined && this.#head.status >= 200 && this.#head.status < 300;
-    const greatestBytes = isSuccess ? this.#operation.greatestBytes : greatestErrorBytes;
-    this.#sizeBytes += chunk.length;
-    if (this.#sizeBytes > greatestBytes) {
-      const facts = { operation: this.#operation.label, greatestBytes };
-      controller.abort(
-        new ProviderError('bao_unavailable', 'an answer of OpenBao is larger than its limit', { facts }),
-      );
-    } else this.#chunks.push(chunk);
-  }
-
-  onResponseEnd(): void {
-    this.#leave?.();
-    if (this.#head === undefined) return this.#reject(new Error('no head'));
-    this.#resolve({ ...this.#head, body: Buffer.concat(this.#chunks) });
-  }
-
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#leave?.();
-    const reused = this.#reused;
-    const isStale =
-      !this.#signal.aborted &&
-      !(error instanceof ProviderError) &&
-      this.#head === undefined &&
-      reused !== undefined &&
-      reused.socket.bytesRead === reused.bytesRead;
-    this.#reject(isStale ? new StaleConnection('stale', { cause: error }) : error);
-  }
-}
-
-/** One connection; knows whether it has answered before. */
-class TrackedClient extends Client {
-  #socket: Socket | undefined;
-
-  constructor(origin: URL, options: object, trust: Trust) {
-    const connector = createConnector(trust, (socket) => {
-      this.#socket = socket;
-    });
-    super(origin, { ...options, connect: connector as never });
-  }
-
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const socket = this.#socket;
-    const isReused = socket !== undefined && !socket.destroyed && socket.bytesRead > 0;
-    if (isReused && handler instanceof ReplyHandler) handler.sentOn(socket);
-    return super.dispatch(options, handler);
-  }
+  return { operation: call.operation, path: `${prefix}/v1/${path}`, headers, body };
 }

@@ -12,6 +12,8 @@ export type Operation = {
   readonly method: 'GET' | 'POST';
   /** Largest success body that is read, bytes. */
   readonly greatestBytes: number;
+  /** May be carried out twice without harm. A login that was carried out has made a token. */
+  readonly isRepeatable: boolean;
 };
 
 const operation = (name: string, method: 'GET' | 'POST', greatestBytes = 256 * kib): Operation => ({
@@ -19,6 +21,7 @@ const operation = (name: string, method: 'GET' | 'POST', greatestBytes = 256 * k
   label: name.replaceAll(' ', '_'),
   method,
   greatestBytes,
+  isRepeatable: true,
 });
 
 export const operations = {
@@ -27,6 +30,6 @@ export const operations = {
   encrypt: operation('transit encrypt', 'POST'),
   decrypt: operation('transit decrypt', 'POST'),
   capabilitiesSelf: operation('capabilities self', 'POST'),
-  jwtLogin: operation('jwt login', 'POST'),
+  jwtLogin: { ...operation('jwt login', 'POST'), isRepeatable: false },
   renewSelf: operation('token renew self', 'POST'),
 } as const satisfies Record<string, Operation>;

@@ -1,7 +1,7 @@
 // Answer → value or classed error. What the server says is looked at here and goes no further: messages are ours.
 
-import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
-import type { HttpReply } from './http.ts';
+import { type ErrorClass, type Facts, ProviderError } from '../../shared/errors/error.ts';
+import type { HttpReply } from './connection.ts';
 import type { Operation } from './operations.ts';
 
 /** A decoded success body; members are untrusted until a reader has checked them. */
@@ -25,12 +25,16 @@ export function protocolError(operation: Operation, status = 200): ProviderError
 
 function refusal(operation: Operation, reply: HttpReply): ProviderError {
   const retryAfterMs = readRetryAfterMs(reply.retryAfter);
-  return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, retryAfterMs);
+  const more = {
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(reply.wasRepeated === true ? { wasRepeated: true } : {}),
+  };
+  return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, more);
 }
 
-function baoError(errorClass: ErrorClass, operation: Operation, status: number, retryAfterMs?: number): ProviderError {
+function baoError(errorClass: ErrorClass, operation: Operation, status: number, more: Facts = {}): ProviderError {
   const kind = errorClass.replace(/^bao_/u, '');
-  const facts = { operation: operation.label, status, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  const facts = { operation: operation.label, status, ...more };
   return new ProviderError(errorClass, `openbao ${operation.name} failed: ${kind} (status ${status})`, { facts });
 }
 
@@ -42,10 +46,38 @@ const classByStatus: Readonly<Record<number, ErrorClass>> = {
   429: 'bao_rate_limited',
 };
 
+/**
+ * Whether a node says that it cannot serve, so that another one may: sealed, a standby that cannot forward, starting or ending
+ * its time as the active node, lagging behind, or a balancer with nobody behind it. A quota is no such thing.
+ */
+export function isNodeUnable(reply: HttpReply): boolean {
+  const { status } = reply;
+  if (status < 300) return false;
+  if (status < 400 || [472, 473, 502, 503, 504].includes(status) || reply.isInconsistent === true) return true;
+  if (status === 429) return hasEmptyErrors(reply.body);
+  return status >= 500 && inTransition.test(readErrors(reply.body));
+}
+
+/** Whether the node, or the namespace, is sealed: nothing that passes by itself. */
+export function isSealed(reply: HttpReply): boolean {
+  return reply.status >= 500 && sealedWord.test(readErrors(reply.body));
+}
+
+const sealedWord = /(?<![a-z])sealed(?![a-z])/u;
+
+/** With a 500: a node between sealed, standby and active, or one whose active node is gone. */
+const inTransition =
+  /(?<![a-z])(?:sealed|in standby mode|not active|active context canceled|not initialized|being initialized)(?![a-z])/u;
+
+function hasEmptyErrors(body: Buffer): boolean {
+  const errors = parseObject(body)?.['errors'];
+  return Array.isArray(errors) && errors.length === 0;
+}
+
 /** The texts of `errors`, lower case. Used to tell classes apart, never shown. */
 function classify(status: number, errors: string): ErrorClass {
   if (status >= 300 && status <= 399) return 'bao_unavailable';
-  if (status >= 500 && /(?<![a-z])sealed(?![a-z])/u.test(errors)) return 'bao_sealed';
+  if (status >= 500 && sealedWord.test(errors)) return 'bao_sealed';
   if (status === 400 && errors.includes('message authentication failed')) return 'bao_decrypt_failed';
   if (status === 400 && isTemporary(errors)) return 'bao_unavailable';
   if (status === 429 && errors === '') return 'bao_unavailable';
@@ -63,7 +95,8 @@ function isTemporary(errors: string): boolean {
   );
 }
 
-function readErrors(body: Buffer): string {
+/** The texts of `errors` in lower case, joined: to tell causes apart, never to be passed on. */
+export function readErrors(body: Buffer): string {
   const errors = parseObject(body)?.['errors'];
   if (!Array.isArray(errors)) return '';
   return errors

@@ -2,9 +2,17 @@
 // There is no switch that turns any of this off.
 
 import { X509Certificate } from 'node:crypto';
-import { isIP, type Socket } from 'node:net';
-import { checkServerIdentity, connect, createSecureContext, type SecureContext } from 'node:tls';
+import { isIP } from 'node:net';
+import {
+  checkServerIdentity,
+  connect,
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import { ProviderError } from '../../shared/errors/error.ts';
+import { caFindingOf } from './ca-finding.ts';
 
 export type TrustOptions = { readonly ca: Buffer; readonly tlsServerName: string };
 export type Trust = {
@@ -14,61 +22,75 @@ export type Trust = {
 };
 
 /**
- * Builds the trust from a PEM bundle.
+ * Builds the trust from a PEM bundle. An intermediate is an anchor like a root: who installs only the issuing CA trusts it.
  *
  * @throws ProviderError `ca_invalid` when the bundle holds no certificate or something that is none
  */
 export function createTrust(options: TrustOptions): Trust {
   const pem = options.ca.toString('latin1');
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/gu) ?? [];
-  if (blocks.length === 0) throw invalidCa();
+  if (blocks.length === 0) throw invalidCa(options.ca);
   try {
     const ends = blocks.map((block) => Date.parse(new X509Certificate(block).validTo));
-    const secureContext = createSecureContext({ ca: blocks, minVersion: 'TLSv1.2' });
+    const secureContext = createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true });
     return { secureContext, tlsServerName: options.tlsServerName, endsAtUnixMs: Math.min(...ends) };
   } catch {
-    throw invalidCa();
+    throw invalidCa(options.ca);
   }
 }
 
-function invalidCa(): ProviderError {
+function invalidCa(ca: Buffer): ProviderError {
   return new ProviderError(
     'ca_invalid',
     'openbao.caCertFile holds no usable PEM certificate; install the CA of OpenBao',
+    { facts: { finding: caFindingOf(ca) } },
   );
 }
 
-const connectTimeoutMs = 10_000;
 const keepAliveMs = 30_000;
 
-type Address = { readonly hostname: string; readonly port: string };
+/** Where a connection goes: a host or an address, without brackets. */
+export type Endpoint = { readonly host: string; readonly port: number };
 
-/** Opens connections for an undici client: `(address, callback)`. A name that is an IP address is checked without SNI. */
-export function createConnector(trust: Trust, opened: (socket: Socket) => void) {
-  const isName = isIP(trust.tlsServerName) === 0;
-  return (address: Address, callback: (error: Error | null, socket: Socket | null) => void): void => {
+/**
+ * Opens one connection and completes its handshake. A name that is an IP address is checked without SNI.
+ *
+ * @throws whatever the socket said (transport-failure.ts knows its codes), or the signal's reason
+ */
+export function connectTls(trust: Trust, endpoint: Endpoint, signal: AbortSignal): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const isName = isIP(trust.tlsServerName) === 0;
     const socket = connect({
-      host: address.hostname.replace(/^\[|\]$/gu, ''),
-      port: Number(address.port || 443),
+      host: endpoint.host,
+      port: endpoint.port,
       secureContext: trust.secureContext,
       minVersion: 'TLSv1.2',
       ALPNProtocols: ['http/1.1'],
       rejectUnauthorized: true,
       ...(isName ? { servername: trust.tlsServerName } : {}),
-      checkServerIdentity: (_host, certificate) => checkServerIdentity(trust.tlsServerName, certificate),
+      checkServerIdentity: (_host, certificate) => checkName(trust.tlsServerName, certificate),
     });
-    const fail = (error: Error) => callback(error, null);
-    const expire = () => socket.destroy(new ProviderError('bao_connection_failed', 'the connection took over 10 s'));
-    socket.setTimeout(connectTimeoutMs, expire);
+    const leave = () => socket.destroy(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
     socket.setNoDelay(true);
     socket.setKeepAlive(true, keepAliveMs);
-    socket.once('error', fail);
-    socket.once('secureConnect', () => {
-      socket.off('error', fail);
-      socket.off('timeout', expire);
-      socket.setTimeout(0);
-      opened(socket);
-      callback(null, socket);
+    // Heard for as long as the socket lives: an error that nobody hears would end the process.
+    socket.on('error', reject);
+    socket.once('close', () => {
+      signal.removeEventListener('abort', leave);
+      reject(Object.assign(new Error('closed during the handshake'), { code: 'ECONNRESET' }));
     });
-  };
+    socket.once('secureConnect', () => {
+      signal.removeEventListener('abort', leave);
+      resolve(socket);
+    });
+  });
+}
+
+const noSubject = { C: '', ST: '', L: '', O: '', OU: '', CN: '' };
+
+/** Only the names of the subject alternative name extension count: a common name is no name of a server. */
+function checkName(name: string, certificate: PeerCertificate): Error | undefined {
+  return checkServerIdentity(name, { ...certificate, subject: noSubject });
 }

@@ -1,5 +1,6 @@
 // What broke below HTTP, as one of our classes. The text of the failure is never used and never shown.
 
+import type { TlsDetail } from '../../shared/errors/cause.ts';
 import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
 
 const dnsCodes = /^(?:ENOTFOUND|EAI_[A-Z]+|ENODATA|ESERVFAIL)$/u;
@@ -11,15 +12,40 @@ const tlsCodes =
 const sentences = {
   bao_dns_failed: 'the name of OpenBao does not resolve',
   bao_connection_failed: 'no connection to OpenBao',
-  bao_tls_failed: 'the TLS connection to OpenBao was refused by one side; check CA file, server name and validity',
+  bao_tls_failed: 'the TLS connection to OpenBao failed',
   bao_unavailable: 'the exchange with OpenBao broke off',
 } as const satisfies Partial<Record<ErrorClass, string>>;
+
+/** What an operator does about each of them. */
+const tlsSentences = {
+  untrusted_ca: 'the certificate of OpenBao is not signed by a CA of openbao.caCertFile; install the CA that signed it',
+  server_name:
+    'the certificate of OpenBao does not name openbao.tlsServerName as a DNS name or IP address; correct the field or issue a certificate with that subject alternative name',
+  certificate_expired:
+    'the certificate of OpenBao, or a CA above it, has expired or is not valid yet; renew it, or correct the clock of this host',
+  protocol_version:
+    'OpenBao speaks neither TLS 1.2 nor TLS 1.3; raise tls_min_version and tls_max_version of its listener',
+  other: 'the TLS connection to OpenBao failed; check that openbao.address is an HTTPS listener of OpenBao',
+} as const satisfies Record<TlsDetail, string>;
+
+const tlsDetailCodes: readonly (readonly [TlsDetail, RegExp])[] = [
+  ['server_name', /^(?:ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)$/u],
+  ['certificate_expired', /^CERT_(?:HAS_EXPIRED|NOT_YET_VALID)$/u],
+  [
+    'untrusted_ca',
+    /^(?:UNABLE_TO_GET_ISSUER_CERT(?:_LOCALLY)?|UNABLE_TO_VERIFY_LEAF_SIGNATURE|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT(?:_IN_CHAIN)?|CERT_(?:UNTRUSTED|REJECTED|SIGNATURE_FAILURE|CHAIN_TOO_LONG)|INVALID_CA|PATH_LENGTH_EXCEEDED)$/u,
+  ],
+  ['protocol_version', /^ERR_SSL_(?:.*_)?(?:UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW)$/u],
+];
 
 /** A ProviderError passes through; anything else is classified by its code, else it is `bao_unavailable`. */
 export function classifyTransportFailure(error: unknown): ProviderError {
   if (error instanceof ProviderError) return error;
-  const errorClass = classOf(codeOf(error));
-  return new ProviderError(errorClass, sentences[errorClass], { cause: error });
+  const code = codeOf(error);
+  const errorClass = classOf(code);
+  if (errorClass !== 'bao_tls_failed') return new ProviderError(errorClass, sentences[errorClass], { cause: error });
+  const detail = tlsDetailCodes.find(([, codes]) => codes.test(code))?.[0] ?? 'other';
+  return new ProviderError(errorClass, tlsSentences[detail], { cause: error, facts: { detail } });
 }
 
 function classOf(code: string): keyof typeof sentences {

@@ -15,6 +15,9 @@ const object = <T extends Parameters<typeof Type.Object>[0]>(members: T) => Type
 export const credentialNames = ['jwt', 'client_secret', 'client_chain', 'pin', 'openbao_ca', 'issuer_ca'] as const;
 const credentialName = Type.Enum([...credentialNames]);
 
+/** Directories in custody that can lose their name. */
+export const directoryNames = ['runtime', 'credentials', 'state'] as const;
+
 /** What the supervisor counts and the plugin exports. */
 const counters = object({
   restarts: Type.Record(Type.String({ maxLength: 32 }), count),
@@ -23,6 +26,8 @@ const counters = object({
   staleSockets: count,
   checkpointsRecreated: count,
   socketLost: Type.Boolean(),
+  /** Whose path no longer leads to them. */
+  directoriesGone: Type.Array(Type.Enum([...directoryNames]), { maxItems: directoryNames.length }),
   supervisorStartedAtUnixMs: count,
 });
 
@@ -56,11 +61,16 @@ const credential = object({
   absence: Type.Optional(shortText),
 });
 
+/** What lies on disk after a save that was tried. */
+export const onDiskStates = ['predecessor', 'attempted', 'other', 'unreadable'] as const;
+
 const committed = object({
   kind: Type.Literal('committed'),
   commitId: count,
   outcome: Type.Enum(['saved', 'refused', 'failed']),
-  onDisk: Type.Enum(['predecessor', 'attempted', 'other', 'unreadable']),
+  onDisk: Type.Enum([...onDiskStates]),
+  /** Why it failed, where that is known. */
+  finding: Type.Optional(shortText),
 });
 
 const drain = object({
@@ -114,6 +124,8 @@ const health = object({
   ),
   /** What will become a fault when nobody acts. */
   warnings: Type.Optional(Type.Array(word, { maxItems: 16 })),
+  /** The credential in use ends within its refresh window: a new one is needed soon. */
+  isCredentialEnding: Type.Optional(Type.Boolean()),
   /** When each method was last called; absent: never by this plugin. */
   lastCalls: Type.Optional(
     object({
@@ -184,6 +196,8 @@ const pluginMessage = Type.Union([
   object({
     kind: Type.Literal('giving_up'),
     class: Type.String({ maxLength: 64 }),
+    /** What is wrong with what it was given; a word of `caFindings`. */
+    finding: Type.Optional(word),
     canRelaunchHelp: Type.Boolean(),
   }),
 ]);
@@ -191,6 +205,7 @@ const pluginMessage = Type.Union([
 export type Counters = Type.Static<typeof counters>;
 export type StartMessage = Type.Static<typeof start>;
 export type CredentialMessage = Type.Static<typeof credential>;
+export type DirectoryName = (typeof directoryNames)[number];
 export type CredentialName = (typeof credentialNames)[number];
 export type CommittedMessage = Type.Static<typeof committed>;
 export type DrainMessage = Type.Static<typeof drain>;

@@ -2,11 +2,11 @@
 // supervisor from the file, the plugin from what it was sent.
 
 import type { CredentialName } from '../channel/messages.ts';
-import { ProviderError } from '../errors/error.ts';
 import type { BoundIdentity } from '../registry/fingerprint.ts';
 import { checkRelations, configWarnings } from './cross-checks.ts';
-import { checkField, decodeDocument, type Problem, problem, type Values } from './decode.ts';
+import { checkField, decodeDocument, type Values } from './decode.ts';
 import { type Field, fields } from './fields.ts';
+import { ConfigInvalid, type Problem, problem } from './problem.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -22,6 +22,7 @@ export type Config = {
     readonly maxConcurrentDecrypt: number;
   };
   readonly openbao: {
+    /** Effective: ends with the path prefix. */
     readonly address: string;
     readonly tlsServerName: string;
     readonly namespace: string;
@@ -71,16 +72,18 @@ export type ConfigResult = {
   readonly warnings: readonly Problem[];
 };
 
-/** Where a socket may live besides the fixed directories: `--development` adds one. */
 export type ConfigOptions = {
   readonly overrides?: ReadonlyMap<string, string>;
+  /** Where a socket may live besides the fixed directories: `--development` adds one. */
   readonly developmentDirectory?: string;
+  /** What is wrong outside the document, such as a misspelt variable. */
+  readonly foundBefore?: readonly Problem[];
 };
 
 /** Reads a parsed document and reports every problem in one pass; `config` is there only without problems. */
 export function readConfig(document: unknown, options: ConfigOptions = {}): ConfigResult {
   const decoded = decodeDocument(document, options.overrides ?? new Map());
-  const problems = [...decoded.problems];
+  const problems = [...(options.foundBefore ?? []), ...decoded.problems];
   if (!decoded.written.has('configVersion') && !problems.some(({ field }) => field === 'config')) {
     problems.push(problem('configVersion', 'required', 'is required'));
   }
@@ -103,14 +106,8 @@ export function readConfig(document: unknown, options: ConfigOptions = {}): Conf
  */
 export function requireConfig(document: unknown, options: ConfigOptions = {}): Config {
   const { config, problems } = readConfig(document, options);
-  if (config === undefined) throw configInvalid(problems);
+  if (config === undefined) throw new ConfigInvalid(problems);
   return config;
-}
-
-/** All problems as one error: `config invalid; <field>: <message>; …`. */
-export function configInvalid(problems: readonly Problem[]): ProviderError {
-  const text = problems.map(({ field, message }) => `${field}: ${message}`).join('; ');
-  return new ProviderError('config_invalid', `config invalid; ${text}`);
 }
 
 function applies(field: Field, values: Values, written: ReadonlySet<string>): boolean {
@@ -165,7 +162,7 @@ function toConfig(values: Values): Config {
       maxConcurrentDecrypt: number('server.maxConcurrentDecrypt'),
     },
     openbao: {
-      address: text('openbao.address'),
+      address: `${text('openbao.address').replace(/\/$/u, '')}${text('openbao.pathPrefix')}`,
       tlsServerName: text('openbao.tlsServerName'),
       namespace: text('openbao.namespace'),
       timeoutMs: number('openbao.timeout'),

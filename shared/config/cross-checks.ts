@@ -1,7 +1,8 @@
 // Rules between fields, and what deserves a warning. Rules are skipped where one side already failed its own.
 
 import { posix } from 'node:path';
-import { type Decoded, type Problem, problem, type Values } from './decode.ts';
+import type { Decoded, Values } from './decode.ts';
+import { type Problem, problem } from './problem.ts';
 import { parseListener } from './rules.ts';
 
 const approvedDirectories = ['/run/openbao-kms', '/var/run/openbao-kms'];

@@ -2,21 +2,16 @@
 // problems; all of them are collected before anything is said.
 
 import { ProviderError } from '../errors/error.ts';
-import { parseDurationMs } from '../time/duration.ts';
+import { nearestName } from '../text/nearest.ts';
+import { durationExpected, parseDurationMs } from '../time/duration.ts';
 import { type Field, fields } from './fields.ts';
+import { type Problem, problem } from './problem.ts';
 import type { Rule } from './rules.ts';
-
-/** One thing that is wrong: where, what rule, and a stable code for machines. Never the offending value. */
-export type Problem = { readonly field: string; readonly message: string; readonly code: string };
 
 export type Value = string | number | boolean | readonly string[];
 /** Values by dotted path: durations in milliseconds, absent ones defaulted. */
 export type Values = ReadonlyMap<string, Value>;
 export type Decoded = { readonly values: Values; readonly written: ReadonlySet<string>; readonly problems: Problem[] };
-
-export function problem(field: string, code: string, message: string): Problem {
-  return { field, message, code: `config.${field}.${code}` };
-}
 
 /**
  * Reads a parsed document against the table. A field that broke its rules keeps its value for the cross-field checks to
@@ -65,23 +60,8 @@ function suggestion(section: string, name: string): string {
   const siblings = [...leafPaths, ...sections]
     .filter((path) => path !== '' && path.startsWith(prefix) && !path.slice(prefix.length).includes('.'))
     .map((path) => path.slice(prefix.length));
-  const ranked = siblings.map((known) => ({ known, distance: editDistance(known.toLowerCase(), name.toLowerCase()) }));
-  const [best] = ranked.sort((one, other) => one.distance - other.distance);
-  return best !== undefined && best.distance <= Math.max(2, name.length / 3) ? `; did you mean ${best.known}?` : '';
-}
-
-/** Levenshtein distance; both texts are cut at 64 characters. */
-function editDistance(one: string, other: string): number {
-  let row = Array.from({ length: Math.min(other.length, 64) + 1 }, (_, index) => index);
-  for (const [i, character] of [...one.slice(0, 64)].entries()) {
-    const next = [i + 1];
-    for (let j = 1; j < row.length; j += 1) {
-      const substitution = (row[j - 1] ?? 0) + (character === other[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
+  const near = nearestName(name, siblings);
+  return near === undefined ? '' : `; did you mean ${near}?`;
 }
 
 function defaultOf(field: Field): Value | undefined {
@@ -107,7 +87,7 @@ function decodeValue(field: Field, raw: unknown, problems: Problem[]): Value | u
     case 'strings':
       return isStrings(raw) ? raw : wrongType('must be a list of strings');
     case 'duration':
-      return decodeDuration(raw) ?? wrongType('must be a duration with a unit, e.g. 30s or 0s');
+      return decodeDuration(raw) ?? wrongType(durationExpected);
   }
 }
 

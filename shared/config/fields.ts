@@ -1,6 +1,7 @@
 // Every field of the configuration, once: type, default, rules, and what it is for. The decoder, the JSON Schema and
 // the test of docs/configuration.md all read this table.
 
+import * as address from './address-rules.ts';
 import type { Rule } from './rules.ts';
 import * as rule from './rules.ts';
 
@@ -90,8 +91,15 @@ export const fields: readonly Field[] = [
   {
     path: 'openbao.address',
     kind: 'string',
-    rules: [rule.required, rule.baoAddress],
-    about: 'https URL of OpenBao; a path becomes a prefix of every request.',
+    rules: [rule.required, ...address.baoAddress],
+    about: 'https URL of OpenBao, without a path.',
+  },
+  {
+    path: 'openbao.pathPrefix',
+    kind: 'string',
+    byDefault: '',
+    rules: address.pathPrefix,
+    about: 'Prefix of every request path, for a proxy that serves OpenBao below a path.',
   },
   {
     path: 'openbao.caCertFile',
@@ -102,8 +110,8 @@ export const fields: readonly Field[] = [
   {
     path: 'openbao.tlsServerName',
     kind: 'string',
-    rules: [rule.required],
-    about: 'Name that the server certificate must carry.',
+    rules: [rule.required, address.tlsServerName],
+    about: 'DNS name or IP address that the server certificate must carry.',
   },
   {
     path: 'openbao.instanceId',
@@ -117,7 +125,7 @@ export const fields: readonly Field[] = [
     kind: 'string',
     byDefault: '',
     isIdentity: true,
-    rules: rule.namespacePath,
+    rules: address.namespacePath,
     about: 'OpenBao namespace; empty for the root.',
   },
   {
@@ -166,8 +174,8 @@ export const fields: readonly Field[] = [
     path: 'auth.jwt.mountPath',
     kind: 'string',
     only: 'jwt',
-    rules: [rule.required, ...rule.mountPath],
-    about: 'Mount of the JWT method, with auth/.',
+    rules: [rule.required, ...address.loginMountPath],
+    about: 'Path of the JWT mount, with auth/ and without /login.',
   },
   {
     path: 'auth.jwt.role',
@@ -285,8 +293,8 @@ export const fields: readonly Field[] = [
     path: 'auth.cert.mountPath',
     kind: 'string',
     only: 'cert',
-    rules: [rule.required, ...rule.mountPath],
-    about: 'Mount of the certificate method, with auth/.',
+    rules: [rule.required, ...address.loginMountPath],
+    about: 'Path of the certificate mount, with auth/ and without /login.',
   },
   {
     path: 'auth.cert.name',
@@ -365,7 +373,7 @@ export const fields: readonly Field[] = [
     path: 'transit.mountPath',
     kind: 'string',
     isIdentity: true,
-    rules: [rule.required, ...rule.mountPath],
+    rules: [rule.required, ...address.mountPath],
     about: 'Path of the Transit mount.',
   },
   {

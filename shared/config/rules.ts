@@ -1,7 +1,7 @@
 // The reusable rules of configuration values: each is a claim about one value, with its message, its stable code and, where
 // JSON Schema can say it, its schema. Empty strings pass every rule but `required`, so each empty field is one problem.
 
-import { hasOuterSpace, namespaceProblem } from '../registry/key-id.ts';
+import { hasOuterSpace } from '../registry/key-id.ts';
 
 export type Rule<T> = {
   readonly code: string;
@@ -16,7 +16,13 @@ const pathNameRegex = new RegExp(pathNamePattern, 'u');
 const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
 const control = /\p{Cc}/u;
 
-const text = (code: string, message: string, holds: (value: string) => boolean, schema?: Rule<string>['schema']) => ({
+/** A rule of texts that an empty one passes. */
+export const text = (
+  code: string,
+  message: string,
+  holds: (value: string) => boolean,
+  schema?: Rule<string>['schema'],
+) => ({
   code,
   message,
   holds: (value: string) => value === '' || holds(value),
@@ -45,27 +51,6 @@ export const pathName = text(
   (value) => pathNameRegex.test(value),
   { pattern: pathNamePattern },
 );
-
-const hasBadSegment = (value: string) => value.split('/').some((part) => part === '' || part === '.' || part === '..');
-
-export const mountPath = [
-  ...identifier,
-  text('leading_slash', 'must not start with /', (value) => !value.startsWith('/')),
-  text('double_slash', 'must not contain //', (value) => !value.includes('//')),
-  text('segment', 'must not have an empty, . or .. segment', (value) => {
-    const isReportedElsewhere = value.startsWith('/') || value.includes('//');
-    return isReportedElsewhere || !hasBadSegment(value);
-  }),
-];
-
-export const namespacePath = [
-  ...mountPath,
-  text('percent', 'must not use percent encoding', (value) => !value.includes('%')),
-  text('namespace', 'must be a namespace path', (value) => {
-    const problem = namespaceProblem(value);
-    return problem === undefined || problem !== 'control';
-  }),
-];
 
 export const absolutePath = text('absolute_path', 'must be an absolute path', (value) => value.startsWith('/'));
 
@@ -109,13 +94,6 @@ export function parseListener(value: string): { readonly host: string; readonly 
 }
 
 export const listener = text('listener', 'must be host:port', (value) => parseListener(value) !== undefined);
-
-export const baoAddress = text(
-  'https_url',
-  'must be an https URL with a host and without user info, query or fragment',
-  (value) => isHttpsUrl(value, false),
-  { format: 'uri' },
-);
 
 /** An https URL with a host name, a port from 1 if any, no user info, no fragment; a query only where allowed. */
 export function isHttpsUrl(value: string, isQueryAllowed: boolean): boolean {

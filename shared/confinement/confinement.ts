@@ -27,12 +27,27 @@ export type Privilege =
   | { readonly kind: 'separate'; readonly uid: number; readonly gid: number }
   | { readonly kind: 'same-user' };
 
+/** What is not as confined as it must be; `permission_model` is found by the plugin itself. */
+export const confinementProblems = [
+  'no_new_privs',
+  'effective',
+  'uid',
+  'gid',
+  'groups',
+  'inheritable',
+  'permitted',
+  'bounding',
+  'ambient',
+  'permission_model',
+] as const;
+export type ConfinementProblem = (typeof confinementProblems)[number];
+
 /**
  * The first thing that is not as confined as it must be; undefined when all is.
  *
  * @see architecture 9: separate users: anything but zeros; same user: no_new_privs and no effective capability
  */
-export function confinementProblem(found: Confinement, privilege: Privilege): string | undefined {
+export function confinementProblem(found: Confinement, privilege: Privilege): ConfinementProblem | undefined {
   if (found.noNewPrivs !== 1) return 'no_new_privs';
   if (!isEmptySet(found.effective)) return 'effective';
   if (privilege.kind === 'same-user') return undefined;

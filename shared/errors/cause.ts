@@ -4,9 +4,10 @@
 import { errorChain, type Facts } from './error.ts';
 import { policyOf } from './policy.ts';
 
-/** Why a login was refused, told from OpenBao's exact texts and from our own checks. docs/errors.md has a hint for each. */
+/** Why a login was refused, told from OpenBao's exact texts and from our own checks. hints.ts has a sentence for each. */
 export const loginDetails = [
   'mount_not_found',
+  'mount_not_configured',
   'role_not_found',
   'role_type_oidc',
   'audience',
@@ -24,6 +25,7 @@ export const loginDetails = [
   'no_policy',
   'rate_limited',
   'locked',
+  'issuer_unreachable',
   'other',
 ] as const;
 export type LoginDetail = (typeof loginDetails)[number];
@@ -32,8 +34,12 @@ export type LoginDetail = (typeof loginDetails)[number];
 export const tlsDetails = ['untrusted_ca', 'server_name', 'certificate_expired', 'protocol_version', 'other'] as const;
 export type TlsDetail = (typeof tlsDetails)[number];
 
+/** What is wrong with a CA file that holds no usable certificate. */
+export const caFindings = ['ca_empty', 'ca_der', 'ca_no_certificate', 'ca_damaged'] as const;
+export type CaFinding = (typeof caFindings)[number];
+
 export type Cause = {
-  /** The name in `/ready` and in probe logs (policy.ts). */
+  /** The one name of the class (policy.ts). */
   readonly class: string;
   /** A word of `loginDetails` or `tlsDetails`. */
   readonly detail?: string;
@@ -58,4 +64,9 @@ export function causeOf(thrown: unknown): Cause {
 
 function firstOf(facts: readonly Facts[], name: string, type: 'string' | 'number'): Facts[string] | undefined {
   return facts.map((one) => one[name]).find((value) => typeof value === type);
+}
+
+/** Our own sentence about it, which says what to do; undefined for an error that is not ours. */
+export function hintOf(thrown: unknown): string | undefined {
+  return errorChain(thrown)[0]?.message;
 }

@@ -12,6 +12,7 @@ export const errorClasses = [
   'file_too_large',
   'runtime_unsupported',
   'identity_unresolved',
+  'wrong_user',
   'directory_unsafe',
   'locked',
   'socket_live',

@@ -30,6 +30,8 @@ export const logFields = [
   'check',
   'name',
   'hint',
+  'problem_count',
+  'problems',
   'generation',
   'privilege',
   'socket_path',
@@ -51,18 +53,44 @@ export const logFields = [
 ] as const;
 
 export type LogField = (typeof logFields)[number];
-export type LogFields = { readonly [name in LogField]?: string | number | boolean | undefined };
+type LogValue = string | number | boolean;
+/** The one field that is a list, with a bound of its own. */
+type ListField = 'problems';
+export type LogFields = { readonly [name in Exclude<LogField, ListField>]?: LogValue | undefined } & {
+  readonly [name in ListField]?: readonly string[] | undefined;
+};
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** Writes one event. `message` is the event's name, never a sentence with values in it. */
 export type Log = (level: LogLevel, message: string, fields?: LogFields) => void;
 
-/** Keeps what the allow-list names, in its order; texts are cut at 512 characters. */
-export function allowedFields(fields: LogFields): Record<string, string | number | boolean> {
-  const kept: Record<string, string | number | boolean> = {};
+const maxTextLength = 512;
+const maxListBytes = 8 * 1024;
+
+/** Keeps what the allow-list names, in its order; texts are cut at 512 characters, a list at 8 KiB, and says how much is missing. */
+export function allowedFields(fields: LogFields): Record<string, LogValue | readonly string[]> {
+  const kept: Record<string, LogValue | readonly string[]> = {};
   for (const name of logFields) {
     const value = fields[name];
-    if (value !== undefined) kept[name] = typeof value === 'string' ? value.slice(0, 512) : value;
+    if (typeof value === 'string') kept[name] = cutText(value);
+    else if (typeof value === 'object') kept[name] = cutList(value);
+    else if (value !== undefined) kept[name] = value;
+  }
+  return kept;
+}
+
+function cutText(text: string): string {
+  return text.slice(0, maxTextLength);
+}
+
+function cutList(items: readonly string[]): readonly string[] {
+  const kept: string[] = [];
+  let sizeBytes = 0;
+  for (const item of items) {
+    const text = cutText(item);
+    sizeBytes += Buffer.byteLength(text, 'utf8');
+    if (sizeBytes > maxListBytes) return [...kept, `and ${items.length - kept.length} more`];
+    kept.push(text);
   }
   return kept;
 }

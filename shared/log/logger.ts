@@ -65,10 +65,16 @@ function withSuppressed(fields: LogFields, suppressed: number): LogFields {
 
 /** A JSON line of ours as text for people: time, level, process, event, then name=value in the same order. */
 export function toTextLine(line: string): string {
-  const { ts, level, process, message, ...fields } = JSON.parse(line) as Record<string, string | number | boolean>;
-  const pairs = Object.entries(fields).map(([name, value]) => `${name}=${quoted(String(value))}`);
+  const { ts, level, process, message, ...fields } = JSON.parse(line) as Record<string, LogValue | LogValue[]>;
+  const pairs = Object.entries(fields).map(([name, value]) => `${name}=${valueText(value)}`);
   const head = [ts, String(level).toUpperCase().padEnd(5), String(process).padEnd(10), message];
   return `${[...head, ...pairs].join(' ')}\n`;
+}
+
+type LogValue = string | number | boolean;
+
+function valueText(value: LogValue | readonly LogValue[]): string {
+  return typeof value === 'object' ? JSON.stringify(value) : quoted(String(value));
 }
 
 function quoted(text: string): string {

@@ -15,6 +15,10 @@ const unitNanoseconds: Readonly<Record<string, bigint>> = {
 /** The grammar, also published in the JSON Schema. */
 export const durationPattern = '^[+-]?(?:0|(?:(?:[0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)(?:ns|us|µs|ms|s|m|h))+)$';
 
+/** What a text that is no duration should have been. */
+export const durationExpected =
+  'must be a duration such as 30s or 1h30m, without spaces; its units are ns, us, ms, s, m and h (one day is 24h)';
+
 const whole = new RegExp(durationPattern, 'u');
 const part = /([0-9]*)(?:\.([0-9]*))?(ns|us|µs|ms|s|m|h)/gu;
 const greatestNanoseconds = 2n ** 63n - 1n;
@@ -43,5 +47,5 @@ function partNanoseconds(digits: string, fraction: string, unit: bigint): bigint
 }
 
 function invalidDuration(): ProviderError {
-  return new ProviderError('config_invalid', 'must be a duration with a unit, e.g. 30s or 0s');
+  return new ProviderError('config_invalid', durationExpected);
 }

@@ -35,6 +35,7 @@ const listWords: Readonly<Record<string, string>> = {
   restoredVersions: 'restore',
   limitations: 'limitation',
   warnings: 'warning',
+  problems: 'problem',
   transitRightsFindings: 'right',
 };
 

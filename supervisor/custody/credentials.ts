@@ -43,15 +43,15 @@ export type CredentialCustody = {
    */
   readonly check: () => void;
   /**
-   * Reads every file: one message each, with the generation that its content has. A file that cannot be read safely is
-   * absent with its reason, which is counted; it changes nothing for a plugin that has it already.
+   * Reads every file: one message each, with the generation that its content and its identity on disk have. A file that
+   * cannot be read safely is absent with its reason, which is counted; it changes nothing for a plugin that has it already.
    */
   readonly look: () => readonly CredentialMessage[];
   /** Directories in which a change of a file shows. */
   readonly directories: () => readonly string[];
 };
 
-type Known = { readonly generation: number; readonly sha256: string };
+type Known = { readonly generation: number; readonly sha256: string; readonly identity: string };
 
 /**
  * @param files  asked each time: a reload may name others
@@ -64,12 +64,13 @@ export function createCredentialCustody(
 ): CredentialCustody {
   const known = new Map<CredentialName, Known>();
   const take = (file: CredentialFile): CredentialMessage => {
-    const { bytes, modifiedAtUnixMs } = readTrustedFile(file.path, file.rules, reader);
+    const { bytes, modifiedAtUnixMs, identity } = readTrustedFile(file.path, file.rules, reader);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const before = known.get(file.name);
-    const isNew = before?.sha256 !== sha256;
+    // The same bytes written again are an administrator's wish to have them tried again.
+    const isNew = before?.sha256 !== sha256 || before.identity !== identity;
     const generation = (before?.generation ?? 0) + (isNew ? 1 : 0);
-    known.set(file.name, { generation, sha256 });
+    known.set(file.name, { generation, sha256, identity });
     const base64 = bytes.toString('base64');
     bytes.fill(0);
     return { kind: 'credential', name: file.name, generation, modifiedAtUnixMs, bytes: base64 };
@@ -99,16 +100,19 @@ function directoriesOf(path: string): readonly string[] {
 
 function checkAll(files: readonly CredentialFile[], reader: Reader): void {
   const problems: string[] = [];
+  const fields: string[] = [];
   for (const file of files) {
     try {
       const read: TrustedFile = readTrustedFile(file.path, file.rules, reader);
       read.bytes.fill(0);
     } catch (error) {
       const [first] = errorChain(error);
+      fields.push(file.rules.field);
       problems.push(first?.message ?? `${file.rules.field}: cannot be read`);
     }
   }
-  if (problems.length > 0) throw new ProviderError('file_unsafe', problems.join('; '));
+  if (problems.length > 0)
+    throw new ProviderError('file_unsafe', problems.join('; '), { facts: { field: fields.join(',') } });
 }
 
 function reasonOf(error: unknown): string {

@@ -9,6 +9,8 @@ export type LockDeps = {
   readonly uid: number;
   /** Runs `flock -n -x 3` on the descriptor: exit code 0 locked, 1 busy. */
   readonly flock: (descriptor: number) => Promise<number | undefined>;
+  /** Whether a shared lock can be had on the descriptor, so that nobody holds the exclusive one. */
+  readonly isShareable: (descriptor: number) => Promise<boolean>;
   readonly pause: (ms: number) => Promise<void>;
   readonly pid: number;
   readonly wallMs: () => number;
@@ -30,12 +32,38 @@ export async function takeLock(directory: PinnedDirectory, name: string, deps: L
       await deps.pause(secondTryMs);
       exitCode = await deps.flock(descriptor);
     }
-    if (exitCode !== 0) throw locked(directory, name);
+    if (exitCode !== 0) throw locked(directory.at(name));
     writeOwner(descriptor, deps);
     return { release: () => closeSync(descriptor) };
   } catch (error) {
     closeSync(descriptor);
     throw error;
+  }
+}
+
+/**
+ * Looks whether somebody holds a lock, without making its file or taking it. One that is not there, or that we may not open,
+ * says nothing.
+ *
+ * @throws ProviderError `locked` naming the owner
+ */
+export async function checkLockFree(path: string, deps: Pick<LockDeps, 'isShareable' | 'pause'>): Promise<void> {
+  const descriptor = openExisting(path);
+  if (descriptor === undefined) return;
+  try {
+    if (!fstatSync(descriptor).isFile() || (await deps.isShareable(descriptor))) return;
+    await deps.pause(secondTryMs);
+    if (!(await deps.isShareable(descriptor))) throw locked(path);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function openExisting(path: string): number | undefined {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch {
+    return undefined;
   }
 }
 
@@ -69,15 +97,15 @@ function checkLockFile(descriptor: number, uid: number): void {
   if (stats.nlink !== 1) throw unsafe('links', 'must have one name only');
 }
 
-function locked(directory: PinnedDirectory, name: string): ProviderError {
-  const owner = /^([0-9]{1,10}) ([0-9TZ:.-]{10,30})\n$/u.exec(readOwner(directory, name));
-  const who = owner === null ? 'another provider' : `the provider with process id ${owner[1]}, started ${owner[2]}`;
+function locked(path: string): ProviderError {
+  const owner = /^([0-9]{1,10}) ([0-9TZ:.-]{10,30})\n$/u.exec(readOwner(path));
+  const who = owner === null ? 'another provider' : `the provider with process id ${owner[1]}, started ${owner[2]},`;
   return new ProviderError('locked', `${who} holds the lock; stop it, or give this one other paths`);
 }
 
-function readOwner(directory: PinnedDirectory, name: string): string {
+function readOwner(path: string): string {
   try {
-    return readFileSync(directory.at(name), 'utf8').slice(0, 64);
+    return readFileSync(path, 'utf8').slice(0, 64);
   } catch {
     return '';
   }

@@ -5,6 +5,22 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, realpat
 import { dirname } from 'node:path';
 import { ProviderError } from '../../shared/errors/error.ts';
 
+/** Why a file is not read. */
+export const fileReasons = [
+  'absolute_path_required',
+  'file_missing',
+  'file_unreadable',
+  'symlink_unsupported',
+  'regular_file_required',
+  'unsafe_permissions',
+  'foreign_owner',
+  'foreign_group',
+  'unsafe_ancestor',
+  'file_changed',
+  'file_too_large',
+] as const;
+export type FileReason = (typeof fileReasons)[number];
+
 export type FileRules = {
   /** Configuration field, for messages. */
   readonly field: string;
@@ -14,7 +30,12 @@ export type FileRules = {
 };
 
 export type Reader = { readonly uid: number; readonly gids: readonly number[] };
-export type TrustedFile = { readonly bytes: Buffer; readonly modifiedAtUnixMs: number };
+export type TrustedFile = {
+  readonly bytes: Buffer;
+  readonly modifiedAtUnixMs: number;
+  /** Changes when the file is written or replaced, also with the same bytes: device, inode, time and size. */
+  readonly identity: string;
+};
 
 /**
  * @param path  absolute; its last component must be no link, directories above it may be
@@ -36,7 +57,8 @@ export function readTrustedFile(path: string, rules: FileRules, reader: Reader, 
         facts: { field: rules.field, reason: 'file_changed' },
       });
     }
-    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.floor(stats.mtimeMs) };
+    const identity = `${stats.dev} ${stats.ino} ${stats.mtimeMs} ${stats.size}`;
+    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.floor(stats.mtimeMs), identity };
   } finally {
     closeSync(descriptor);
   }
@@ -103,6 +125,6 @@ function readAll(descriptor: number, rules: FileRules): Buffer {
   return Buffer.from(buffer.subarray(0, sizeBytes));
 }
 
-function unsafe(rules: FileRules, reason: string, message: string): ProviderError {
+function unsafe(rules: FileRules, reason: FileReason, message: string): ProviderError {
   return new ProviderError('file_unsafe', `${rules.field}: ${message}`, { facts: { field: rules.field, reason } });
 }

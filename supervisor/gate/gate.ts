@@ -1,8 +1,7 @@
 // The gate: eight checks in the order of trust, before the plugin exists and before anything but the two lock files is made.
 // The first failure ends it; nothing else was changed. Parts of it run again before every relaunch.
 
-import { type Config, type ConfigOptions, configInvalid, readConfig } from '../../shared/config/config.ts';
-import type { Problem } from '../../shared/config/decode.ts';
+import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import type { PairVerdict } from '../../shared/registry/pair.ts';
@@ -10,19 +9,22 @@ import type { Clock } from '../../shared/time/clock.ts';
 import { type CredentialCustody, createCredentialCustody, credentialFiles } from '../custody/credentials.ts';
 import { type Lock, takeLock } from '../custody/lock.ts';
 import { type PinnedDirectory, pinDirectory } from '../custody/pinned-directory.ts';
-import { type BoundSocket, proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
+import { proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
 import { createStateFiles } from '../custody/state-files.ts';
 import { StateStore } from '../custody/state-store.ts';
-import { readTrustedFile } from '../custody/trusted-file.ts';
 import {
-  checkIdentity,
-  checkRuntime,
-  type GateSystem,
-  type Helpers,
-  type ResolvedIdentity,
-  splitPath,
-} from './checks.ts';
-import { parseYaml } from './yaml.ts';
+  type CallerDeps,
+  checkNobodyRuns,
+  checkReader,
+  checkUser,
+  type Places,
+  placesOf,
+  socketLockPath,
+  stateLockPath,
+} from './caller.ts';
+import { checkIdentity, checkRuntime, type Helpers, type ResolvedIdentity, splitPath } from './checks.ts';
+import { judgeDocument, type LoadedConfig, readDocument } from './load-config.ts';
+import { checkReloadable } from './reload.ts';
 
 export const checkIds = [
   'gate.runtime',
@@ -54,7 +56,9 @@ export class GateRefusal extends Error {
   }
 }
 
-export type GateDeps = GateSystem & {
+export type { LoadedConfig } from './load-config.ts';
+
+export type GateDeps = CallerDeps & {
   readonly clock: Clock;
   readonly randomHex: (sizeBytes: number) => string;
   readonly pid: number;
@@ -66,12 +70,6 @@ export type GateDeps = GateSystem & {
   readonly credentialRefused: (name: string, reason: string) => void;
 };
 
-export type LoadedConfig = {
-  readonly config: Config;
-  readonly document: unknown;
-  readonly warnings: readonly Problem[];
-};
-
 /** What a passed gate holds, until the end. */
 export type Passed = LoadedConfig & {
   readonly helpers: Helpers;
@@ -81,21 +79,35 @@ export type Passed = LoadedConfig & {
   readonly store: StateStore;
   readonly pair: PairVerdict;
   readonly socketFinding: SocketFinding;
-  readonly locks: readonly Lock[];
+  readonly stateDirectory: PinnedDirectory;
+  readonly locks: Readonly<Record<'state' | 'runtime', Lock>>;
   /** From now on this configuration counts: its credential files, its state settings. */
   readonly adopt: (config: Config) => void;
 };
 
-const configRules = { field: 'config', forbiddenBits: 0o037, greatestBytes: 1024 * 1024 };
-
-/** Check 2 for any command: reads the file safely, parses, validates; all problems at once. */
-export function loadConfig(path: string, options: ConfigOptions, deps: Pick<GateSystem, 'identity'>): LoadedConfig {
-  // Named in the message: nobody should have to guess which file was looked for.
-  const rules = { ...configRules, field: `config ${path}` };
-  const document = parseYaml(readTrustedFile(path, rules, deps.identity).bytes);
-  const { config, problems, warnings } = readConfig(document, options);
-  if (config === undefined) throw configInvalid(problems);
-  return { config, document, warnings };
+/**
+ * Check 2 of a command that acts, and first of all who calls: a provider that runs already is named, and somebody who is not
+ * its user is told so, before this check or any other speaks of files, owners or rights.
+ *
+ * @param locks  those that the command is going to take
+ * @throws GateRefusal
+ */
+export async function passConfig(
+  path: string,
+  options: ConfigOptions,
+  deps: Omit<GateDeps, 'credentialRefused'>,
+  helpers: Helpers,
+  locks: readonly ((places: Places) => string)[],
+): Promise<LoadedConfig> {
+  const document = await check('gate.config', () => readDocument(path, deps.identity)).catch(async (error: unknown) => {
+    await check('gate.identity', () => checkReader(path, deps, helpers));
+    throw error;
+  });
+  const places = placesOf(document);
+  const lockPaths = locks.map((pathIn) => pathIn(places));
+  await check('gate.lock', () => checkNobodyRuns(lockPaths, lockDepsOf(deps, helpers)));
+  await check('gate.identity', () => checkUser(places, deps, helpers));
+  return check('gate.config', () => judgeDocument(document, options));
 }
 
 /**
@@ -107,7 +119,7 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
   const held: { readonly release: () => void }[] = [];
   try {
     const helpers = await check('gate.runtime', () => checkRuntime(deps));
-    const loaded = await check('gate.config', () => loadConfig(path, options, deps));
+    const loaded = await passConfig(path, options, deps, helpers, [stateLockPath, socketLockPath]);
     const { config } = loaded;
     let current = config;
     const files = () => credentialFiles(current);
@@ -120,19 +132,17 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     );
     held.push({ release: runtime.close });
     const statePath = splitPath(config.state.path);
-    const lockDeps = lockDepsOf(deps, helpers);
-    const locks: Lock[] = [];
-    const state = await check('gate.lock', async () => {
-      const directory = pinDirectory(statePath.directory, 'state', deps.identity.uid);
-      held.push({ release: directory.close });
-      for (const [where, name] of lockNames(directory, statePath.name, runtime, socketPath.name)) {
-        const lock = await takeLock(where, name, lockDeps);
-        locks.push(lock);
-        held.push(lock);
-      }
-      return directory;
+    const { stateDirectory, locks } = await check('gate.lock', async () => {
+      const stateDirectory = pinDirectory(statePath.directory, 'state', deps.identity.uid);
+      held.push({ release: stateDirectory.close });
+      const lockDeps = lockDepsOf(deps, helpers);
+      const state = await takeLock(stateDirectory, `${statePath.name}.lock`, lockDeps);
+      held.push(state);
+      const socket = await takeLock(runtime, socketLockName(socketPath.name), lockDeps);
+      held.push(socket);
+      return { stateDirectory, locks: { state, runtime: socket } };
     });
-    const store = openStore(state, statePath.name, config, deps);
+    const store = openStore(stateDirectory, statePath.name, config, deps);
     const pair = await check('gate.state', () => store.load());
     const socket = { directory: runtime, name: socketPath.name };
     const socketFinding = await check('gate.socket', () => proveSocketDead(socket, deps.clock));
@@ -143,7 +153,8 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
         activationDelayMs: next.rotation.activationDelayMs,
       });
     };
-    return { ...loaded, helpers, identity, credentials, socket, store, pair, socketFinding, locks, adopt };
+    const custody = { credentials, socket, store, pair, socketFinding, stateDirectory, locks };
+    return { ...loaded, helpers, identity, ...custody, adopt };
   } catch (error) {
     for (const { release } of held.reverse()) release();
     throw error;
@@ -168,11 +179,9 @@ export function openStore(
   });
 }
 
-function lockNames(state: PinnedDirectory, stateName: string, runtime: PinnedDirectory, socketName: string) {
-  return [
-    [state, `${stateName}.lock`],
-    [runtime, `.${socketName}.lock`],
-  ] as const;
+/** The lock in the runtime directory. */
+export function socketLockName(socketName: string): string {
+  return `.${socketName}.lock`;
 }
 
 export function lockDepsOf(deps: Omit<GateDeps, 'credentialRefused' | 'randomHex'>, helpers: Helpers) {
@@ -184,27 +193,12 @@ export function lockDepsOf(deps: Omit<GateDeps, 'credentialRefused' | 'randomHex
       const { exitCode } = await deps.runHelper(helpers.flock, ['-n', '-x', '3'], descriptor);
       return exitCode;
     },
+    isShareable: async (descriptor: number) => {
+      const { exitCode } = await deps.runHelper(helpers.flock, ['-n', '-s', '3'], descriptor);
+      return exitCode === 0;
+    },
     pause: (ms: number) => new Promise<void>((resolve) => deps.clock.after(ms, resolve)),
   };
-}
-
-/** What a second look at the socket's name found: still ours, or free to be bound anew. */
-export type NameFinding = 'ours' | 'free';
-
-/**
- * The checks that run again before every relaunch: runtime directory, state pair, and the socket's name, which must be ours
- * or, when it was lost, proven free as at the start. Credentials are looked at too, but one that fails is passed on as absent.
- *
- * @throws GateRefusal
- */
-export async function passGateAgain(passed: Passed, socket: BoundSocket, clock: Clock): Promise<NameFinding> {
-  await check('gate.runtime_directory', () => passed.socket.directory.check());
-  await check('gate.state', () => passed.store.refresh());
-  return check('gate.socket', async () => {
-    if (socket.isOurs()) return 'ours';
-    await proveSocketDead(passed.socket, clock);
-    return 'free';
-  });
 }
 
 /**
@@ -219,33 +213,13 @@ export async function readReload(
   passed: Passed,
 ): Promise<LoadedConfig> {
   const loaded = await check('gate.config', () => {
-    const next = loadConfig(path, options, deps);
-    const fields = restartFields(passed.config, next.config);
-    if (fields.length === 0) return next;
-    throw new ProviderError(
-      'config_invalid',
-      `a reload cannot change ${fields.join(', ')}; restart the service for that`,
-    );
+    const next = judgeDocument(readDocument(path, deps.identity), options);
+    checkReloadable(passed.config, next.config);
+    return next;
   });
   const files = () => credentialFiles(loaded.config);
   await check('gate.credentials', () => createCredentialCustody(files, deps.identity, () => {}).check());
   return loaded;
-}
-
-/** Fields that differ and cannot be changed by a reload (configuration 6). */
-function restartFields(before: Config, after: Config): string[] {
-  const pairs: readonly (readonly [string, unknown, unknown])[] = [
-    ...Object.entries(before.identity).map(
-      ([name, value]) => [name, value, after.identity[name as keyof Config['identity']]] as const,
-    ),
-    ...(['socketPath', 'socketMode', 'socketGroup', 'metricsAddress', 'healthAddress'] as const).map(
-      (name) => [`server.${name}`, before.server[name], after.server[name]] as const,
-    ),
-    ['state.path', before.state.path, after.state.path],
-    ['process.pluginUser', before.process.pluginUser, after.process.pluginUser],
-    ['process.pluginGroup', before.process.pluginGroup, after.process.pluginGroup],
-  ];
-  return pairs.filter(([, was, now]) => was !== now).map(([name]) => name);
 }
 
 /** Runs one check; whatever it throws becomes its refusal. */

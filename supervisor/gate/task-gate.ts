@@ -8,8 +8,9 @@ import { type CredentialCustody, createCredentialCustody, credentialFiles } from
 import { takeLock } from '../custody/lock.ts';
 import { pinDirectory } from '../custody/pinned-directory.ts';
 import type { StateStore } from '../custody/state-store.ts';
+import { stateLockPath } from './caller.ts';
 import { checkRuntime, checkTaskIdentity, type Helpers, splitPath } from './checks.ts';
-import { check, type GateDeps, type LoadedConfig, loadConfig, lockDepsOf, openStore } from './gate.ts';
+import { check, type GateDeps, type LoadedConfig, lockDepsOf, openStore, passConfig } from './gate.ts';
 
 export type TaskGateDeps = Omit<GateDeps, 'credentialRefused'>;
 
@@ -29,7 +30,7 @@ export async function passTaskGate(
   isWriting: boolean,
 ): Promise<PassedTask> {
   const helpers = await check('gate.runtime', () => checkRuntime(deps));
-  const loaded = await check('gate.config', () => loadConfig(path, options, deps));
+  const loaded = await passConfig(path, options, deps, helpers, isWriting ? [stateLockPath] : []);
   const { config } = loaded;
   const credentials = createCredentialCustody(
     () => credentialFiles(config),

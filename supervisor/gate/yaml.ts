@@ -2,7 +2,7 @@
 // messages are not passed on: they can quote the file.
 
 import { isAlias, isNode, isScalar, parseAllDocuments, visit } from 'yaml';
-import { ProviderError } from '../../shared/errors/error.ts';
+import { ConfigInvalid, problem } from '../../shared/config/problem.ts';
 
 /**
  * @param bytes  at most 1 MiB
@@ -43,6 +43,6 @@ function decodeText(bytes: Buffer): string {
   }
 }
 
-function invalid(what: string): ProviderError {
-  return new ProviderError('config_invalid', `config invalid; config: ${what}`);
+function invalid(what: string): ConfigInvalid {
+  return new ConfigInvalid([problem('config', 'yaml', what)]);
 }

@@ -11,15 +11,25 @@ export function emptyCounters(startedAtUnixMs: number): Counters {
     staleSockets: 0,
     checkpointsRecreated: 0,
     socketLost: false,
+    directoriesGone: [],
     supervisorStartedAtUnixMs: startedAtUnixMs,
   };
 }
 
-/** Told of each credential file that could not be read safely, and why. */
-export function countCredentialRefusals(counters: Counters, log: Log): (name: string, reason: string) => void {
+const repeatMs = 60_000;
+
+/** Told of each credential file that could not be read safely, and why; the same again is said at most once a minute. */
+export function countCredentialRefusals(
+  counters: Counters,
+  log: Log,
+  nowMs: () => number,
+): (name: string, reason: string) => void {
+  const saidAtMs = new Map<string, number>();
   return (name, reason) => {
     const key = `${name} ${reason}`;
     counters.credentialRefusals[key] = (counters.credentialRefusals[key] ?? 0) + 1;
+    if (nowMs() - (saidAtMs.get(key) ?? Number.NEGATIVE_INFINITY) < repeatMs) return;
+    saidAtMs.set(key, nowMs());
     log('warn', 'credential.refused', { name, reason });
   };
 }

@@ -22,6 +22,8 @@ import type { Liveness } from './liveness.ts';
 /** What the gate left in our hands for a plugin. */
 export type Custody = {
   readonly store: Pick<StateStore, 'commit' | 'current' | 'stable' | 'idle'>;
+  /** Whether the path of the state directory no longer leads to the one that is held. */
+  readonly isStateDirectoryGone: () => boolean;
   readonly credentials: Pick<CredentialCustody, 'look'>;
   readonly privilege: Privilege;
   /** Starts the process on the listeners of this custody. */
@@ -44,6 +46,10 @@ export type Running = {
   liveness: Liveness | undefined;
   lastHealth: HealthMessage | undefined;
   cancelKill: Cancel;
+  /** On the caller's monotonic clock. */
+  readonly startedAtMs: number;
+  /** Credentials that it said it uses. */
+  readonly inUse: Set<CredentialName>;
   /** The newest generation of each credential that it got. */
   readonly sent: Map<CredentialName, number>;
   /** A proposal that came before office had passed to it. */
@@ -82,6 +88,8 @@ export function startRunning(
     liveness: undefined,
     lastHealth: undefined,
     cancelKill: () => {},
+    startedAtMs: greeting.nowMs(),
+    inUse: new Set(),
     sent: new Map(),
     early: undefined,
   };

@@ -20,14 +20,20 @@ export type Notifier = {
    * it then reads differently.
    */
   readonly status: (line: () => string) => void;
+  /**
+   * The last status line of this process, at once: it stays until the next start. Later ones are not sent.
+   *
+   * Resolves when systemd has read it; a helper that has ended before its message was read could not be told whose it was.
+   */
+  readonly lastWord: (line: string) => Promise<void>;
   /** Resolves when everything was said. */
   readonly idle: () => Promise<void>;
 };
 
 const statusIntervalMs = 1_000;
 const refreshIntervalMs = 10_000;
-/** systemd keeps longer lines, but nobody reads them. */
-const maxLineLength = 300;
+/** systemd takes datagrams of 4096 bytes and cuts a longer line without a word (seen on 252 and 257); half is enough to read. */
+const greatestStatusBytes = 2_048;
 
 export function createNotifier(deps: NotifyDeps): Notifier {
   let queue: Promise<void> = Promise.resolve();
@@ -36,16 +42,15 @@ export function createNotifier(deps: NotifyDeps): Notifier {
   let isWaiting = false;
   let isNew = false;
   let isRefreshing = false;
+  let isOver = false;
   const say = (...assignments: string[]) => {
     const { send } = deps;
     if (send !== undefined) queue = queue.then(() => send(assignments));
   };
   const flush = () => {
     isNew = false;
-    const line = wanted?.()
-      .replace(/[^\x20-\x7e]/gu, ' ')
-      .slice(0, maxLineLength);
-    if (line === undefined || line === last) return;
+    const line = wanted === undefined ? undefined : fitted(wanted());
+    if (isOver || line === undefined || line === last) return;
     last = line;
     isWaiting = true;
     say(`STATUS=${line}`);
@@ -78,6 +83,17 @@ export function createNotifier(deps: NotifyDeps): Notifier {
       isRefreshing = true;
       deps.clock.after(refreshIntervalMs, refresh);
     },
+    lastWord: (line) => {
+      isOver = true;
+      say(`STATUS=${fitted(line)}`);
+      return queue;
+    },
     idle: () => queue,
   };
+}
+
+/** One line of printable ASCII; what is too long loses its end, so the cause stands first. */
+function fitted(line: string): string {
+  const printable = line.replace(/[^\x20-\x7e]/gu, ' ');
+  return printable.length <= greatestStatusBytes ? printable : `${printable.slice(0, greatestStatusBytes - 3)}...`;
 }

@@ -79,3 +79,13 @@ function duration(ms: number): string {
   if (seconds < 7_200) return `${Math.floor(seconds / 60)} min`;
   return `${Math.floor(seconds / 3600)} h`;
 }
+
+/** The last line of a start that was refused: the cause first. */
+export function refusalLine({ check, reason, hint }: { check: string; reason: string; hint: string }): string {
+  return `start refused: ${check} (${reason}): ${hint}`;
+}
+
+/** The last line of a process that makes room for a new start. */
+export function departureLine(reason: string): string {
+  return `ending for a new start: ${reason}`;
+}

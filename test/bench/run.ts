@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { clock } from '../../plugin/system.ts';
+import { clock, random } from '../../plugin/system.ts';
 import { createHttp } from '../../plugin/transit/http.ts';
 import { readReply } from '../../plugin/transit/response.ts';
 import { createTrust } from '../../plugin/transit/tls.ts';
@@ -195,7 +195,15 @@ say(
 );
 
 const trust = createTrust({ ca: Buffer.from(bao.ca), tlsServerName: 'localhost' });
-const http = createHttp({ address: bao.address, namespace: '', userAgent: 'bench', trust, clock, connections: 32 });
+const http = createHttp({
+  address: bao.address,
+  namespace: '',
+  userAgent: 'bench',
+  trust,
+  clock,
+  random,
+  connections: 32,
+});
 const raw = createTransit(
   defaultInstallation.mountPath,
   defaultInstallation.keyName,

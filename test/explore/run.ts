@@ -9,6 +9,8 @@ import { createCopy } from '../threats/run.ts';
 import { type Bounds, explore, type Outcome } from './explore.ts';
 import { type Planted, planted } from './mutations.ts';
 import { sentences } from './node.ts';
+import { sentences as trialSentences } from './trials.ts';
+import { largeTrialBounds, runTrials, trialBounds, tryAllPlantedTrials } from './trials-run.ts';
 
 /** One axis at a time as far as it goes; all three nodes wherever that ends in a minute. */
 export const bounds: readonly Bounds[] = [
@@ -76,8 +78,11 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
     break;
   }
   if (!isSmall) {
-    for (const sentence of Object.values(sentences)) process.stdout.write(`holds: ${sentence}\n`);
-    for (const { name, wanted, found } of await tryAllPlanted()) {
+    isGood &&= runTrials([...trialBounds, ...largeTrialBounds]);
+    for (const sentence of Object.values({ ...sentences, ...trialSentences })) {
+      process.stdout.write(`${isGood ? 'holds' : 'not shown'}: ${sentence}\n`);
+    }
+    for (const { name, wanted, found } of [...(await tryAllPlanted()), ...(await tryAllPlantedTrials())]) {
       isGood &&= found === wanted;
       process.stdout.write(`${found === wanted ? 'found' : 'NOT FOUND'}: ${name}\n  breaks: ${found ?? 'nothing'}\n`);
     }

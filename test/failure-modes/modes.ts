@@ -19,8 +19,8 @@ export type Mode = {
   readonly mend: Act | undefined;
   /** What recovers it, in the words of docs/failure-modes.md. */
   readonly recovery: string;
-  /** A backup of the storage is what mends it; it exists on the development server alone. */
-  readonly needsBackup?: 'to mend' | 'to bring';
+  /** A backup of the storage is taken while all is well; before the rotation, where there is one. */
+  readonly isBackedUp?: true;
   /** The provider has to be stopped for the repair and started after it. */
   readonly needsStop?: true;
   /** The key is at version 2, active, before it happens. */
@@ -33,6 +33,7 @@ export type Mode = {
 
 const { mountPath, keyName, authPath, role, policyName } = defaultInstallation;
 const key = `${mountPath}/keys/${keyName}`;
+const otherType = 'chacha20-poly1305';
 export const rotate = ({ admin }: Administration) => admin.call('POST', `${key}/rotate`);
 const configure =
   (body: Record<string, unknown>): Act =>
@@ -45,19 +46,14 @@ const fault =
   };
 const noFault = fault(undefined);
 
-/** What an administrator's backup of the storage holds. */
-const restores = new WeakMap<Administration, () => void>();
-const backUp: Act = (at) => {
-  const restore = at.backups?.backUp();
-  if (restore !== undefined) restores.set(at, restore);
+/** The backups of an administrator, the newest last. */
+const backups = new WeakMap<Administration, (() => Promise<void>)[]>();
+export const backUp: Act = async (at) => {
+  backups.set(at, [...(backups.get(at) ?? []), await at.backUp()]);
 };
-const restore: Act = (at) => restores.get(at)?.();
-const tamper: (...parameters: Parameters<NonNullable<Administration['backups']>['tamper']>) => Act =
-  (change) =>
-  ({ backups }) =>
-    backups?.tamper(change);
+const restoreNewest: Act = (at) => backups.get(at)?.at(-1)?.();
+const restoreOldest: Act = (at) => backups.get(at)?.[0]?.();
 const erase: Act = async (at) => {
-  await backUp(at);
   await configure({ deletion_allowed: true })(at);
   await at.admin.call('DELETE', key);
 };
@@ -95,9 +91,9 @@ export const modes: readonly Mode[] = [
   },
   {
     name: 'key deleted',
-    needsBackup: 'to mend',
+    isBackedUp: true,
     bring: atOnce(erase),
-    mend: restore,
+    mend: restoreNewest,
     recovery: 'the storage backup of OpenBao; without one **nothing**: the data is lost',
   },
   {
@@ -108,23 +104,20 @@ export const modes: readonly Mode[] = [
   },
   {
     name: 'key recreated under its name',
-    needsBackup: 'to mend',
+    isBackedUp: true,
     bring: atOnce(nextSecond, erase, ({ admin }) => admin.call('POST', key, { type: 'aes256-gcm96' })),
-    mend: restore,
+    mend: restoreNewest,
     recovery: 'the old key from the storage backup; the new one is never taken for it',
   },
   {
     name: 'OpenBao restored from an older backup',
     isRotated: true,
-    needsBackup: 'to bring',
+    isBackedUp: true,
     bring: async (at) => {
       await backUp(at);
-      await tamper((older) => {
-        older.versions.delete(2);
-        older.latestVersion = 1;
-      })(at);
+      await atOnce(restoreOldest)(at);
     },
-    mend: restore,
+    mend: restoreNewest,
     recovery: 'a backup that has the newest version; without one what it encrypted is lost',
   },
   {
@@ -162,27 +155,16 @@ export const modes: readonly Mode[] = [
   },
   {
     name: 'key of another type',
-    needsBackup: 'to bring',
-    bring: tamper((other) => {
-      other.type = 'rsa-2048';
-    }),
-    mend: tamper((other) => {
-      other.type = 'aes256-gcm96';
-    }),
+    isBackedUp: true,
+    bring: atOnce(erase, ({ admin }) => admin.call('POST', key, { type: otherType })),
+    mend: restoreNewest,
     recovery: 'the right key under the name',
   },
   {
     name: 'mount gone',
-    needsBackup: 'to mend',
-    bring: async (at) => {
-      await backUp(at);
-      await at.admin.call('DELETE', `sys/mounts/${mountPath}`);
-    },
-    mend: async (at) => {
-      await at.admin.call('POST', `sys/mounts/${mountPath}`, { type: 'transit' });
-      await at.admin.call('POST', `${mountPath}/config/keys`, { disable_upsert: true });
-      await restore(at);
-    },
+    isBackedUp: true,
+    bring: ({ admin }) => admin.call('DELETE', `sys/mounts/${mountPath}`),
+    mend: restoreNewest,
     recovery: 'the mount from the storage backup',
   },
   {

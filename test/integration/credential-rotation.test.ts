@@ -63,7 +63,7 @@ test('a JWT that is written in two parts is refused half, changes nothing, and c
     const refused = await provider.line(
       (line) => line.message === 'credential.refused' && line['name'] === 'jwt' && line['generation'] === 2,
     );
-    assert.is(refused['reason'], 'jwt_malformed');
+    assert.is(refused['error_class'], 'jwt_malformed');
     assert.is((await provider.client.status()).healthz, 'ok');
     writeFileSync(workplace.jwtPath, jwt);
     await inUse(provider, 'jwt', 3);
@@ -80,7 +80,7 @@ test('a CA that does not verify the server is refused with its class, and the ol
     await untilHealthy(provider);
     workplace.replaceFile(workplace.caPath, (await createAuthority('a stranger')).pem, 0o644);
     const refused = await provider.line((line) => line.message === 'credential.refused', 30_000);
-    assert.equal([refused['name'], refused['reason']], ['openbao_ca', 'bao_tls_failed']);
+    assert.equal([refused['name'], refused['error_class']], ['openbao_ca', 'tls_failed']);
     assert.is((await provider.client.status()).healthz, 'ok');
   }));
 

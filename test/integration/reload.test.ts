@@ -57,6 +57,37 @@ test('20 replacements at 16 in flight: no failed call, the same socket, the same
     assert.is(provider.log.filter((line) => line.message === 'plugin.drained' && line['calls_cut'] !== 0).length, 0);
   }));
 
+test('a reload that changes the identity says that a restart is refused too, and why; and so it is', () =>
+  withInstallation(async ({ start, workplace }) => {
+    const provider = start();
+    await untilHealthy(provider);
+    workplace.writeConfig((config) => {
+      const transit = config['transit'] as { keyName: string; keyIdScope: { clusterId: string } };
+      transit.keyName = 'other';
+      transit.keyIdScope.clusterId = 'other';
+      (config['server'] as Record<string, unknown>)['healthAddress'] = '127.0.0.1:9';
+    });
+    provider.child.kill('SIGHUP');
+    const line = await provider.event('reload.refused');
+    const problems = line['problems'] as string[];
+
+    assert.equal(
+      problems.map((text) => text.split(':')[0]),
+      ['transit.keyIdScope.clusterId', 'transit.keyName', 'server.healthAddress'],
+    );
+    assert.match(
+      problems[1] ?? '',
+      /identity of what is encrypted.*a restart is refused too.*registry state at state\.path/u,
+    );
+    assert.match(problems[2] ?? '', /: cannot be changed by a reload; restart the service for that$/u);
+    assert.match(String(line['hint']), /^transit\.keyIdScope\.clusterId: .*a restart is refused too.*; and 2 more$/u);
+    await provider.stop();
+    const restarted = start();
+    assert.is(await restarted.exited, 5);
+    const refusal = restarted.log.find(({ message }) => message === 'gate.refused');
+    assert.equal([refusal?.['check'], refusal?.['reason']], ['gate.state', 'state_binding']);
+  }));
+
 test('a changed configuration comes into use with the reload', () =>
   withInstallation(async ({ start, workplace }) => {
     const provider = start();

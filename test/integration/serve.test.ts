@@ -6,7 +6,20 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { until, withInstallation } from '../support/installation.ts';
 import { refusalOf } from '../support/kms-client.ts';
-import { startProvider, untilHealthy } from '../support/provider.ts';
+import { type Provider, startProvider, untilHealthy } from '../support/provider.ts';
+import type { ConfigDocument } from '../support/workplace.ts';
+
+/** Waits until that many calls are in the provider at the same time. */
+const untilInFlight = (provider: Provider, method: string, count: number) =>
+  until(async () => {
+    const line = new RegExp(`^openbao_kms_grpc_in_flight\\{method="${method}"\\} (\\d+)$`, 'mu');
+    return Number(line.exec(await provider.metrics())?.[1]) === count;
+  }, `${count} calls in flight`);
+
+/** Long enough for a busy machine to bring many calls, so that no call ends before the test lets it. */
+const patientOpenBao = (config: ConfigDocument) => {
+  Object.assign(config['openbao'] ?? {}, { timeout: '30s' });
+};
 
 test('Status, Encrypt and Decrypt work over the socket, and a thousand Status calls ask OpenBao nothing', () =>
   withInstallation(async ({ start, bao, workplace }) => {
@@ -31,32 +44,37 @@ test('Status, Encrypt and Decrypt work over the socket, and a thousand Status ca
   }));
 
 test('a hundred identical Decrypts at once cost one OpenBao call, a thousand distinct ones all succeed', () =>
-  withInstallation(async ({ start, bao }) => {
-    const { client } = start();
-    await untilHealthy({ client, text: () => '' });
-    const encrypted = await client.encrypt(randomBytes(32));
-    bao.fault = async () => {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      return undefined;
-    };
-    bao.requests.length = 0;
-    await Promise.all(Array.from({ length: 100 }, () => client.decrypt(encrypted)));
-    const ciphertext = encrypted.ciphertext.toString();
-    assert.ok(ciphertext.startsWith('vault:v1:'));
-    const decrypts = bao.requests.filter(({ path }) => path.includes('/decrypt/'));
-    assert.ok(decrypts.length <= 2, `one call, and perhaps one of a deep probe: ${decrypts.length}`);
-    bao.fault = undefined;
-    const many = await Promise.all(Array.from({ length: 32 }, () => client.encrypt(randomBytes(32))));
-    for (let round = many.length; round < 1000; round += 25) {
-      many.push(...(await Promise.all(Array.from({ length: 25 }, () => client.encrypt(randomBytes(32))))));
-    }
-    const answers = await Promise.allSettled(many.slice(0, 1000).map((one) => client.decrypt(one, 'u', 10_000)));
-    const refused = answers.filter(({ status }) => status === 'rejected');
-    assert.equal(
-      refused.map((one) => String((one as PromiseRejectedResult).reason)),
-      [],
-    );
-  }));
+  withInstallation(
+    async ({ start, bao }) => {
+      const provider = start();
+      const { client } = provider;
+      await untilHealthy(provider);
+      const encrypted = await client.encrypt(randomBytes(32));
+      const arrived = Promise.withResolvers<void>();
+      bao.fault = () => arrived.promise.then(() => undefined);
+      bao.requests.length = 0;
+      const identical = Array.from({ length: 100 }, () => client.decrypt(encrypted));
+      await untilInFlight(provider, 'decrypt', identical.length);
+      arrived.resolve();
+      await Promise.all(identical);
+      const ciphertext = encrypted.ciphertext.toString();
+      assert.ok(ciphertext.startsWith('vault:v1:'));
+      const decrypts = bao.requests.filter(({ path }) => path.includes('/decrypt/'));
+      assert.ok(decrypts.length <= 2, `one call, and perhaps one of a deep probe: ${decrypts.length}`);
+      bao.fault = undefined;
+      const many = await Promise.all(Array.from({ length: 32 }, () => client.encrypt(randomBytes(32))));
+      for (let round = many.length; round < 1000; round += 25) {
+        many.push(...(await Promise.all(Array.from({ length: 25 }, () => client.encrypt(randomBytes(32))))));
+      }
+      const answers = await Promise.allSettled(many.slice(0, 1000).map((one) => client.decrypt(one, 'u', 10_000)));
+      const refused = answers.filter(({ status }) => status === 'rejected');
+      assert.equal(
+        refused.map((one) => String((one as PromiseRejectedResult).reason)),
+        [],
+      );
+    },
+    { change: patientOpenBao },
+  ));
 
 test('limits of the transport: a message over 64 KiB is refused and nothing reaches Transit', () =>
   withInstallation(async ({ start, bao }) => {
@@ -107,35 +125,38 @@ test('a plugin killed under load: the socket stays, the next calls are served, n
   }));
 
 test('SIGTERM lets running calls finish, removes the name, leaves no file but the lock, exit 0', () =>
-  withInstallation(async ({ start, bao, workplace }) => {
-    const provider = start();
-    await untilHealthy(provider);
-    const encrypted = await provider.client.encrypt(randomBytes(32));
-    bao.fault = async ({ path }) => {
-      if (path.includes('/decrypt/')) await new Promise((resolve) => setTimeout(resolve, 700));
-      return undefined;
-    };
-    const running = Array.from({ length: 5 }, (_, index) =>
-      provider.client.decrypt({
-        ...encrypted,
-        annotations: new Map([...encrypted.annotations, [`a${index}.example.org`, Buffer.from('x')]]),
-      }),
-    );
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    provider.child.kill('SIGTERM');
-    const answers = await Promise.allSettled(running);
-    assert.equal(
-      answers.map(({ status }) => status),
-      ['fulfilled', 'fulfilled', 'fulfilled', 'fulfilled', 'fulfilled'],
-    );
-    assert.is(await provider.exited, 0);
-    assert.equal(readdirSync(`${workplace.directory}/run`), ['.kms.sock.lock']);
-    assert.equal(readdirSync(`${workplace.directory}/state`).sort(), [
-      'key-registry.json',
-      'key-registry.json.checkpoint',
-      'key-registry.json.lock',
-    ]);
-  }));
+  withInstallation(
+    async ({ start, bao, workplace }) => {
+      const provider = start();
+      await untilHealthy(provider);
+      const encrypted = await provider.client.encrypt(randomBytes(32));
+      const stopping = Promise.withResolvers<void>();
+      bao.fault = ({ path }) => (path.includes('/decrypt/') ? stopping.promise.then(() => undefined) : undefined);
+      const running = Array.from({ length: 5 }, (_, index) =>
+        provider.client.decrypt({
+          ...encrypted,
+          annotations: new Map([...encrypted.annotations, [`a${index}.example.org`, Buffer.from('x')]]),
+        }),
+      );
+      await untilInFlight(provider, 'decrypt', running.length);
+      provider.child.kill('SIGTERM');
+      await until(() => !existsSync(workplace.socketPath), 'the end of the name');
+      stopping.resolve();
+      const answers = await Promise.allSettled(running);
+      assert.equal(
+        answers.map(({ status }) => status),
+        ['fulfilled', 'fulfilled', 'fulfilled', 'fulfilled', 'fulfilled'],
+      );
+      assert.is(await provider.exited, 0);
+      assert.equal(readdirSync(`${workplace.directory}/run`), ['.kms.sock.lock']);
+      assert.equal(readdirSync(`${workplace.directory}/state`).sort(), [
+        'key-registry.json',
+        'key-registry.json.checkpoint',
+        'key-registry.json.lock',
+      ]);
+    },
+    { change: patientOpenBao },
+  ));
 
 test('a restart finds its state again and keeps the same key_id', () =>
   withInstallation(async ({ start, engine, workplace }) => {

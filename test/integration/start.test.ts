@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { withInstallation } from '../support/installation.ts';
 import { root } from '../support/workplace.ts';
 
 const executable = join(root, 'dist/bao-kms-provider');
@@ -49,21 +48,6 @@ test('config schema prints JSON Schema 2020-12', () => {
   assert.is(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
   assert.is(schema.additionalProperties, false);
 });
-
-test('config prints the fingerprint, with overrides, and leaves it out when an identity value is missing', () =>
-  withInstallation(async ({ workplace }) => {
-    const own = (...args: string[]) => {
-      const [command, ...rest] = workplace.command('config', '--config', workplace.configPath, ...args);
-      return execFileSync(command, rest, { encoding: 'utf8', env: {} });
-    };
-    const output = own('--health-address', '127.0.0.1:9');
-    assert.match(output, /^identityFingerprint: cfg1\.[A-Za-z0-9_-]{43}$/mu);
-    assert.match(output, /^healthAddress: 127\.0\.0\.1:9$/mu);
-    workplace.writeConfig((config) => {
-      delete (config['transit'] as Record<string, unknown>)['keyName'];
-    });
-    assert.not.match(own(), /identityFingerprint/u);
-  }));
 
 test('a missing configuration is one line that says so, exit 3', () => {
   const { status, stderr } = run('serve', '--config', '/nonexistent/config.yaml');

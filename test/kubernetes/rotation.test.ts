@@ -86,9 +86,9 @@ withCluster(
     const before = await untilHealthy(early);
     const other = cluster.addWorkplace();
     other.writeConfig((config) => {
-      quickly(config);
       quickRotation(config);
-      config['status'] = { probeInterval: '40s', deepProbeInterval: '60s', statusMaxStaleness: '100s' };
+      // After its start it looks at the key only when a call makes it look.
+      config['status'] = { probeInterval: '1h', deepProbeInterval: '1h', statusMaxStaleness: '2h' };
     });
     const late = startProvider(other);
     try {
@@ -102,6 +102,11 @@ withCluster(
       assert.is(await keyIdOf(cluster, 'slow'), before);
       assert.is(await b.secrets.read(fresh), fresh, 'the late one discovers the version');
       assert.is(await a.secrets.read('slow'), 'slow');
+      other.writeConfig((config) => {
+        quickly(config);
+        quickRotation(config);
+      });
+      late.child.kill('SIGHUP');
       assert.is(await untilPromoted(late, before), await keyIdOf(cluster, fresh), 'both end with the same key_id');
     } finally {
       await late.stop();

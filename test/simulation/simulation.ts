@@ -7,6 +7,7 @@ import { Probes } from '../../plugin/health/probes.ts';
 import { createScheduler } from '../../plugin/health/scheduler.ts';
 import { StatusCache } from '../../plugin/health/status-cache.ts';
 import type { Http, HttpReply } from '../../plugin/transit/http.ts';
+import { operations } from '../../plugin/transit/operations.ts';
 import { createTransit } from '../../plugin/transit/transit.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { metadata } from '../support/metadata.ts';
@@ -90,6 +91,7 @@ function createNetwork(world: World): Http {
       sealed = String((body as Record<string, unknown>)['plaintext']);
       return ok({ ciphertext: 'vault:v1:AAAA', key_version: 1 });
     },
+    handshake: async () => {},
     close: async () => {},
   };
 }
@@ -105,7 +107,7 @@ function startNode(world: World, seed: number, signal: AbortSignal): StatusCache
     random,
     login: async (bound) => {
       await http.send({
-        operation: { name: 'jwt login', label: 'jwt_login', method: 'POST', greatestBytes: 1 },
+        operation: operations.jwtLogin,
         path: '',
         timeoutMs: 5_000,
         signal: bound,

@@ -10,6 +10,8 @@ import type { Authority } from './pki.ts';
 import { type Provider, startProvider } from './provider.ts';
 import { type ConfigDocument, createWorkplace, type Workplace } from './workplace.ts';
 
+export { until } from './patience.ts';
+
 export type Installed = {
   readonly bao: DevelopmentServer;
   readonly engine: TransitEngine;
@@ -79,14 +81,5 @@ export async function withInstallation(
     await run(installed);
   } finally {
     await installed.close();
-  }
-}
-
-/** Waits until a claim holds. */
-export async function until(claim: () => boolean | Promise<boolean>, what: string, timeoutMs = 20_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await claim())) {
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

@@ -1,15 +1,14 @@
 // A provider before an OpenBao that an administrator harms and mends through the API: a real one when it is found, else the
-// development server. The provider reaches it through a front, where everything that a network can do is done. What only a
-// storage backup can do (bring a key back) exists on the development server alone.
+// development server. The provider reaches it through a front, where everything that a network can do is done.
 
 import { quickly } from './installation.ts';
 import { createJwtIssuer, issuerDefaults, type JwtIssuer } from './jwt-issuer.ts';
 import { startForward } from './openbao/forward.ts';
 import type { Front } from './openbao/front.ts';
-import { findBao, startOpenBao } from './openbao/process.ts';
+import { findBao, type RealOpenBao, startRealOpenBao } from './openbao/process.ts';
 import { type Admin, createAdmin, defaultInstallation, provision } from './openbao/provision.ts';
 import { startDevelopmentServer } from './openbao/server.ts';
-import type { TransitKey } from './openbao/transit-engine.ts';
+import type { TransitEngine } from './openbao/transit-engine.ts';
 import { type Authority, createAuthority, createLeaf } from './pki.ts';
 import { type Provider, startProvider } from './provider.ts';
 import { type ConfigDocument, createWorkplace, type Workplace } from './workplace.ts';
@@ -28,7 +27,8 @@ export type Administration = {
   readonly start: (args?: readonly string[], wrap?: readonly string[]) => Provider;
   /** Another node: a workplace with its own state, of the same cluster. */
   readonly addWorkplace: () => Workplace;
-  readonly backups: Backups | undefined;
+  /** Takes a backup of OpenBao's storage; the function brings it back. */
+  readonly backUp: () => Promise<() => Promise<void>>;
   /** Names of the keys in the mount. */
   readonly keyNames: () => Promise<readonly string[]>;
   readonly unseal: () => Promise<void>;
@@ -36,40 +36,34 @@ export type Administration = {
   readonly revokeTokens: () => Promise<void>;
 };
 
-/** What a backup of the storage can do. */
-export type Backups = {
-  /** Puts the key as it is now aside; the function brings it back. */
-  readonly backUp: () => () => void;
-  /** Changes the key as only another storage could. */
-  readonly tamper: (change: (key: TransitKey) => void) => void;
-};
-
-type Server = {
-  readonly address: string;
-  readonly rootToken: string;
-  readonly unsealKey: string;
-  readonly ca: string;
-  readonly stop: () => Promise<void>;
-  readonly backups: Backups | undefined;
-};
+type Server = Pick<RealOpenBao, 'address' | 'rootToken' | 'ca' | 'stop' | 'isReal' | 'backUp' | 'unseal'>;
 
 async function startServer(): Promise<Server> {
-  if (findBao() !== undefined) return { ...(await startOpenBao(true)), backups: undefined };
+  if (findBao() !== undefined) return startRealOpenBao();
   const authority = await createAuthority();
   const server = await startDevelopmentServer({ leaf: await createLeaf(authority) });
-  const keys = () => server.transit.get(defaultInstallation.mountPath)?.keys ?? new Map<string, TransitKey>();
-  const key = () => {
-    const found = keys().get(defaultInstallation.keyName);
-    if (found === undefined) throw new Error('no such key');
-    return found;
-  };
-  const backUp = () => {
-    const copy = { ...key(), versions: new Map(key().versions) };
-    return () => void keys().set(defaultInstallation.keyName, { ...copy, versions: new Map(copy.versions) });
-  };
   const { address, rootToken } = server;
-  const backups = { backUp, tamper: (change: (key: TransitKey) => void) => change(key()) };
-  return { address, rootToken, unsealKey: 'any', ca: authority.pem, stop: () => server.close(), backups };
+  return {
+    address,
+    rootToken,
+    ca: authority.pem,
+    isReal: false,
+    stop: () => server.close(),
+    backUp: async () => {
+      const backup = copyOf(server.transit);
+      return async () => {
+        server.transit.clear();
+        for (const [name, engine] of copyOf(backup)) server.transit.set(name, engine);
+      };
+    },
+    unseal: async () => {
+      server.isSealed = false;
+    },
+  };
+}
+
+function copyOf(engines: ReadonlyMap<string, TransitEngine>): Map<string, TransitEngine> {
+  return new Map([...engines].map(([name, engine]) => [name, engine.copy()]));
 }
 
 async function revokeTokens(admin: Admin): Promise<void> {
@@ -84,47 +78,52 @@ async function revokeTokens(admin: Admin): Promise<void> {
 export async function openAdministration(
   change: (config: ConfigDocument) => void = () => {},
 ): Promise<{ readonly administration: Administration; readonly close: () => Promise<void> }> {
-  const server = await startServer();
+  const opened: (() => Promise<void> | void)[] = [];
+  const close = async () => {
+    for (const undo of opened.splice(0).reverse()) await undo();
+  };
+  try {
+    return { administration: await assemble(change, opened), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Says in `opened` what has to be undone, the last first. */
+async function assemble(
+  change: (config: ConfigDocument) => void,
+  opened: (() => Promise<void> | void)[],
+): Promise<Administration> {
+  const { address, rootToken, ca, isReal, backUp, unseal, stop } = await startServer();
+  opened.push(stop);
   const authority = await createAuthority();
-  const front = await startForward(server, { leaf: await createLeaf(authority) });
+  const front = await startForward({ address, ca }, { leaf: await createLeaf(authority) });
+  const admin = createAdmin({ address, token: rootToken, ca });
+  opened.push(admin.close, () => front.close());
   const issuer = createJwtIssuer();
-  const admin = createAdmin({ address: server.address, token: server.rootToken, ca: server.ca });
   await provision(admin, defaultInstallation, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
-  const workplaces: Workplace[] = [];
   const addWorkplace = () => {
     const added = createWorkplace({ address: front.address, ca: authority.pem, jwt: issuer.issue() });
+    opened.push(added.remove);
     added.writeConfig((config) => {
       quickly(config);
       change(config);
     });
-    workplaces.push(added);
     return added;
   };
   const workplace = addWorkplace();
-  const providers: Provider[] = [];
   const start: Administration['start'] = (args, wrap) => {
     const provider = startProvider(workplace, args, wrap);
-    providers.push(provider);
+    opened.push(async () => void (await provider.stop()));
     return provider;
   };
   const keyNames = async () => {
     const { body } = await admin.call('GET', `${defaultInstallation.mountPath}/keys?list=true`, undefined, true);
     return ((body['data'] as { keys?: string[] } | undefined)?.keys ?? []).slice().sort();
   };
-  const close = async () => {
-    await Promise.all(providers.map((provider) => provider.stop()));
-    await front.close();
-    await admin.close();
-    await server.stop();
-    for (const one of workplaces) one.remove();
-  };
-  const { backups } = server;
-  const world = { admin, front, authority, issuer, isReal: backups === undefined, workplace, start, addWorkplace };
-  const unseal = async () => void (await admin.call('POST', 'sys/unseal', { key: server.unsealKey }));
-  return {
-    administration: { ...world, backups, keyNames, unseal, revokeTokens: () => revokeTokens(admin) },
-    close,
-  };
+  const world = { admin, front, authority, issuer, isReal, workplace, start, addWorkplace };
+  return { ...world, backUp, keyNames, unseal, revokeTokens: () => revokeTokens(admin) };
 }
 
 export async function withAdministration(

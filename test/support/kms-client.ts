@@ -1,4 +1,5 @@
-// A client as the API server is one: one connection, deadlines, transparent retry, no keepalive.
+// A client as the API server is one: one connection, deadlines, transparent retry, no keepalive. The deadlines are those of a calm
+// machine; what is refused at one is refused by the provider, never by a client that waits too short.
 
 import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import {
@@ -9,22 +10,19 @@ import {
   StatusRequest,
   StatusResponse,
 } from '../../plugin/kms/generated/kms/v2/api.ts';
+import { limitOf } from './patience.ts';
 
 export type KmsClient = {
-  readonly status: (timeoutMs?: number) => Promise<StatusResponse>;
-  readonly encrypt: (plaintext: Buffer, uid?: string, timeoutMs?: number) => Promise<EncryptResponse>;
-  readonly decrypt: (
-    request: Omit<DecryptRequest, 'uid'>,
-    uid?: string,
-    timeoutMs?: number,
-  ) => Promise<DecryptResponse>;
+  readonly status: (calmMs?: number) => Promise<StatusResponse>;
+  readonly encrypt: (plaintext: Buffer, uid?: string, calmMs?: number) => Promise<EncryptResponse>;
+  readonly decrypt: (request: Omit<DecryptRequest, 'uid'>, uid?: string, calmMs?: number) => Promise<DecryptResponse>;
   /** Sends any bytes to a method. */
-  readonly raw: (method: string, bytes: Buffer, timeoutMs?: number) => Promise<Buffer>;
+  readonly raw: (method: string, bytes: Buffer, calmMs?: number) => Promise<Buffer>;
   readonly close: () => void;
 };
 
 const path = (method: string) => `/v2.KeyManagementService/${method}`;
-const defaultTimeoutMs = 3_000;
+const usualMs = 3_000;
 
 export function createKmsClient(socketPath: string): KmsClient {
   const client = new Client(`unix://${socketPath}`, credentials.createInsecure(), {
@@ -37,10 +35,10 @@ export function createKmsClient(socketPath: string): KmsClient {
     encode: (request: Request) => Buffer,
     decode: (bytes: Buffer) => Response,
     request: Request,
-    timeoutMs: number,
+    calmMs: number,
   ) =>
     new Promise<Response>((resolve, reject) => {
-      const options = { deadline: Date.now() + timeoutMs };
+      const options = { deadline: Date.now() + limitOf(calmMs) };
       const answer = (error: ServiceError | null, value?: Response) => {
         if (error !== null || value === undefined) reject(error ?? new Error('no answer'));
         else resolve(value);
@@ -53,19 +51,18 @@ export function createKmsClient(socketPath: string): KmsClient {
     (message: T) =>
       Buffer.from(fns.encode(message).finish());
   return {
-    status: (timeoutMs = defaultTimeoutMs) =>
-      call('Status', write(StatusRequest), StatusResponse.decode, {}, timeoutMs),
-    encrypt: (plaintext, uid = 'test', timeoutMs = defaultTimeoutMs) =>
-      call('Encrypt', write(EncryptRequest), EncryptResponse.decode, { plaintext, uid }, timeoutMs),
-    decrypt: (request, uid = 'test', timeoutMs = defaultTimeoutMs) =>
-      call('Decrypt', write(DecryptRequest), DecryptResponse.decode, { ...request, uid }, timeoutMs),
-    raw: (method, bytes, timeoutMs = defaultTimeoutMs) =>
+    status: (calmMs = usualMs) => call('Status', write(StatusRequest), StatusResponse.decode, {}, calmMs),
+    encrypt: (plaintext, uid = 'test', calmMs = usualMs) =>
+      call('Encrypt', write(EncryptRequest), EncryptResponse.decode, { plaintext, uid }, calmMs),
+    decrypt: (request, uid = 'test', calmMs = usualMs) =>
+      call('Decrypt', write(DecryptRequest), DecryptResponse.decode, { ...request, uid }, calmMs),
+    raw: (method, bytes, calmMs = usualMs) =>
       call(
         method,
         (message: Buffer) => message,
         (answer) => answer,
         bytes,
-        timeoutMs,
+        calmMs,
       ),
     close: () => client.close(),
   };

@@ -4,11 +4,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
+import { end, hasEnded } from './child.ts';
 import type { KubernetesBinaries } from './kubernetes-binaries.ts';
+import { until } from './patience.ts';
 import { type Authority, createAuthority, createLeaf } from './pki.ts';
+import { freePort } from './ports.ts';
 
 export type Etcd = {
   readonly url: string;
@@ -30,35 +32,23 @@ export type ApiServer = {
   readonly stop: () => Promise<void>;
 };
 
-async function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0));
-    });
-  });
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await exited;
-}
+/** A whole one makes its namespaces and roles before it is ready. */
+const startMs = 90_000;
 
 async function untilGood(
   what: string,
   claim: () => Promise<boolean>,
   child: ChildProcess | undefined,
   text: () => string,
-  timeoutMs = 90_000,
+  calmMs = startMs,
 ): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await claim().catch(() => false))) {
-    if (Date.now() > deadline || typeof child?.exitCode === 'number')
-      throw new Error(`${what} did not come up:\n${text().slice(-4_000)}`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+  const isGood = async () => {
+    if (child !== undefined && hasEnded(child)) throw new Error(`${what}: the program ended`);
+    return claim().catch(() => false);
+  };
+  await until(isGood, what, calmMs, 200).catch((error: Error) => {
+    throw new Error(`${error.message}\n${text().slice(-4_000)}`);
+  });
 }
 
 export async function startEtcd(binary: string, directory: string): Promise<Etcd> {
@@ -78,7 +68,7 @@ export async function startEtcd(binary: string, directory: string): Promise<Etcd
   try {
     await untilGood('etcd', isUp, child, () => '');
   } catch (error) {
-    await ended(child);
+    await end(child);
     throw error;
   }
   return {
@@ -93,7 +83,7 @@ export async function startEtcd(binary: string, directory: string): Promise<Etcd
       const body = JSON.stringify({ key: Buffer.from(key).toString('base64'), value: value.toString('base64') });
       await (await request(`${url}/v3/kv/put`, { method: 'POST', body })).body.dump();
     },
-    stop: () => ended(child),
+    stop: () => end(child),
   };
 }
 
@@ -169,7 +159,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     `--tls-private-key-file=${at('tls.key')}`,
     `--encryption-provider-config=${at('encryption.yaml')}`,
     ...(options.hasReload === true ? ['--encryption-provider-config-automatic-reload'] : []),
-    ...(options.binaries.isReal ? wholeFlags(port, at) : []),
+    ...(options.binaries.isWhole ? wholeFlags(port, at) : []),
   ];
   const child = spawn(options.binaries.apiServer, flags, { stdio: ['ignore', 'ignore', 'pipe'] });
   let text = '';
@@ -191,10 +181,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const isUp = async () => {
     const isReady = (await call('GET', '/readyz')).status === 200 || options.mayBeUnready === true;
     // A whole one makes its namespaces after its start.
-    return isReady && (!options.binaries.isReal || (await call('GET', '/api/v1/namespaces/default')).status === 200);
+    return isReady && (!options.binaries.isWhole || (await call('GET', '/api/v1/namespaces/default')).status === 200);
   };
   const stop = async () => {
-    await ended(child);
+    await end(child);
     await dispatcher.destroy();
   };
   try {
@@ -206,6 +196,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   return { call, configure, text: () => text, stop };
 }
 
-/** Waits until it is ready; asking also lets it ask for Status every 20 s instead of every minute, or every 3 s while ill. */
-export const untilReady = ({ call, text }: ApiServer, timeoutMs = 60_000): Promise<void> =>
-  untilGood('readiness', async () => (await call('GET', '/readyz')).status === 200, undefined, text, timeoutMs);
+/**
+ * Waits until it is ready; asking also lets it ask for Status every 20 s instead of every minute, or every 3 s while ill. Unless told
+ * otherwise it is one that asked just now.
+ */
+export const untilReady = ({ call, text }: ApiServer, calmMs = 60_000): Promise<void> =>
+  untilGood('readiness', async () => (await call('GET', '/readyz')).status === 200, undefined, text, calmMs);

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { limitOf } from './patience.ts';
 import { root } from './workplace.ts';
 
 export type MachineOutput = { readonly status: number; readonly output: string };
@@ -37,7 +38,10 @@ export type Machine = {
 };
 
 const packages = 'systemd,systemd-sysv,dbus,util-linux,procps';
-const bootTimeoutMs = 60_000;
+const bootMs = 60_000;
+const lineMs = 90_000;
+const powerOffMs = 30_000;
+const packagesMs = 400_000;
 
 /** Why no machine can be made here; undefined when one can. */
 export function missingForMachine(): string | undefined {
@@ -63,7 +67,7 @@ export class NoMachine extends Error {}
 
 function debootstrap(release: Release, directory: string): void {
   const args = ['--variant=minbase', `--include=${packages}`, release, directory, mirror() ?? ''];
-  const { status } = spawnSync('debootstrap', args, { stdio: 'ignore', timeout: 400_000 });
+  const { status } = spawnSync('debootstrap', args, { stdio: 'ignore', timeout: limitOf(packagesMs) });
   if (status === 0) return;
   rmSync(directory, { recursive: true, force: true });
   throw new NoMachine('debootstrap could not bring the packages');
@@ -94,7 +98,7 @@ export function createMachine(release: Release): Machine {
   const enter = (line: string) => ['-t', String(leader), '-m', '-u', '-i', '-n', '-p', '--', 'sh', '-c', line];
   const run = (line: string) =>
     new Promise<MachineOutput>((resolve) => {
-      const child = spawn('nsenter', enter(line), { stdio: ['ignore', 'pipe', 'pipe'], timeout: 90_000 });
+      const child = spawn('nsenter', enter(line), { stdio: ['ignore', 'pipe', 'pipe'], timeout: limitOf(lineMs) });
       let output = '';
       for (const stream of [child.stdout, child.stderr])
         stream.on('data', (chunk: Buffer) => {
@@ -106,7 +110,7 @@ export function createMachine(release: Release): Machine {
     if (container === undefined || container.exitCode !== null) return;
     const exited = new Promise((resolve) => container?.once('exit', resolve));
     await run('systemctl --no-block poweroff');
-    const timer = setTimeout(() => container?.kill('SIGKILL'), 30_000);
+    const timer = setTimeout(() => container?.kill('SIGKILL'), limitOf(powerOffMs));
     await exited;
     clearTimeout(timer);
   };
@@ -128,7 +132,7 @@ export function createMachine(release: Release): Machine {
         ['--quiet', '--register=no', '--keep-unit', '--console=pipe', '-b', '-D', directory],
         { stdio: 'ignore' },
       );
-      const deadline = Date.now() + bootTimeoutMs;
+      const deadline = Date.now() + limitOf(bootMs);
       for (;;) {
         const children = spawnSync('ps', ['--ppid', String(container.pid), '-o', 'pid='], { encoding: 'utf8' }).stdout;
         leader = Number(children.trim().split('\n')[0] ?? 0);

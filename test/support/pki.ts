@@ -18,6 +18,8 @@ export type Leaf = { readonly certificate: string; readonly key: string };
 export type LeafOptions = {
   readonly names?: readonly string[];
   readonly addresses?: readonly string[];
+  /** The first name unless told otherwise. */
+  readonly commonName?: string;
   readonly notBefore?: Date;
   readonly notAfter?: Date;
 };
@@ -49,6 +51,39 @@ export async function createAuthority(name = 'bao-kms-provider test CA'): Promis
   return { certificate, keys, pem: certificate.toString('pem') };
 }
 
+/** A CA that another one has signed; it may sign leaves only. */
+export async function createIntermediate(issuer: Authority, name = 'bao-kms-provider issuing CA'): Promise<Authority> {
+  const keys = await newKeys();
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serial(),
+    subject: `CN=${name}`,
+    issuer: issuer.certificate.subject,
+    notBefore: new Date(Date.now() - dayMs),
+    notAfter: new Date(Date.now() + 60 * dayMs),
+    publicKey: keys.publicKey,
+    signingKey: issuer.keys.privateKey,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.certificate),
+    ],
+  });
+  return { certificate, keys, pem: certificate.toString('pem') };
+}
+
+/** None at all when there is no name and no address. */
+function alternativeNames(names: readonly string[], addresses: readonly string[]): x509.Extension[] {
+  if (names.length + addresses.length === 0) return [];
+  return [
+    new x509.SubjectAlternativeNameExtension([
+      ...names.map((value) => ({ type: 'dns' as const, value })),
+      ...addresses.map((value) => ({ type: 'ip' as const, value })),
+    ]),
+  ];
+}
+
 /** A server certificate of this CA; for 127.0.0.1 and localhost unless told otherwise. */
 export async function createLeaf(authority: Authority, options: LeafOptions = {}): Promise<Leaf> {
   const keys = await newKeys();
@@ -56,7 +91,7 @@ export async function createLeaf(authority: Authority, options: LeafOptions = {}
   const addresses = options.addresses ?? ['127.0.0.1'];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serial(),
-    subject: `CN=${names[0] ?? addresses[0] ?? 'leaf'}`,
+    subject: `CN=${options.commonName ?? names[0] ?? addresses[0] ?? 'leaf'}`,
     issuer: authority.certificate.subject,
     notBefore: options.notBefore ?? new Date(Date.now() - dayMs),
     notAfter: options.notAfter ?? new Date(Date.now() + 30 * dayMs),
@@ -66,10 +101,7 @@ export async function createLeaf(authority: Authority, options: LeafOptions = {}
     extensions: [
       new x509.BasicConstraintsExtension(false),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension([
-        ...names.map((value) => ({ type: 'dns' as const, value })),
-        ...addresses.map((value) => ({ type: 'ip' as const, value })),
-      ]),
+      ...alternativeNames(names, addresses),
       await x509.AuthorityKeyIdentifierExtension.create(authority.certificate),
     ],
   });

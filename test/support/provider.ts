@@ -1,8 +1,10 @@
 // A running provider: the real `serve` in its own processes, its log as it comes, and what a test wants to know of it.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { createKmsClient, type KmsClient } from './kms-client.ts';
+import { limitOf, until } from './patience.ts';
 import type { Workplace } from './workplace.ts';
 
 export type LogLine = Record<string, unknown> & {
@@ -11,15 +13,17 @@ export type LogLine = Record<string, unknown> & {
   readonly level: string;
 };
 
+export type Sealed = Awaited<ReturnType<KmsClient['encrypt']>>;
+
 export type Provider = {
   readonly child: ChildProcess;
   readonly client: KmsClient;
   readonly log: LogLine[];
   /** Everything that was written to standard error, unparsed. */
   readonly text: () => string;
-  /** Waits for a line that fits; looks at what was there already too. */
-  readonly line: (fits: (line: LogLine) => boolean, timeoutMs?: number) => Promise<LogLine>;
-  readonly event: (message: string, timeoutMs?: number) => Promise<LogLine>;
+  /** Waits for a line that fits; looks at what was there already too. `calmMs`: how long that takes on a calm machine. */
+  readonly line: (fits: (line: LogLine) => boolean, calmMs?: number) => Promise<LogLine>;
+  readonly event: (message: string, calmMs?: number) => Promise<LogLine>;
   readonly pluginPid: () => number;
   readonly ready: () => Promise<{ readonly status: number; readonly body: Record<string, unknown> }>;
   readonly live: () => Promise<number>;
@@ -28,6 +32,9 @@ export type Provider = {
   /** SIGTERM, then waits for the end. */
   readonly stop: () => Promise<number | null>;
 };
+
+/** Both processes, a login and the first probes, once more after a try that failed. */
+const usualMs = 20_000;
 
 /** Starts `serve --development` in the workplace's directory. */
 export function startProvider(
@@ -56,7 +63,7 @@ export function startProvider(
       for (const look of watchers) look();
     });
   });
-  const line = (fits: (line: LogLine) => boolean, timeoutMs = 20_000) =>
+  const line = (fits: (line: LogLine) => boolean, calmMs = usualMs) =>
     new Promise<LogLine>((resolve, reject) => {
       const settle = (act: () => void) => {
         clearTimeout(timer);
@@ -70,13 +77,13 @@ export function startProvider(
           settle(() => reject(new Error(`the provider ended (${child.exitCode}):\n${text}`)));
       };
       const timer = setTimeout(
-        () => settle(() => reject(new Error(`no such line in ${timeoutMs} ms:\n${text}`))),
-        timeoutMs,
+        () => settle(() => reject(new Error(`no such line in ${limitOf(calmMs)} ms:\n${text}`))),
+        limitOf(calmMs),
       );
       watchers.add(look);
       look();
     });
-  const event = (message: string, timeoutMs?: number) => line((one) => one.message === message, timeoutMs);
+  const event = (message: string, calmMs?: number) => line((one) => one.message === message, calmMs);
   const client = createKmsClient(workplace.socketPath);
   const address = async (name: 'health_address' | 'metrics_address') => String((await event('serve.start'))[name]);
   return {
@@ -112,7 +119,7 @@ function parseLine(line: string): LogLine {
 
 function get(url: string): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((resolve, reject) => {
-    const call = request(url, { agent: false, timeout: 5_000 }, (response) => {
+    const call = request(url, { agent: false, timeout: limitOf(5_000) }, (response) => {
       let body = '';
       response.on('data', (chunk: Buffer) => {
         body += chunk.toString('utf8');
@@ -125,13 +132,32 @@ function get(url: string): Promise<{ readonly status: number; readonly body: str
   });
 }
 
-/** Waits until Status answers `ok`. */
-export async function untilHealthy(provider: Pick<Provider, 'client' | 'text'>, timeoutMs = 20_000): Promise<string> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
+/** Waits until Status answers `ok`. @returns its key_id */
+export async function untilHealthy(provider: Pick<Provider, 'client' | 'text'>, calmMs = usualMs): Promise<string> {
+  let keyId: string | undefined;
+  const isHealthy = async () => {
     const status = await provider.client.status().catch(() => undefined);
-    if (status?.healthz === 'ok') return status.keyId;
-    if (Date.now() > deadline) throw new Error(`not healthy in ${timeoutMs} ms:\n${provider.text()}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    keyId = status?.healthz === 'ok' ? status.keyId : undefined;
+    return keyId !== undefined;
+  };
+  await until(isHealthy, 'a healthy Status', calmMs, 50).catch((error: Error) => {
+    throw new Error(`${error.message}\n${provider.text()}`);
+  });
+  return keyId ?? '';
+}
+
+/**
+ * Encrypts a seed as soon as that is served. With the short ages of tests a busy machine may be unhealthy for a moment between a good
+ * Status and the call after it.
+ */
+export async function untilSealed(provider: Pick<Provider, 'client' | 'text'>): Promise<Sealed> {
+  let sealed: Sealed | undefined;
+  const isServed = async () => {
+    await untilHealthy(provider);
+    sealed = await provider.client.encrypt(randomBytes(32)).catch(() => undefined);
+    return sealed !== undefined;
+  };
+  await until(isServed, 'an Encrypt');
+  if (sealed === undefined) throw new Error('nothing was sealed');
+  return sealed;
 }

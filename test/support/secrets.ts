@@ -1,6 +1,7 @@
 // Secrets as a client of an API server has them, and where they lie in etcd.
 
 import type { ApiServer } from './kubernetes.ts';
+import { limitOf } from './patience.ts';
 
 export const secretsPath = '/api/v1/namespaces/default/secrets';
 
@@ -9,7 +10,7 @@ const initializingMs = 30_000;
 /** A client of Secrets in one namespace; as good clients do it comes again while it is told that the storage is initializing. */
 export const secretsOf = ({ call }: ApiServer) => {
   const good = async (...[method, path, body]: Parameters<ApiServer['call']>) => {
-    const deadline = Date.now() + initializingMs;
+    const deadline = Date.now() + limitOf(initializingMs);
     let reply = await call(method, path, body);
     while (reply.status === 429 && Date.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 250));

@@ -2,22 +2,13 @@
 // mode, and the unprivileged user that runs it. As root that is a user of no name; else it is the caller.
 
 import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  cpSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { issuerDefaults } from './jwt-issuer.ts';
 import { defaultInstallation, type Installation } from './openbao/provision.ts';
+import { linkOrCopy } from './runtime.ts';
 
 export const root = new URL('../..', import.meta.url).pathname;
 /** Nobody's ids, far from those that distributions hand out. */
@@ -35,6 +26,8 @@ export type Workplace = {
   readonly jwtPath: string;
   readonly caPath: string;
   readonly uid: number;
+  /** The runtime, where any user can start it. */
+  readonly runtime: string;
   /** Command and arguments that start the provider as its user. */
   readonly command: (...args: string[]) => [string, ...string[]];
   /** Replaces a credential as a good agent does: new file, owner, mode, rename. */
@@ -103,6 +96,7 @@ export function createWorkplace(options: WorkplaceOptions): Workplace {
     directory,
     ...paths,
     uid,
+    runtime: `${distribution}/lib/node`,
     replaceFile,
     writeConfig,
     command: (...args) => {
@@ -118,11 +112,7 @@ function reachable(distribution: string, isRoot: boolean, uid: number, directory
   if (!isRoot || canExecute(`${distribution}/lib/node`, uid)) return distribution;
   const copy = join(directory, 'dist');
   cpSync(distribution, copy, { recursive: true, filter: (source) => !source.endsWith('/lib/node') });
-  try {
-    linkSync(`${distribution}/lib/node`, `${copy}/lib/node`);
-  } catch {
-    cpSync(`${distribution}/lib/node`, `${copy}/lib/node`);
-  }
+  linkOrCopy(`${distribution}/lib/node`, `${copy}/lib/node`);
   execFileSync('chmod', ['-R', 'a+rX', copy]);
   return copy;
 }

@@ -52,8 +52,8 @@ function runAttack(
       cwd: directory,
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
-      // What an attack that is ended leaves behind goes with its copy.
-      env: endsAtFirstFailure ? { ...process.env, TMPDIR: join(directory, 'tmp') } : process.env,
+      // What an attack that is ended leaves behind goes with its copy. Most mutants make it wait for what never comes.
+      env: endsAtFirstFailure ? { ...process.env, TMPDIR: join(directory, 'tmp'), PATIENCE: '1' } : process.env,
     });
     let output = '';
     let isEnding = false;

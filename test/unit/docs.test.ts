@@ -3,11 +3,29 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { reasons } from '../../plugin/health/verdict.ts';
+import { warningCodes } from '../../plugin/health/warnings.ts';
+import { profileWarningCodes } from '../../plugin/keys/profile.ts';
+import { profileFindings } from '../../plugin/keys/profile-findings.ts';
+import { rightFindings } from '../../plugin/keys/rights.ts';
+import { kmsErrorClasses, kmsFailureOf } from '../../plugin/kms/status.ts';
 import { metricSeries } from '../../plugin/metrics/metrics.ts';
+import { tokenStatuses } from '../../plugin/observe.ts';
+import { onDiskStates } from '../../shared/channel/messages.ts';
 import { type Field, fields } from '../../shared/config/fields.ts';
-import { errorClasses } from '../../shared/errors/error.ts';
+import { confinementProblems } from '../../shared/confinement/confinement.ts';
+import { caFindings, loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
+import { errorClasses, ProviderError } from '../../shared/errors/error.ts';
+import { loginHints } from '../../shared/errors/hints.ts';
+import { policies } from '../../shared/errors/policy.ts';
+import { shutdownReasons } from '../../supervisor/commands/serve.ts';
+import { lossReasons } from '../../supervisor/custody/held-directory.ts';
+import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
 import { checkIds } from '../../supervisor/gate/gate.ts';
+import { departureReasons } from '../../supervisor/lifecycle/departure.ts';
+import { restartReasons } from '../../supervisor/lifecycle/events.ts';
 import { stateTable } from '../support/life-machine.ts';
+import { trialTable } from '../support/trial-machine.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const read = (name: string) => readFileSync(`${root}docs/${name}`, 'utf8');
@@ -65,11 +83,66 @@ test('docs/states.md is what the machine does in every state with every event', 
   checkGenerated('states.md', 'life', stateTable());
 });
 
-test('docs/errors.md lists every class once, and no other', () => {
-  const listed = [...read('errors.md').matchAll(/^\| `([a-z_]+)` \|/gmu)].map(([, name]) => name);
-
-  assert.equal(listed.sort(), [...errorClasses].sort());
+test('docs/states.md says what is done with a credential on trial', () => {
+  checkGenerated('states.md', 'trials', trialTable());
 });
+
+/** Names in the first column of a section of docs/errors.md, in their order. */
+function namesIn(section: string): string[] {
+  const [, after] = read('errors.md').split(`\n## ${section}\n`);
+  assert.ok(after !== undefined, `docs/errors.md has no section ${section}`);
+  const [own = ''] = (after ?? '').split('\n## ');
+  return [...own.matchAll(/^\| `([a-z_.]+)` \|/gmu)].map(([, name]) => name ?? '');
+}
+
+const names: Readonly<Record<string, readonly string[]>> = {
+  'Error classes': Object.values(policies).map(({ probeClass }) => probeClass),
+  Reasons: reasons,
+  'Details of a login': loginDetails,
+  'Details of TLS': tlsDetails,
+  Findings: profileFindings,
+  Rights: rightFindings,
+  Warnings: warningCodes.filter((code) => !rightFindings.some((finding) => finding === code)),
+  'Reasons of a refused file': fileReasons,
+  'Findings of a CA file': caFindings,
+  'Reasons of a lost directory': lossReasons,
+  'Reasons of an end': [...shutdownReasons, ...Object.values(departureReasons)],
+  'Reasons of a failed save': onDiskStates,
+  'Warnings about the key': profileWarningCodes,
+  'Reasons of a restart': restartReasons,
+  'Reasons of a refused plugin': confinementProblems,
+  'Checks of the gate': [...checkIds, 'gate.listeners'],
+  'Classes of KMS calls': kmsErrorClasses,
+  'Status of logins in metrics': tokenStatuses,
+};
+for (const [section, fromCode] of Object.entries(names)) {
+  test(`docs/errors.md, ${section}: every name that the code can tell once, and no other`, () => {
+    assert.equal(namesIn(section).sort(), [...fromCode].sort());
+  });
+}
+
+test('docs/errors.md has the sentence of each detail of a login that stands in the log', () => {
+  const rows = loginDetails.map((detail) => `| \`${detail}\` | ${loginHints[detail].replaceAll('|', '\\|')} |\n`);
+  checkGenerated('errors.md', 'login details', `| Detail | What to do |\n|---|---|\n${rows.join('')}`);
+});
+
+test('no class has the name of another', () => {
+  const told = Object.values(policies).map(({ probeClass }) => probeClass);
+  assert.is(new Set(told).size, errorClasses.length);
+});
+
+test('a class of KMS calls stands for the classes that become it', () => {
+  for (const errorClass of errorClasses) {
+    const { errorClass: kmsClass } = kmsFailureOf(new ProviderError(errorClass, ''), 'decrypt');
+    const row = new RegExp(`^\\| \`${kmsClass}\` \\| (.*) \\|$`, 'mu').exec(kmsSection())?.[1] ?? '';
+    const told = policies[errorClass].probeClass;
+    const isTold = row.includes(`\`${told}\``) || (row.includes('the same') && told === kmsClass);
+    const isGroup = row.includes('every `jwt_…`') && told.startsWith('jwt_');
+    assert.ok(isTold || isGroup || kmsClass === 'unknown', `${told} becomes ${kmsClass}`);
+  }
+});
+
+const kmsSection = () => read('errors.md').split('\n## Classes of KMS calls\n')[1]?.split('\n## ')[0] ?? '';
 
 test('the instance unit is the unit with paths of its own, and nothing else', () => {
   const unit = (name: string) => readFileSync(`${root}deploy/systemd/${name}`, 'utf8').replace(/^#.*\n/gmu, '');

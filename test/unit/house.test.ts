@@ -156,9 +156,9 @@ test('kms knows no OpenBao and no gRPC outside its server, transit knows no gRPC
   assert.equal(grpc, ['plugin/kms/server.ts']);
 });
 
-test('only the HTTP client meets undici', () => {
+test('only the connection to OpenBao meets undici', () => {
   const files = rooms.plugin.filter(({ imports }) => imports.includes('undici')).map(({ file }) => file);
-  assert.equal(files, ['plugin/transit/http.ts']);
+  assert.equal(files, ['plugin/transit/connection.ts']);
 });
 
 test('no TLS switch, no inspector, no shell', () => {

@@ -1,7 +1,8 @@
 // Tokens, policies and JWT login of the development server.
 
-import { createPublicKey, type KeyObject, randomBytes, randomUUID, verify } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { type Answer, type Auth, Refusal, refuse } from './answer.ts';
+import { isAlgorithmSupported, isOutside, isSignedBy, type JwtMount } from './jwt-method.ts';
 
 export type Capability = 'create' | 'read' | 'update' | 'delete' | 'list' | 'sudo' | 'deny' | 'root';
 type Rule = { readonly pattern: string; readonly capabilities: readonly string[] };
@@ -32,20 +33,8 @@ export type Token = {
   readonly maxTtlSeconds: number;
   readonly ttlSeconds: number;
   readonly isRoot: boolean;
+  readonly numUses: number;
 };
-
-export type JwtRole = {
-  readonly bound_audiences?: readonly string[];
-  readonly bound_subject?: string;
-  readonly user_claim?: string;
-  readonly role_type?: string;
-  readonly token_policies?: readonly string[];
-  readonly token_ttl?: number | string;
-  readonly token_max_ttl?: number | string;
-  readonly token_no_default_policy?: boolean;
-};
-
-export type JwtMount = { keys: KeyObject[]; boundIssuer: string; roles: Map<string, JwtRole> };
 
 const base62 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const random62 = (length: number) => [...randomBytes(length)].map((byte) => base62[byte % 62]).join('');
@@ -76,6 +65,7 @@ export class Access {
     ttlSeconds: number,
     maxTtlSeconds: number,
     isRoot = false,
+    numUses = 0,
   ): Token {
     const nowMs = this.#nowMs();
     const token: Token = {
@@ -88,6 +78,7 @@ export class Access {
       maxTtlSeconds,
       ttlSeconds,
       isRoot,
+      numUses,
     };
     this.tokens.set(token.id, token);
     return token;
@@ -131,7 +122,7 @@ export class Access {
       token_type: 'service',
       orphan: true,
       mfa_requirement: null,
-      num_uses: 0,
+      num_uses: token.numUses,
     };
   }
 
@@ -155,8 +146,11 @@ export class Access {
     if (role.role_type !== 'jwt') fail('role with oidc role_type is not allowed');
     const jwt = String(body['jwt'] ?? '');
     if (jwt === '') fail('missing token');
+    if (isOutside(role)) throw new Refusal(refuse(403, 'permission denied'));
     const claims = this.#verified(mount, jwt) ?? {};
     const invalid = (what: string) => fail(`error validating token: ${what}`);
+    if (!isAlgorithmSupported(mount, jwt))
+      invalid('invalid algorithm (alg) header parameter: token signed with unexpected algorithm');
     if (mount.boundIssuer !== '' && claims['iss'] !== mount.boundIssuer) invalid('invalid issuer (iss) claim');
     if (role.bound_subject !== undefined && claims['sub'] !== role.bound_subject)
       invalid('invalid subject (sub) claim');
@@ -170,10 +164,17 @@ export class Access {
       fail('audience claim found in JWT but no audiences bound to the role');
     const userClaim = role.user_claim ?? 'sub';
     if (claims[userClaim] === undefined) fail(`claim "${userClaim}" not found in token`);
+    for (const [name, value] of Object.entries(role.bound_claims ?? {})) {
+      if (claims[name] === undefined) fail(`error validating claims: claim "${name}" is missing`);
+      if (claims[name] !== value)
+        fail(`error validating claims: claim "${name}" does not match any associated bound claim values`);
+    }
     const withDefault = role.token_no_default_policy === true ? [] : ['default'];
     const policies = [...(role.token_policies ?? []), ...withDefault];
+    if (policies.includes('root')) fail('auth methods cannot create root tokens');
     const maxTtl = secondsOf(role.token_max_ttl) || longestTtlSeconds;
-    return this.issue(policies, roleName, Math.min(secondsOf(role.token_ttl) || longestTtlSeconds, maxTtl), maxTtl);
+    const ttl = Math.min(secondsOf(role.token_ttl) || longestTtlSeconds, maxTtl);
+    return this.issue(policies, roleName, ttl, maxTtl, false, role.token_num_uses);
   }
 
   #verified(mount: JwtMount, jwt: string): Record<string, unknown> | undefined {
@@ -210,18 +211,6 @@ export class Access {
     if (iat !== undefined && nowSeconds + leeway < iat)
       invalid('invalid issued at (iat) claim: token issued in the future');
   }
-}
-
-function isSignedBy(key: KeyObject, alg: string | undefined, signed: Buffer, signature: Buffer): boolean {
-  if (alg === 'ES256' && key.asymmetricKeyType === 'ec') {
-    return verify('sha256', signed, { key, dsaEncoding: 'ieee-p1363' }, signature);
-  }
-  if (alg === 'RS256' && key.asymmetricKeyType === 'rsa') return verify('sha256', signed, key, signature);
-  return alg === 'EdDSA' && key.asymmetricKeyType === 'ed25519' && verify(null, signed, key, signature);
-}
-
-export function publicKeys(pems: readonly string[]): KeyObject[] {
-  return pems.map((pem) => createPublicKey(pem));
 }
 
 /** Seconds, or a Go duration string of whole units. */

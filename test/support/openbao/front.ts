@@ -49,6 +49,8 @@ export abstract class Front {
   /** Requests so far, in their order. */
   readonly requests: { readonly method: string; readonly path: string }[] = [];
   fault: Fault | undefined;
+  /** Added to the time that the header `Date` tells. */
+  dateOffsetMs = 0;
   readonly #sockets = new Set<Socket>();
   #server: Http2SecureServer | undefined;
   #port = 0;
@@ -132,10 +134,16 @@ export abstract class Front {
       if (answer === 'hang') return;
       if (answer === 'close') return void request.socket.destroy();
       if ('raw' in answer) return sendRaw(answer, request, response);
-      send(answer, request.method, response);
+      send(this.#dated(answer), request.method, response);
     } catch (error) {
       send(error instanceof Refusal ? error.answer : refuse(500, 'internal error'), request.method, response);
     }
+  }
+
+  #dated(answer: Answer): Answer {
+    if (this.dateOffsetMs === 0) return answer;
+    const date = new Date(Date.now() + this.dateOffsetMs).toUTCString();
+    return { ...answer, headers: { ...answer.headers, date } };
   }
 
   async #read(request: Http2ServerRequest, namespace: string): Promise<Answer | 'close' | 'hang' | RawAnswer> {

@@ -1,22 +1,24 @@
-// An OpenBao as a process of its own: the embedded development server, or a real `bao` in development mode, found by BAO_BIN
-// or on the path and never built here.
+// An OpenBao as a process of its own: the embedded development server, or a real `bao` with raft storage, found by BAO_BIN or on the
+// path and never built here.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { end } from '../child.ts';
 import { firstExecutable, onPath } from '../executable.ts';
+import { startRaftCluster } from './raft.ts';
 
 export type OpenBaoProcess = {
   readonly address: string;
   readonly rootToken: string;
-  readonly unsealKey: string;
   readonly ca: string;
   readonly version: string;
   readonly isReal: boolean;
-  readonly child: ChildProcess;
   readonly stop: () => Promise<void>;
+};
+
+export type RealOpenBao = OpenBaoProcess & {
+  readonly unseal: () => Promise<void>;
+  /** Takes a backup of the storage; the function brings it back. */
+  readonly backUp: () => Promise<() => Promise<void>>;
 };
 
 /** The real `bao`, if there is one. */
@@ -26,7 +28,11 @@ export function findBao(): string | undefined {
 }
 
 export async function startOpenBao(isReal = false): Promise<OpenBaoProcess> {
-  if (!isReal) return startEmbedded();
+  return isReal ? startRealOpenBao() : startEmbedded();
+}
+
+/** One node of its own. @throws Error when there is no `bao` */
+export async function startRealOpenBao(): Promise<RealOpenBao> {
   const bao = findBao();
   if (bao === undefined) throw new Error('no real OpenBao found: set BAO_BIN or put bao on the path');
   return startReal(bao);
@@ -40,7 +46,7 @@ async function startEmbedded(): Promise<OpenBaoProcess> {
     'address' | 'rootToken' | 'ca' | 'version',
     string
   >;
-  return { address, rootToken, unsealKey: 'any', ca, version, isReal: false, child, stop: () => end(child) };
+  return { address, rootToken, ca, version, isReal: false, stop: () => end(child) };
 }
 
 function firstLine(child: ChildProcess): Promise<string> {
@@ -55,66 +61,21 @@ function firstLine(child: ChildProcess): Promise<string> {
   });
 }
 
-const startTimeoutMs = 20_000;
-
-async function startReal(bao: string): Promise<OpenBaoProcess> {
-  const directory = mkdtempSync(join(tmpdir(), 'bao-dev-'));
-  const rootToken = 'root-of-a-throw-away-server';
-  const address = `127.0.0.1:${await freePort()}`;
-  const flags = ['-dev', '-dev-tls', `-dev-tls-cert-dir=${directory}`, '-dev-no-store-token'];
-  const child = spawn(bao, ['server', ...flags, `-dev-root-token-id=${rootToken}`, `-dev-listen-address=${address}`], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-    env: { HOME: directory, PATH: process.env['PATH'] ?? '' },
-  });
-  let told = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    told = `${told}${chunk.toString('utf8')}`.slice(-100_000);
-  });
-  const stop = async () => {
-    await end(child);
-    rmSync(directory, { recursive: true, force: true });
+async function startReal(bao: string): Promise<RealOpenBao> {
+  const cluster = await startRaftCluster({ bao, size: 1 });
+  const [node] = cluster.nodes;
+  const { rootToken, backUp } = cluster;
+  return {
+    address: node.address,
+    rootToken,
+    ca: cluster.authority.pem,
+    version: await node.version(),
+    isReal: true,
+    unseal: () => cluster.unseal(node),
+    backUp: async () => {
+      const backup = await backUp();
+      return () => cluster.restore(backup);
+    },
+    stop: cluster.close,
   };
-  const ca = await untilCa(directory, child);
-  await untilUp(`https://${address}/v1/sys/health`, ca, child);
-  const unsealKey = /^Unseal Key: (\S+)$/mu.exec(told)?.[1] ?? '';
-  return { address: `https://${address}`, rootToken, unsealKey, ca, version: 'real', isReal: true, child, stop };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0));
-    });
-  });
-}
-
-async function untilCa(directory: string, child: ChildProcess): Promise<string> {
-  const deadline = Date.now() + startTimeoutMs;
-  while (Date.now() < deadline && child.exitCode === null) {
-    const name = readdirSync(directory).find((entry) => /ca.*\.pem$/u.test(entry));
-    if (name !== undefined) return readFileSync(join(directory, name), 'utf8');
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error('the real OpenBao did not start');
-}
-
-async function untilUp(url: string, ca: string, child: ChildProcess): Promise<void> {
-  const { Agent, request } = await import('undici');
-  const dispatcher = new Agent({ connect: { ca, servername: 'localhost' }, allowH2: false });
-  const deadline = Date.now() + startTimeoutMs;
-  while (Date.now() < deadline && child.exitCode === null) {
-    const reply = await request(url, { dispatcher }).catch(() => undefined);
-    await reply?.body.dump();
-    if (reply?.statusCode === 200) return dispatcher.close();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error('the real OpenBao did not come up');
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
-  await exited;
 }

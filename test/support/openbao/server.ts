@@ -3,9 +3,10 @@
 // object in this process, never through an API path.
 
 import { randomUUID } from 'node:crypto';
-import { Access, type JwtMount, type JwtRole, parsePolicy, publicKeys, secondsOf, type Token } from './access.ts';
+import { Access, parsePolicy, secondsOf, type Token } from './access.ts';
 import { type Answer, noContent, notImplemented, refuse, success, wrapped } from './answer.ts';
 import { type Call, Front, type FrontOptions } from './front.ts';
+import { type JwtMount, type JwtRole, publicKeys } from './jwt-method.ts';
 import { TransitEngine } from './transit-engine.ts';
 
 export const developmentVersion = '2.6.2+bao-kms-provider.dev';
@@ -108,7 +109,7 @@ export class DevelopmentServer extends Front {
     }
     if (body['type'] !== 'jwt') return notImplemented('other auth methods');
     if (this.access.jwtMounts.has(name)) return refuse(400, `path is already in use at ${name.slice('auth/'.length)}/`);
-    this.access.jwtMounts.set(name, { keys: [], boundIssuer: '', roles: new Map() });
+    this.access.jwtMounts.set(name, { keys: [], algorithms: [], boundIssuer: '', roles: new Map() });
     return noContent;
   }
 
@@ -119,6 +120,7 @@ export class DevelopmentServer extends Front {
     const inner = path.slice(name.length + 1);
     if (inner === 'config') {
       mount.keys = publicKeys((body['jwt_validation_pubkeys'] as string[] | undefined) ?? []);
+      mount.algorithms = (body['jwt_supported_algs'] as string[] | undefined) ?? [];
       mount.boundIssuer = String(body['bound_issuer'] ?? '');
       return noContent;
     }

@@ -33,6 +33,14 @@ export class TransitEngine {
   readonly keys = new Map<string, TransitKey>();
   isUpsertDisabled = false;
 
+  /** An engine of its own as this one is now. */
+  copy(): TransitEngine {
+    const copy = new TransitEngine();
+    copy.isUpsertDisabled = this.isUpsertDisabled;
+    for (const [name, key] of this.keys) copy.keys.set(name, { ...key, versions: new Map(key.versions) });
+    return copy;
+  }
+
   /** Whether a path of this mount asks for `create` instead of `update`. */
   needsCreate(path: string): boolean {
     const [, name] = /^encrypt\/([^/]+)$/u.exec(path) ?? [];
@@ -164,9 +172,11 @@ export class TransitEngine {
     if (method === 'delete') return this.#delete(name, key);
     if (key !== undefined) return success(describe(key));
     const type = body['type'] ?? 'aes256-gcm96';
-    if (type !== 'aes256-gcm96') return notImplemented(`key type ${String(type)}`);
+    if (type !== 'aes256-gcm96' && type !== 'chacha20-poly1305') return notImplemented(`key type ${String(type)}`);
     if (body['derived'] === true || body['convergent_encryption'] === true) return notImplemented('derived keys');
     const made = this.create(name, nowUnix);
+    // The name of the other type, and nothing else of it: another key, as it would be.
+    made.type = type;
     made.isExportable = body['exportable'] === true;
     made.isPlaintextBackupAllowed = body['allow_plaintext_backup'] === true;
     return success(describe(made));

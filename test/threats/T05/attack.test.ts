@@ -55,18 +55,17 @@ async function assertByHand(admin: Admin, token: string): Promise<void> {
 }
 
 test('a deleted key fails closed, and comes into use again from the backup, with everything readable', () =>
-  withAdministration(async ({ admin, start, backups }) => {
+  withAdministration(async ({ admin, start, backUp }) => {
     const provider = start();
     const keyId = await untilHealthy(provider);
     const sealed = await provider.client.encrypt(randomBytes(32));
-    const restore = backups?.backUp();
+    const restore = await backUp();
     await admin.call('POST', `${key}/config`, { deletion_allowed: true });
     await admin.call('DELETE', key);
     await until(async () => (await provider.client.status()).healthz === 'unhealthy', 'the loss', 8_000);
     assert.is((await refusalOf(provider.client.encrypt(randomBytes(32)))).message, 'status unhealthy');
     assert.is((await refusalOf(provider.client.decrypt(sealed))).message, 'transit decrypt failed');
-    if (restore === undefined) return;
-    restore();
+    await restore();
     assert.is(await untilHealthy(provider, 60_000), keyId);
     assert.is((await provider.client.decrypt(sealed)).plaintext.length, 32);
   }));

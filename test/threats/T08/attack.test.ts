@@ -10,7 +10,7 @@ import { encodeState, type RegistryState } from '../../../shared/registry/state.
 import { pinDirectory } from '../../../supervisor/custody/pinned-directory.ts';
 import { createStateFiles } from '../../../supervisor/custody/state-files.ts';
 import { StateStore } from '../../../supervisor/custody/state-store.ts';
-import { withInstallation } from '../../support/installation.ts';
+import { until, withInstallation } from '../../support/installation.ts';
 import { untilHealthy } from '../../support/provider.ts';
 import { rejectsClass } from '../../support/throws.ts';
 import { firstState, identity, nextState, snapshot } from '../../support/vectors.ts';
@@ -84,7 +84,7 @@ test('the real serve refuses a replayed state with exit 5 and says what to resto
     await untilHealthy(first);
     const old = readFileSync(workplace.statePath, 'utf8');
     engine.handle('write', 'keys/k8s-demo-etcd/rotate', {}, Math.floor(Date.now() / 1000));
-    while (readFileSync(workplace.statePath, 'utf8') === old) await new Promise((resolve) => setTimeout(resolve, 50));
+    await until(() => readFileSync(workplace.statePath, 'utf8') !== old, 'the state with the newer version');
     await first.stop();
     writeFileSync(workplace.statePath, old);
     execFileSync('chmod', ['0640', workplace.statePath]);

@@ -172,7 +172,7 @@ test('on a running provider with two users neither the plugin, nor the API serve
         ]) {
           assert.not.ok(as(who, groups, line), `${who}: ${line}`);
         }
-        const connect = `"${process.execPath}" -e "require('net').connect('${run}/kms.sock').on('connect',()=>process.exit(0)).on('error',()=>process.exit(1))"`;
+        const connect = `"${workplace.runtime}" -e "require('net').connect('${run}/kms.sock').on('connect',()=>process.exit(0)).on('error',()=>process.exit(1))"`;
         assert.is(as(who, groups, connect), groups !== '', `${who} connects only as a member of the socket’s group`);
       }
       assert.is(lstatSync(workplace.socketPath).ino, ino);

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { setDefaultCACertificates } from 'node:tls';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { clock } from '../../../plugin/system.ts';
+import { clock, random } from '../../../plugin/system.ts';
 import { createHttp } from '../../../plugin/transit/http.ts';
 import { operations } from '../../../plugin/transit/operations.ts';
 import { readReply } from '../../../plugin/transit/response.ts';
@@ -46,6 +46,7 @@ async function ask(port: number, ca = authority.pem, tlsServerName = 'localhost'
     userAgent: 't',
     trust,
     clock,
+    random,
     connections: 1,
   });
   try {

@@ -12,7 +12,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file,
-        find: 'checkServerIdentity: (_host, certificate) => checkServerIdentity(trust.tlsServerName, certificate),',
+        find: 'checkServerIdentity: (_host, certificate) => checkName(trust.tlsServerName, certificate),',
         replace: 'checkServerIdentity: () => undefined,',
       },
     ],
@@ -22,7 +22,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file,
-        find: "createSecureContext({ ca: blocks, minVersion: 'TLSv1.2' })",
+        find: "createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true })",
         replace: "createSecureContext({ minVersion: 'TLSv1.2' })",
       },
     ],
@@ -32,7 +32,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file,
-        find: "createSecureContext({ ca: blocks, minVersion: 'TLSv1.2' })",
+        find: "createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true })",
         replace: "createSecureContext({ ca: blocks, minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' })",
       },
       {

@@ -2,8 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkJwt, type JwtRules } from '../../../plugin/auth/jwt.ts';
-import { JwtSource } from '../../../plugin/auth/jwt-source.ts';
+import { checkJwt, type JwtRules, jwtSpan } from '../../../plugin/auth/jwt.ts';
 import type { Grant } from '../../../plugin/auth/login.ts';
 import { createTokenManager } from '../../../plugin/auth/token-manager.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
@@ -63,7 +62,9 @@ const claimFaults: readonly (readonly [string, Record<string, unknown>, ErrorCla
   ['another subject', { sub: 'Me' }, 'jwt_subject_mismatch'],
   ['exp 30 s ago', { exp: now - 30 }, 'jwt_expired'],
   ['exp in 120 s', { exp: now + 120 }, 'jwt_near_expiry'],
-  ['a fraction as exp', { exp: now + 0.5 }, 'jwt_malformed'],
+  ['exp a fraction above the minimum', { exp: now + 120.9 }, 'jwt_near_expiry'],
+  ['nbf a fraction above the leeway', { nbf: now + 30.1 }, 'jwt_not_yet_valid'],
+  ['iat a fraction above the leeway', { iat: now + 30.000001 }, 'jwt_issued_in_future'],
   ['a negative nbf', { nbf: -1 }, 'jwt_malformed'],
   ['no exp', { exp: undefined }, 'jwt_malformed'],
   ['null as exp', { exp: null }, 'jwt_malformed'],
@@ -91,6 +92,7 @@ for (const [what, claims] of [
   ['iat 30 s ahead', { iat: now + 30 }],
   ['exp in 121 s', { exp: now + 121 }],
   ['null as nbf', { nbf: null }],
+  ['fractions in all times', { iat: now - 0.5, nbf: now + 29.5, exp: now + 121.5 }],
 ] as const) {
   test(`a JWT with ${what} passes`, () => {
     checkJwt(jwt(claims), rules, nowMs);
@@ -98,17 +100,6 @@ for (const [what, claims] of [
 }
 
 for (const [what, bytes] of [
-  [
-    'an exponent',
-    Buffer.from(
-      jwt()
-        .toString()
-        .replace(
-          /\.[^.]+\./u,
-          `.${Buffer.from('{"exp":2e9,"iss":"https://issuer","aud":"kms","sub":"me"}').toString('base64url')}.`,
-        ),
-    ),
-  ],
   ['two parts', Buffer.from('a.b')],
   ['an empty signature', Buffer.from(jwt().toString().replace('c2ln', '').trim())],
   ['white space inside', Buffer.from('a. b.c')],
@@ -126,17 +117,57 @@ for (const [what, bytes] of [
   });
 }
 
-test('a refused generation never replaces one that works', () => {
-  const source = new JwtSource(rules, () => nowMs);
-  source.offer(1, jwt());
-  source.loggedIn();
-  throwsClass(() => source.offer(2, jwt({ iss: 'x' })), 'jwt_issuer_mismatch');
-  assert.is(source.generationInUse, 1);
-  source.offer(3, jwt());
-  assert.is(source.refused(), 3);
-  assert.is(source.unprovenGeneration, undefined, 'the proven one logs in again');
-  source.offer(4, jwt());
-  assert.is(source.loggedIn(), 4);
+test('the span of a JWT is where it passes: from nbf and iat less the leeway to what must be left', () => {
+  const bytes = jwt({ nbf: now + 100, iat: now + 200 });
+  const { fromUnixMs, untilUnixMs } = jwtSpan(bytes, rules);
+
+  assert.is(fromUnixMs, nowMs + 170_000);
+  assert.is(untilUnixMs, nowMs + 3_480_000);
+  throwsClass(() => checkJwt(bytes, rules, fromUnixMs - 1), 'jwt_issued_in_future');
+  checkJwt(bytes, rules, fromUnixMs);
+  checkJwt(bytes, rules, untilUnixMs - 1);
+  throwsClass(() => checkJwt(bytes, rules, untilUnixMs), 'jwt_near_expiry');
+});
+
+test('a claim that no time mends has no span', () => {
+  throwsClass(() => jwtSpan(jwt({ nbf: now + 100, aud: 'other' }), rules), 'jwt_audience_mismatch');
+});
+
+/** Claims in a spelling of their own, which JSON.stringify would change. */
+const spelled = (times: string) => {
+  const payload = `{${times},"iss":"https://issuer","aud":"kms","sub":"me"}`;
+  return Buffer.from(
+    jwt()
+      .toString()
+      .replace(/\.[^.]+\./u, `.${Buffer.from(payload).toString('base64url')}.`),
+  );
+};
+
+for (const exp of [
+  '2e9',
+  '2.0e9',
+  '2E+9',
+  '-1',
+  '-0',
+  '-0.5',
+  '1e999',
+  '9007199254740992',
+  '9007199254740992.5',
+  '"1"',
+]) {
+  test(`exp spelled ${exp} is malformed`, () => {
+    throwsClass(() => checkJwt(spelled(`"exp":${exp}`), rules, nowMs), 'jwt_malformed');
+  });
+}
+
+test('a fraction is rounded by its spelling, against the holder: exp down, nbf and iat up', () => {
+  const nearlyNext = `${now + 3600}.${'9'.repeat(40)}`;
+  const hardlyMore = `${now + 30}.${'0'.repeat(40)}1`;
+
+  assert.is(checkJwt(spelled(`"exp":${nearlyNext}`), rules, nowMs).expiresAtUnixMs, (now + 3600) * 1000);
+  checkJwt(spelled(`"exp":${nearlyNext},"nbf":${now + 30}.000,"iat":${now + 30}.0`), rules, nowMs);
+  throwsClass(() => checkJwt(spelled(`"exp":${nearlyNext},"nbf":${hardlyMore}`), rules, nowMs), 'jwt_not_yet_valid');
+  throwsClass(() => checkJwt(spelled(`"exp":${nearlyNext},"iat":${hardlyMore}`), rules, nowMs), 'jwt_issued_in_future');
 });
 
 test('doubling reaches its cap and does not overflow; jitter stays within a quarter and the cap', () => {
@@ -174,8 +205,8 @@ function createBench(
   const tokens = createTokenManager({
     clock,
     random: () => 0,
-    login: async () => {
-      calls.push('login');
+    login: async (_, isTrial) => {
+      calls.push(isTrial ? 'trial' : 'login');
       return options.login === undefined ? grant() : options.login();
     },
     renew: async (token) => {
@@ -220,6 +251,7 @@ test('a token that cannot be renewed is replaced by a login ahead of its end', a
 test('a clock set forward ends the token early, a clock set back never revives it', async () => {
   const { clock, tokens } = createBench();
   await tokens.token();
+  await clock.advance(1_000);
   clock.jumpWall(1_800_001);
   assert.is(tokens.status().ttlMs, 0);
   clock.jumpWall(-1_800_001);
@@ -232,7 +264,8 @@ test('a failed login is answered to all and not repeated before its back-off', a
   await rejectsClass(tokens.token(), 'bao_sealed');
   await rejectsClass(tokens.token(), 'bao_sealed');
   assert.is(calls.length, 1);
-  await clock.advance(750);
+  // The back-off of 750 ms is over before the second between two logins.
+  await clock.advance(1_000);
   await rejectsClass(tokens.token(), 'bao_sealed');
   assert.is(calls.length, 2);
   await clock.advance(1_499);
@@ -270,16 +303,38 @@ test('a waiter that leaves does not end the login of the others', async () => {
 });
 
 test('a dead token is let go at once and replaced', async () => {
-  const { calls, tokens } = createBench({ isAlive: () => false });
+  const { clock, calls, tokens } = createBench({ isAlive: () => false });
   await tokens.token();
+  await clock.advance(1_000);
 
   assert.is(await tokens.recover('t1'), 't2');
   assert.equal(calls, ['login', 'login']);
 });
 
-test('late news about an old token cost no login', async () => {
-  const { calls, tokens } = createBench();
+test('tokens that die again and again are replaced each time, a second apart, and no denial is counted', async () => {
+  let isAlive = false;
+  const { clock, calls, tokens } = createBench({ isAlive: () => isAlive });
   await tokens.token();
+  for (let count = 1; count <= 20; count += 1) {
+    const replacing = tokens.recover(`t${count}`);
+    await clock.advance(999);
+    assert.is(calls.length, count, 'the floor of a second');
+    await clock.advance(1);
+    assert.is(await replacing, `t${count + 1}`);
+  }
+
+  isAlive = true;
+  await clock.advance(1_000);
+  assert.is(await tokens.recover('t21'), 't22', 'the first denial of a living token is no later one');
+  assert.is(await tokens.recover('t22'), undefined);
+  await clock.advance(3_750);
+  assert.is(await tokens.recover('t22'), 't23', 'the series of denials began at 5 s');
+});
+
+test('late news about an old token cost no login', async () => {
+  const { clock, calls, tokens } = createBench();
+  await tokens.token();
+  await clock.advance(1_000);
   await tokens.recover('t1');
 
   assert.is(await tokens.recover('t1'), 't2');
@@ -289,6 +344,7 @@ test('late news about an old token cost no login', async () => {
 test('recoveries are at least 5, 10, 20 s apart, even though each login succeeds', async () => {
   const { clock, calls, tokens } = createBench({ isAlive: () => true });
   await tokens.token();
+  await clock.advance(1_000);
   assert.is(await tokens.recover('t1'), 't2');
   assert.is(await tokens.recover('t2'), undefined, 'throttled: the refusal stands');
   assert.is(await tokens.token(), 't2', 'a denied operation does not take the token from the others');
@@ -304,6 +360,7 @@ test('recoveries are at least 5, 10, 20 s apart, even though each login succeeds
 test('ten quiet minutes forget the rejections', async () => {
   const { clock, tokens } = createBench({ isAlive: () => true, isRenewable: true });
   await tokens.token();
+  await clock.advance(1_000);
   await tokens.recover('t1');
   await clock.advance(600_000);
   await tokens.recover('t2');
@@ -312,18 +369,47 @@ test('ten quiet minutes forget the rejections', async () => {
   assert.is(await tokens.recover('t3'), 't4', 'the series began again at 5 s');
 });
 
-test('a new credential proves itself by a login while the old token stays in use', async () => {
+test('a trial logs in whatever the back-off says, and the old token stays in use meanwhile', async () => {
   const hold = Promise.withResolvers<Grant>();
   const answers = [Promise.resolve<Grant>({ token: 'old', leaseMs: 1_800_000, isRenewable: true }), hold.promise];
-  const { tokens, clock } = createBench({ login: () => answers.shift() ?? hold.promise });
+  const { tokens, clock, calls } = createBench({ login: () => answers.shift() ?? hold.promise });
   await tokens.token();
-  const proving = tokens.credentialChanged();
+  await clock.advance(1_000);
+  const proving = tokens.loginNow();
   await clock.settle();
   assert.is(await tokens.token(), 'old');
   hold.resolve({ token: 'new', leaseMs: 1_800_000, isRenewable: true });
   await proving;
 
   assert.is(await tokens.token(), 'new');
+  assert.equal(calls, ['login', 'trial']);
+});
+
+test('a trial that fails counts for nothing while a token is alive', async () => {
+  let isGood = true;
+  const login = async (): Promise<Grant> => {
+    if (!isGood) throw new ProviderError('auth_rejected', '');
+    return { token: 'old', leaseMs: 1_800_000, isRenewable: true };
+  };
+  const { tokens, clock } = createBench({ login });
+  await tokens.token();
+  isGood = false;
+  await clock.advance(1_000);
+  await tokens.loginNow();
+
+  assert.equal(tokens.status(), { status: 'authenticated', ttlMs: 1_799_000, consecutiveFailures: 0 });
+  assert.is(await tokens.token(), 'old');
+});
+
+test('a login that is stopped in its floor of a second is not made', async () => {
+  const { tokens, clock, calls } = createBench();
+  await tokens.token();
+  const late = tokens.loginNow();
+  tokens.stop();
+  await clock.advance(1_000);
+  await late;
+
+  assert.equal(calls, ['login']);
 });
 
 test.run();

@@ -119,6 +119,7 @@ const nothing: WarningSources = {
   isStatusSilent: () => false,
   decryptFailing: () => undefined,
   rightFindings: () => [],
+  directoriesGone: () => [],
 };
 
 test('every warning has its words; what makes unhealthy is none', () => {
@@ -131,6 +132,7 @@ test('every warning has its words; what makes unhealthy is none', () => {
     isStatusSilent: () => true,
     decryptFailing: () => ({ class: 'decrypt_failed' }),
     rightFindings: () => ['missing_decrypt', 'extra_export'],
+    directoriesGone: () => ['runtime', 'credentials', 'state'],
   });
 
   assert.equal(found, [
@@ -138,6 +140,8 @@ test('every warning has its words; what makes unhealthy is none', () => {
     { warning: 'credential_waiting', name: 'openbao_ca', waitingMs: 1 },
     { warning: 'no_status_calls' },
     { warning: 'decrypt_failing', class: 'decrypt_failed' },
+    { warning: 'credentials_directory_gone' },
+    { warning: 'state_directory_gone' },
     { warning: 'extra_export' },
   ]);
   assert.equal(warningsOf(nothing), []);
@@ -231,6 +235,7 @@ test('the supervisor hears of a change at once, of the times of calls every 10 s
     clock,
     cache,
     calls,
+    isCredentialEnding: () => false,
     warnings: () => warnings,
     send: (message) => sent.push(message),
   });

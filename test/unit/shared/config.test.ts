@@ -9,62 +9,14 @@ import { configSchema } from '../../../shared/config/schema.ts';
 import { parseDurationMs } from '../../../shared/time/duration.ts';
 import { parseArguments } from '../../../supervisor/arguments.ts';
 import { parseYaml } from '../../../supervisor/gate/yaml.ts';
+import { type Document, documentWith, minimalDocument } from '../../support/config-document.ts';
 import { throwsClass } from '../../support/throws.ts';
-
-type Document = Record<string, unknown>;
-
-function minimal(): Document {
-  return {
-    configVersion: 'v1alpha1',
-    server: { socketPath: '/run/openbao-kms/kms.sock', socketMode: '0660', socketGroup: 'openbao-kms-socket' },
-    openbao: {
-      address: 'https://bao.example.internal:8200',
-      caCertFile: '/etc/openbao-kms/tls/ca.crt',
-      tlsServerName: 'bao.example.internal',
-      instanceId: 'bao-prod-a',
-    },
-    auth: {
-      method: 'jwt',
-      jwt: {
-        source: 'file',
-        mountPath: 'auth/k8s-workload-a-jwt',
-        role: 'openbao-kms-control-plane',
-        jwtFile: '/var/lib/openbao-kms/identity.jwt',
-      },
-    },
-    transit: {
-      mountPath: 'transit',
-      keyName: 'k8s-workload-a-etcd',
-      keyIdScope: {
-        providerName: 'openbao-kms-workload-a',
-        clusterId: 'workload-a',
-        transitMountId: 'transit-prod',
-        keyLineageId: '0f1e2d3c4b5a69788796a5b4c3d2e1f0',
-      },
-    },
-  };
-}
-
-/** The minimal document with one value set by its dotted path; undefined removes it. */
-function withValue(path: string, value: unknown): Document {
-  const document = structuredClone(minimal());
-  const names = path.split('.');
-  const leaf = names.pop() ?? '';
-  let section = document;
-  for (const name of names) {
-    section[name] ??= {};
-    section = section[name] as Document;
-  }
-  if (value === undefined) delete section[leaf];
-  else section[leaf] = value;
-  return document;
-}
 
 const problemsOf = (document: unknown) =>
   readConfig(document).problems.map(({ field, message }) => `${field}: ${message}`);
 
 test('the minimal file is valid and complete', () => {
-  const { config, problems } = readConfig(minimal());
+  const { config, problems } = readConfig(minimalDocument());
 
   assert.equal(problems, []);
   assert.is(config?.openbao.timeoutMs, 2_000);
@@ -74,7 +26,7 @@ test('the minimal file is valid and complete', () => {
 });
 
 test('an absent source with a jwtFile and no oauth2 section is file', () => {
-  assert.equal(problemsOf(withValue('auth.jwt.source', undefined)), []);
+  assert.equal(problemsOf(documentWith('auth.jwt.source', undefined)), []);
 });
 
 const refused: readonly (readonly [string, unknown, string])[] = [
@@ -145,12 +97,20 @@ const refused: readonly (readonly [string, unknown, string])[] = [
   ['openbao.instanceId', 'u\u0308', 'openbao.instanceId: must be written in Unicode form NFC'],
   ['openbao.namespace', '/a', 'openbao.namespace: must not start with /'],
   ['openbao.namespace', 'a//b', 'openbao.namespace: must not contain //'],
-  ['openbao.namespace', 'a/../b', 'openbao.namespace: must not have an empty, . or .. segment'],
+  ['openbao.namespace', 'a/../b', 'openbao.namespace: must not have a . or .. segment'],
   ['openbao.namespace', 'a%2f', 'openbao.namespace: must not use percent encoding'],
   ['openbao.timeout', '0s', 'openbao.timeout: must be positive'],
   ['openbao.timeout', '10m', 'openbao.timeout: must be between 100ms and 30s'],
-  ['openbao.timeout', 2, 'openbao.timeout: must be a duration with a unit, e.g. 30s or 0s'],
-  ['openbao.timeout', '2', 'openbao.timeout: must be a duration with a unit, e.g. 30s or 0s'],
+  [
+    'openbao.timeout',
+    2,
+    'openbao.timeout: must be a duration such as 30s or 1h30m, without spaces; its units are ns, us, ms, s, m and h (one day is 24h)',
+  ],
+  [
+    'openbao.timeout',
+    '2',
+    'openbao.timeout: must be a duration such as 30s or 1h30m, without spaces; its units are ns, us, ms, s, m and h (one day is 24h)',
+  ],
   ['auth.method', 'kubernetes', 'auth.method: must be one of jwt or cert'],
   ['auth.jwt.source', '', 'auth.jwt.source: is required'],
   ['auth.jwt.source', 'vault', 'auth.jwt.source: must be file or oauth2'],
@@ -170,7 +130,7 @@ const refused: readonly (readonly [string, unknown, string])[] = [
     'a/b',
     'transit.keyName: must start and end with an ASCII letter, digit or underscore; dots and hyphens only inside',
   ],
-  ['transit.mountPath', 'transit/', 'transit.mountPath: must not have an empty, . or .. segment'],
+  ['transit.mountPath', 'transit/', 'transit.mountPath: must not end with /'],
   ['status.probeInterval', '2m', 'status.probeInterval: must be shorter than status.statusMaxStaleness'],
   ['status.probeInterval', '1ns', 'status.probeInterval: must be between 1s and 1h'],
   ['rotation.mode', 'automatic', 'rotation.mode: only observed is supported'],
@@ -185,12 +145,15 @@ const refused: readonly (readonly [string, unknown, string])[] = [
 
 for (const [path, value, message] of refused) {
   test(`${path} = ${JSON.stringify(value)?.slice(0, 40)} is refused: ${message.slice(0, 70)}`, () => {
-    assert.ok(problemsOf(withValue(path, value)).includes(message), problemsOf(withValue(path, value)).join('\n'));
+    assert.ok(
+      problemsOf(documentWith(path, value)).includes(message),
+      problemsOf(documentWith(path, value)).join('\n'),
+    );
   });
 }
 
 test('all problems come in one pass, one for each empty required field', () => {
-  const document = withValue('openbao.address', 'http://x');
+  const document = documentWith('openbao.address', 'http://x');
   (document['server'] as Document)['socketMode'] = '0777';
   delete (document['transit'] as Document)['keyName'];
 
@@ -203,23 +166,23 @@ test('all problems come in one pass, one for each empty required field', () => {
 
 test('an unknown name is refused with the nearest known one, at every level', () => {
   assert.ok(
-    problemsOf(withValue('openbao.adress', 'x')).includes(
+    problemsOf(documentWith('openbao.adress', 'x')).includes(
       'openbao.adress: is not a known field; did you mean address?',
     ),
   );
-  assert.ok(problemsOf(withValue('Transit', {})).includes('Transit: is not a known field; did you mean transit?'));
-  assert.ok(problemsOf(withValue('openbao.zzzzzzzzzz', 1)).includes('openbao.zzzzzzzzzz: is not a known field'));
+  assert.ok(problemsOf(documentWith('Transit', {})).includes('Transit: is not a known field; did you mean transit?'));
+  assert.ok(problemsOf(documentWith('openbao.zzzzzzzzzz', 1)).includes('openbao.zzzzzzzzzz: is not a known field'));
 });
 
 test('each problem has a stable machine code', () => {
-  const codes = readConfig(withValue('server.socketMode', '0666')).problems.map(({ code }) => code);
+  const codes = readConfig(documentWith('server.socketMode', '0666')).problems.map(({ code }) => code);
 
   assert.equal(codes, ['config.server.socketMode.world_access']);
 });
 
 for (const [what, document] of [
-  ['cert', withValue('auth', { method: 'cert', cert: {} })],
-  ['oauth2', withValue('auth.jwt.source', 'oauth2')],
+  ['cert', documentWith('auth', { method: 'cert', cert: {} })],
+  ['oauth2', documentWith('auth.jwt.source', 'oauth2')],
 ] as const) {
   test(`${what} is known, checked, and refused as not available`, () => {
     const problems = problemsOf(document);
@@ -233,7 +196,7 @@ for (const [what, document] of [
 }
 
 test('debug correlation needs level debug, request ids and an incident', () => {
-  const document = withValue('logging', {
+  const document = documentWith('logging', {
     debugCorrelation: { enabled: true, ttl: '2h' },
     logOpenBaoRequestIDs: false,
   });
@@ -248,14 +211,14 @@ test('debug correlation needs level debug, request ids and an incident', () => {
 
 test('--development accepts a socket below the given directory and nothing beside it', () => {
   const at = (path: string) =>
-    readConfig(withValue('server.socketPath', path), { developmentDirectory: '/home/me/kms' }).problems.length;
+    readConfig(documentWith('server.socketPath', path), { developmentDirectory: '/home/me/kms' }).problems.length;
 
   assert.is(at('/home/me/kms/run/kms.sock'), 0);
   assert.is(at('/home/me/kms-other/kms.sock'), 1);
 });
 
 test('routable listeners and a short staleness are warnings', () => {
-  const document = withValue('server.metricsAddress', '0.0.0.0:8081');
+  const document = documentWith('server.metricsAddress', '0.0.0.0:8081');
   (document as { status?: unknown })['status'] = { statusMaxStaleness: '45s' };
 
   assert.equal(
@@ -265,7 +228,7 @@ test('routable listeners and a short staleness are warnings', () => {
 });
 
 test('what is sent to the plugin holds no path of the host', () => {
-  const sent = JSON.stringify(withoutPaths(minimal()));
+  const sent = JSON.stringify(withoutPaths(minimalDocument()));
 
   for (const path of ['/etc/openbao-kms', '/var/lib']) assert.not.ok(sent.includes(path));
   assert.is(readConfig(JSON.parse(sent)).problems.length, 0);
@@ -312,7 +275,7 @@ for (const text of [
 
 test('schema and validator agree on every accepted and refused sample that a schema can judge', () => {
   const schema = Compile(configSchema() as never);
-  assert.ok(schema.Check(minimal()), 'the minimal document');
+  assert.ok(schema.Check(minimalDocument()), 'the minimal document');
   const bySchema = [
     'configVersion',
     'server.max',
@@ -326,16 +289,16 @@ test('schema and validator agree on every accepted and refused sample that a sch
   for (const [path, value] of refused) {
     const isJudged =
       bySchema.some((prefix) => path.startsWith(prefix)) && value !== '0060' && value !== '0666' && value !== '0760';
-    if (isJudged) assert.not.ok(schema.Check(withValue(path, value)), `${path} = ${JSON.stringify(value)}`);
+    if (isJudged) assert.not.ok(schema.Check(documentWith(path, value)), `${path} = ${JSON.stringify(value)}`);
   }
   for (const [path, value] of [
     ['openbao.timeout', '1m30s'],
     ['server.maxConcurrentStatus', 1024],
     ['openbao.namespace', 'a/b'],
   ] as const) {
-    assert.ok(schema.Check(withValue(path, value)), path);
+    assert.ok(schema.Check(documentWith(path, value)), path);
   }
-  assert.not.ok(schema.Check(withValue('openbao.adress', 'x')), 'unknown names');
+  assert.not.ok(schema.Check(documentWith('openbao.adress', 'x')), 'unknown names');
 });
 
 for (const [what, text] of [
@@ -379,7 +342,9 @@ for (const words of [
   ['serve', 'extra'],
   ['serve', '--nope'],
   ['serve', '--config'],
-  ['config', '--development'],
+  ['config', 'schema', '--development'],
+  ['config', 'check', 'x'],
+  ['config', '--output', 'json'],
   ['serve', '--output', 'json'],
   ['rotation-plan', '--output', 'yaml'],
   ['rotation-plan', '--apply'],

@@ -53,17 +53,23 @@ test('a file that a configuration does not name is not in custody', () => {
 });
 
 for (const name of credentialNames) {
-  test(`${name}: new content is the next generation, the same content is not, whatever its time and inode`, () =>
+  test(`${name}: new content is the next generation, and so are the same bytes written again; a look alone is none`, () =>
     withCustody(({ at, custody }) => {
       const generation = () => custody.look().find((message) => message.name === name)?.generation;
       generation();
-      utimesSync(at(name), 1, 1);
       assert.is(generation(), 1);
       writeFileSync(`${at(name)}.next`, `second ${name}`, { mode: 0o600 });
       renameSync(`${at(name)}.next`, at(name));
       assert.is(generation(), 2);
       writeFileSync(at(name), `third ${name}`);
       assert.is(generation(), 3);
+      utimesSync(at(name), 1, 1);
+      assert.is(generation(), 4, 'another time');
+      writeFileSync(`${at(name)}.next`, `third ${name}`, { mode: 0o600 });
+      utimesSync(`${at(name)}.next`, 1, 1);
+      renameSync(`${at(name)}.next`, at(name));
+      assert.is(generation(), 5, 'another inode with the same bytes and time');
+      assert.is(generation(), 5);
     }));
 
   test(`${name}: each forbidden bit is refused, named and counted, and changes nothing`, () =>
@@ -95,14 +101,14 @@ for (const name of credentialNames) {
     }));
 }
 
-test('a vanished file is absent with its reason; when it is back it has the generation of its content', () =>
+test('a vanished file is absent with its reason; when it is back it is the next generation', () =>
   withCustody(({ at, custody, refused }) => {
     custody.look();
     unlinkSync(at('jwt'));
     const gone = custody.look()[0];
     assert.equal([gone?.generation, gone?.absence], [0, 'file_missing']);
     writeFileSync(at('jwt'), 'first jwt', { mode: 0o600 });
-    assert.is(custody.look()[0]?.generation, 1);
+    assert.is(custody.look()[0]?.generation, 2);
     assert.equal(refused, ['jwt file_missing']);
   }));
 

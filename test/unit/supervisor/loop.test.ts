@@ -12,6 +12,7 @@ import {
   parseSupervisorMessage,
   type SupervisorMessage,
 } from '../../../shared/channel/messages.ts';
+import type { LogFields } from '../../../shared/log/fields.ts';
 import { encodeState, parseState, type RegistryState } from '../../../shared/registry/state.ts';
 import { StateStore } from '../../../supervisor/custody/state-store.ts';
 import type { ChildEnd } from '../../../supervisor/lifecycle/child.ts';
@@ -94,6 +95,7 @@ async function createBench() {
   const custody: Custody = {
     store,
     credentials: { look: () => credentials },
+    isStateDirectoryGone: () => world.isStateDirectoryGone,
     privilege: { kind: 'same-user' },
     launch,
     start: {
@@ -108,10 +110,14 @@ async function createBench() {
   const counters = emptyCounters(0);
   const world = {
     log: [] as string[],
+    lines: [] as { readonly message: string; readonly fields: LogFields | undefined }[],
     facts: undefined as LifeFacts | undefined,
     adopted: 0,
     abandoned: 0,
     refuse: false,
+    isStateDirectoryGone: false,
+    refusals: [] as unknown[],
+    stateNeeded: 0,
     preparing: Promise.resolve(),
   };
   const refuseIfTold = () => {
@@ -120,7 +126,10 @@ async function createBench() {
   const loop = createLoop({
     clock,
     random: () => 0.5,
-    log: (_, message) => world.log.push(message),
+    log: (_, message, fields) => {
+      world.log.push(message);
+      world.lines.push({ message, fields });
+    },
     gate: async () => {
       refuseIfTold();
       return custody;
@@ -139,6 +148,10 @@ async function createBench() {
     removeName: () => {},
     counters,
     healthChanged: () => {},
+    startRefused: (refusal) => world.refusals.push(refusal),
+    stateDirectoryGone: () => {
+      world.stateNeeded += 1;
+    },
     factsChanged: (facts) => {
       world.facts = facts;
     },
@@ -419,6 +432,71 @@ test('a relaunch that the gate refuses says by what and when it is tried again',
   assert.is(world.facts?.refusedBy, 'gate.listeners');
   assert.is(world.facts?.pluginPid, undefined);
   assert.ok((world.facts?.nextTryMs ?? 0) > 0);
+});
+
+test('what the first plugin gives up for is a refusal of the gate: check, field, reason, and exit 3', async () => {
+  const { clock, plugin, loop, world, counters } = await createBench();
+  let exitCode: number | undefined;
+  void loop.ended.then((code) => {
+    exitCode = code;
+  });
+  plugin(0).say({ kind: 'giving_up', class: 'ca_invalid', finding: 'ca_der', canRelaunchHelp: false });
+  await clock.settle();
+
+  assert.is(exitCode, 3);
+  const [refusal] = world.refusals as [{ check: string; reason: string; hint: string }];
+  assert.equal([refusal.check, refusal.reason], ['gate.credentials', 'ca_invalid']);
+  assert.match(refusal.hint, /^openbao\.caCertFile: .*openssl x509 -inform der/u);
+  assert.equal(counters.gateRefusals, { credentials: 1 });
+  const line = world.lines.find(({ message }) => message === 'gate.refused');
+  assert.is(line?.fields?.field, 'openbao.caCertFile');
+});
+
+test('a plugin that gives up for something of its own ends the start with 5', async () => {
+  const { clock, plugin, loop, world } = await createBench();
+  let exitCode: number | undefined;
+  void loop.ended.then((code) => {
+    exitCode = code;
+  });
+  plugin(0).say({ kind: 'giving_up', class: 'no_such_class', finding: 'x', canRelaunchHelp: false });
+  await clock.settle();
+
+  assert.is(exitCode, 5);
+  assert.is((world.refusals as { hint: string }[])[0]?.hint, 'an error of our own');
+});
+
+test('a save that fails because the state directory is gone says so, to the plugin and to who can act', async () => {
+  const { inOffice, clock, files, world } = await createBench();
+  const office = await inOffice();
+  world.isStateDirectoryGone = true;
+  files.failFrom = 1;
+  office.say(propose(following(firstState())));
+  await clock.settle();
+
+  const [answer] = answers(office) as { outcome: string; finding?: string }[];
+  assert.equal([answer?.outcome, answer?.finding], ['failed', 'state_directory_gone']);
+  assert.is(world.stateNeeded, 1);
+});
+
+test('whether a credential is in use is what the plugin in office said', async () => {
+  const { inOffice, clock, loop, reload } = await createBench();
+  const office = await inOffice();
+  assert.ok(loop.hasCredential(), 'it has just started');
+  await clock.advance(10_000);
+  assert.not.ok(loop.hasCredential());
+  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  await clock.settle();
+  assert.ok(loop.hasCredential());
+  office.say({ ...healthy, healthz: 'unhealthy', reasons: ['login_failed'], errorClasses: ['auth_rejected'] });
+  await clock.settle();
+  assert.not.ok(loop.hasCredential(), 'it cannot log in any more');
+  office.say({ ...healthy, isCredentialEnding: true });
+  await clock.settle();
+  assert.not.ok(loop.hasCredential(), 'it ends within its refresh window');
+  const next = await reload();
+  next.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' }, ready, healthy);
+  await clock.advance(20_000);
+  assert.ok(loop.hasCredential(), 'what the next one said before it took office counts too');
 });
 
 test('giving_up of a plugin that was killed already is no news of the one that started after it', async () => {

@@ -4,8 +4,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { HealthMessage } from '../../../shared/channel/messages.ts';
 import { createQuietPeriod } from '../../../supervisor/custody/watch-directories.ts';
+import { sayLastWord } from '../../../supervisor/notify/last-word.ts';
 import { createNotifier } from '../../../supervisor/notify/notify.ts';
-import { type StatusFacts, statusLine } from '../../../supervisor/notify/status-line.ts';
+import { refusalLine, type StatusFacts, statusLine } from '../../../supervisor/notify/status-line.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 function createBench(watchdogMs?: number) {
@@ -51,6 +52,103 @@ test('messages keep their order and never overlap', async () => {
   notifier.stopping();
   await notifier.idle();
   assert.equal(said, ['READY=1', 'RELOADING=1 MONOTONIC_USEC=5', 'STOPPING=1']);
+});
+
+test('the last word is said at once, behind what was said before, and nothing after it', async () => {
+  const { clock, said, notifier } = createBench();
+  notifier.status(() => 'one');
+  notifier.status(() => 'two');
+  await notifier.lastWord('refused');
+  assert.equal(said, ['STATUS=one', 'STATUS=refused']);
+  notifier.status(() => 'three');
+  await clock.advance(10_000);
+  assert.equal(said.length, 2);
+});
+
+test('the last word has been read before the process may end', async () => {
+  const clock = createFakeClock();
+  let hasRead = false;
+  const send = async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    hasRead = true;
+  };
+  await createNotifier({ clock, send, watchdogMs: undefined }).lastWord('refused');
+  assert.ok(hasRead);
+});
+
+for (const [length, expected] of [
+  [2_047, 2_047],
+  [2_048, 2_048],
+  [2_049, 2_048],
+  [9_000, 2_048],
+] as const) {
+  test(`a status line of ${length} characters is said with ${expected}, from its beginning`, async () => {
+    const { said, notifier } = createBench();
+    await notifier.lastWord(`cause ${'x'.repeat(length - 6)}`);
+    const line = said[0] ?? '';
+    assert.is(line.length, 'STATUS='.length + expected);
+    assert.ok(line.startsWith('STATUS=cause x'));
+    assert.is(line.endsWith('...'), length > expected);
+  });
+}
+
+test('a line that is not plain text is still one line', async () => {
+  const { said, notifier } = createBench();
+  await notifier.lastWord('one\ntwo\u00e4\u0000READY=1');
+  assert.equal(said, ['STATUS=one two  READY=1']);
+});
+
+function createLastWordBench(isShown: boolean) {
+  const clock = createFakeClock();
+  const stopAsked = Promise.withResolvers<void>();
+  let isOver = false;
+  const say = (isRefused: boolean) => {
+    const deps = {
+      clock,
+      notifier: { lastWord: async () => {} },
+      isShown,
+      stopAsked: stopAsked.promise,
+    };
+    void sayLastWord(deps, 'refused', isRefused).then(() => {
+      isOver = true;
+    });
+  };
+  return { clock, say, stop: stopAsked.resolve, isOver: () => isOver };
+}
+
+for (const [what, isShown, isRefused] of [
+  ['whose refused start nobody shows', false, true],
+  ['that makes room for a new start', true, false],
+] as const) {
+  test(`a process ${what} ends with its last word`, async () => {
+    const { clock, say, isOver } = createLastWordBench(isShown);
+    say(isRefused);
+    await clock.settle();
+    assert.ok(isOver());
+  });
+}
+
+test('a refused start that systemd shows stays for five seconds, or until it is stopped', async () => {
+  const first = createLastWordBench(true);
+  first.say(true);
+  await first.clock.advance(4_999);
+  assert.not.ok(first.isOver());
+  await first.clock.advance(1);
+  assert.ok(first.isOver());
+  const second = createLastWordBench(true);
+  second.say(true);
+  await second.clock.advance(100);
+  second.stop();
+  await second.clock.settle();
+  assert.ok(second.isOver());
+  assert.is(second.clock.timers(), 0);
+});
+
+test('a refusal puts the cause first', () => {
+  assert.is(
+    refusalLine({ check: 'gate.credentials', reason: 'ca_invalid', hint: 'openbao.caCertFile: is empty' }),
+    'start refused: gate.credentials (ca_invalid): openbao.caCertFile: is empty',
+  );
 });
 
 test('without a listening systemd nothing is said', async () => {

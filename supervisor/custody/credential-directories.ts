@@ -1,0 +1,91 @@
+// The directories in which credential files change: held, so that one that was replaced or removed is noticed, and watched.
+// What was replaced is held and watched anew; what is gone is told, and taken again when it is back.
+
+import { lstatSync, statSync } from 'node:fs';
+import type { Cancel } from '../../shared/time/clock.ts';
+import { type DirectoryFinding, type HeldDirectory, holdDirectory } from './held-directory.ts';
+import { watchDirectories } from './watch-directories.ts';
+
+export type CredentialDirectories = {
+  /**
+   * What became of them since the last look: the worst of all. After `replaced` the new ones are held.
+   */
+  readonly look: () => DirectoryFinding;
+  /** Other files may be named now. */
+  readonly rewatch: () => void;
+  readonly close: () => void;
+};
+
+export type CredentialDirectoriesDeps = {
+  /** Asked at each `rewatch`. */
+  readonly paths: () => readonly string[];
+  /** Something changed in one of them. */
+  readonly event: () => void;
+  readonly watch?: (paths: readonly string[], event: () => void) => Cancel;
+};
+
+type Entry = { readonly isLink: boolean; readonly look: () => DirectoryFinding; readonly close: () => void };
+
+const severity: readonly DirectoryFinding[] = ['here', 'replaced', 'missing', 'stale'];
+
+export function watchCredentialDirectories(deps: CredentialDirectoriesDeps): CredentialDirectories {
+  const watch = deps.watch ?? watchDirectories;
+  let entries: readonly Entry[] = [];
+  let unwatch: Cancel = () => {};
+  const close = () => {
+    unwatch();
+    for (const entry of entries) entry.close();
+    entries = [];
+  };
+  const rewatch = () => {
+    close();
+    const paths = deps.paths();
+    entries = paths.map(openEntry);
+    unwatch = watch(paths, deps.event);
+  };
+  const look = (): DirectoryFinding => {
+    const findings = entries.map(({ isLink, look: lookAt }) => ({ isLink, finding: lookAt() }));
+    // A watcher sees the directory that it was given, whatever the path leads to by now.
+    if (findings.some(({ finding }) => finding === 'replaced')) rewatch();
+    return findings
+      .filter(({ isLink }) => !isLink)
+      .reduce<DirectoryFinding>((found, one) => worse(found, one.finding), 'here');
+  };
+  rewatch();
+  return { look, rewatch, close };
+}
+
+function worse(one: DirectoryFinding, other: DirectoryFinding): DirectoryFinding {
+  return severity.indexOf(one) > severity.indexOf(other) ? one : other;
+}
+
+function openEntry(path: string): Entry {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true) return linkEntry(path);
+  const held = tryHold(path);
+  if (held !== undefined) return { isLink: false, ...held };
+  // Not there, or no directory: anything that can be held is a replacement.
+  const look = () => {
+    const found = tryHold(path);
+    found?.close();
+    return found === undefined ? 'missing' : 'replaced';
+  };
+  return { isLink: false, look, close: () => {} };
+}
+
+/** A link as in `…/..data/token`: it is swapped with every update, which is no loss; only the watcher must follow. */
+function linkEntry(path: string): Entry {
+  const identity = () => {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    return stats === undefined ? '' : `${stats.dev} ${stats.ino}`;
+  };
+  const before = identity();
+  return { isLink: true, look: () => (identity() === before ? 'here' : 'replaced'), close: () => {} };
+}
+
+function tryHold(path: string): HeldDirectory | undefined {
+  try {
+    return holdDirectory(path, 'forWatching');
+  } catch {
+    return undefined;
+  }
+}

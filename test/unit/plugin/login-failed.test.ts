@@ -1,0 +1,86 @@
+// The cause comes first: a call that was never made because there was no token does not take the blame for the login.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createAuthorizedSend } from '../../../plugin/auth/authorized.ts';
+import type { TokenManager } from '../../../plugin/auth/token-manager.ts';
+import {
+  deepFailure,
+  failedAt,
+  isOfOpenBao,
+  metadataFailure,
+  reasonOfMetadata,
+  retryAfterOf,
+} from '../../../plugin/health/probe-failure.ts';
+import type { Http } from '../../../plugin/transit/http.ts';
+import { operations } from '../../../plugin/transit/operations.ts';
+import { causeOf, hintOf } from '../../../shared/errors/cause.ts';
+import { ProviderError } from '../../../shared/errors/error.ts';
+
+const rejected = new ProviderError('auth_rejected', 'the hint', { facts: { detail: 'audience', status: 400 } });
+const denial = { status: 403, contentType: 'application/json', retryAfter: '', date: '' };
+
+/** What one call over these tokens throws. */
+async function thrownBy(tokens: Partial<TokenManager>): Promise<unknown> {
+  const http = { send: async () => ({ ...denial, body: Buffer.from('{"errors":["permission denied"]}') }) };
+  const send = createAuthorizedSend({
+    http: () => http as unknown as Http,
+    tokens: tokens as TokenManager,
+    timeoutMs: 1_000,
+    nowMs: () => 0,
+    observe: () => {},
+  });
+  return send({ operation: operations.upsertRead, path: 'transit/config/keys' }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
+
+/** As the metadata probe catches it at its first step. */
+function caughtAtUpsert(error: unknown): unknown {
+  try {
+    return failedAt('upsert_check_failed')(error);
+  } catch (caught) {
+    return caught;
+  }
+}
+
+test('without a token the probe fails with reason login_failed and the cause of the login', async () => {
+  const caught = caughtAtUpsert(await thrownBy({ token: () => Promise.reject(rejected) }));
+
+  assert.is(reasonOfMetadata(caught), 'login_failed');
+  assert.is(deepFailure(caught).reason, 'login_failed');
+  assert.equal(causeOf(caught), { class: 'auth_rejected', detail: 'audience', httpStatus: 400 });
+  assert.is(metadataFailure(caught).cause.class, 'auth_rejected');
+  assert.is(hintOf(caught), 'the hint');
+});
+
+test('a token that died and could not be replaced is a login that failed', async () => {
+  const tokens = { token: async () => 's.dead', recover: () => Promise.reject(rejected) };
+
+  assert.is(reasonOfMetadata(caughtAtUpsert(await thrownBy(tokens))), 'login_failed');
+});
+
+test('a denial of the call itself with a living token stays the failure of the call', async () => {
+  const caught = caughtAtUpsert(await thrownBy({ token: async () => 's.alive', recover: async () => undefined }));
+
+  assert.is(reasonOfMetadata(caught), 'upsert_check_failed');
+  assert.is(metadataFailure(caught).cause.class, 'permission_denied');
+  assert.is(deepFailure(caught).reason, 'deep_probe_failed');
+});
+
+test('a login that fails counts for the breaker and keeps the wait that OpenBao asked for', async () => {
+  const limited = new ProviderError('bao_rate_limited', '', { facts: { retryAfterMs: 7_000 } });
+  const caught = caughtAtUpsert(await thrownBy({ token: () => Promise.reject(limited) }));
+
+  assert.ok(isOfOpenBao(caught));
+  assert.is(retryAfterOf(caught), 7_000);
+});
+
+test('a caller who is gone is no failed login', async () => {
+  const canceled = new ProviderError('canceled', 'gone');
+
+  assert.is(await thrownBy({ token: () => Promise.reject(canceled) }), canceled);
+});
+
+test.run();
