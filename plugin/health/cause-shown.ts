@@ -9,8 +9,8 @@ export function causeShown({ metadata, deep, rights }: Evidence): ShownCause | u
   const fatal = findings.find(isFatal);
   return (
     shown(metadata.wrong, metadata, findings) ??
-    (fatal && missing(fatal, rights.failing)) ??
     shown(deep.wrong, deep, findings) ??
+    (fatal && missing(fatal, rights.failing)) ??
     shown(metadata.failure, metadata, findings) ??
     shown(deep.failure, deep, findings)
   );

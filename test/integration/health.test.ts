@@ -56,8 +56,8 @@ test('Decrypt leaves the policy: unhealthy after the first refused call, not onc
     }
     const ready = await readyOf(provider);
     const { since, for_seconds: forSeconds, reason, ...cause } = ready.cause ?? {};
-    assert.equal(cause, { class: 'permission_denied', finding: 'missing_decrypt' });
-    assert.is(reason, 'rights_missing');
+    assert.equal(cause, { class: 'permission_denied', finding: 'missing_decrypt', http_status: 403 });
+    assert.is(reason, 'deep_probe_failed');
     assert.equal(ready.reasons, ['rights_missing', 'deep_probe_failed']);
     assert.ok(Number(forSeconds) >= 40 && Number.isFinite(Date.parse(String(since))));
     assert.ok(Date.parse(String(ready.next_probe_at)) <= Date.now() + 13_000);
@@ -74,7 +74,7 @@ test('Decrypt leaves the policy: unhealthy after the first refused call, not onc
   }, withDefaults));
 
 for (const [what, area, reason, finding] of [
-  ['Encrypt', 'encrypt', 'rights_missing', 'missing_encrypt'],
+  ['Encrypt', 'encrypt', 'deep_probe_failed', 'missing_encrypt'],
   ['the read of the key', 'keys/', 'metadata_read_failed', 'missing_metadata_read'],
   ['the read of the upsert policy', 'config', 'upsert_check_failed', 'missing_upsert_read'],
 ] as const) {
@@ -83,9 +83,13 @@ for (const [what, area, reason, finding] of [
       const provider = administration.start();
       await untilHealthy(provider);
       await setPolicy(administration, without(area));
-      await until(async () => (await readyOf(provider)).cause?.['finding'] === finding, finding, 30_000);
+      const isNamed = async () => {
+        const { cause } = await readyOf(provider);
+        return cause?.['finding'] === finding && cause['reason'] === reason;
+      };
+      await until(isNamed, finding, 30_000);
       const { cause, status } = await readyOf(provider);
-      assert.equal([status, cause?.['reason'], cause?.['class']], [503, reason, 'permission_denied']);
+      assert.equal([status, cause?.['class'], cause?.['http_status']], [503, 'permission_denied', 403]);
       await setPolicy(administration, fullPolicy);
       await untilHealthy(provider, 30_000);
     }));

@@ -178,6 +178,8 @@ test('the cause is the failure that decides, with the right that is behind a den
   await clock.advance(1_000);
   assert.equal(named(), ['deep_probe_failed', 'permission_denied', undefined, 5_000, 1_000]);
   cache.rightsSeen(['missing_decrypt']);
+  assert.equal(named(), ['deep_probe_failed', 'permission_denied', 'missing_decrypt', 5_000, 1_000]);
+  cache.deepPassed(snapshot(1).kubernetesKeyId, readClock(clock));
   assert.equal(named(), ['rights_missing', 'permission_denied', 'missing_decrypt', 6_000, 0]);
   cache.metadataFailed({ reason: 'upsert_check_failed', cause: { class: 'permission_denied' }, kind: 'wrong_answer' });
   cache.rightsSeen(['missing_upsert_read']);
