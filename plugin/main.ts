@@ -30,6 +30,8 @@ let serving: Serving | undefined;
 let startMessage: StartMessage | undefined;
 const credentials: CredentialMessage[] = [];
 const early: SupervisorMessage[] = [];
+/** A plugin that proves itself before it serves needs newer credentials at once. */
+let takeCredential: ((message: CredentialMessage) => void) | undefined;
 
 const channel = openChannel(system.openChannelStream(), receive, () => process.exit(1));
 const send = (message: PluginMessage) => channel.send(message);
@@ -40,6 +42,7 @@ function receive(message: SupervisorMessage): void {
   const isComplete = () => startMessage !== undefined && credentials.length >= startMessage.credentialCount;
   if (message.kind === 'start' && startMessage === undefined) startMessage = message;
   else if (message.kind === 'credential' && !isComplete()) credentials.push(message);
+  else if (message.kind === 'credential' && takeCredential !== undefined) return takeCredential(message);
   else return void early.push(message);
   if (startMessage !== undefined && isComplete()) void start(startMessage);
 }
@@ -65,6 +68,9 @@ async function start(message: StartMessage): Promise<void> {
       confinement,
       memoryUsage: system.memoryUsage,
       eventLoopLag,
+      credentialsArrive: (take) => {
+        takeCredential = take;
+      },
     });
   } catch (error) {
     const { probeClass } = policyOf(error);

@@ -45,6 +45,8 @@ export type ServeDeps = {
   readonly send: (message: PluginMessage) => void;
   readonly confinement: () => { readonly confinement: Confinement; readonly isPermissionModelOn: boolean };
   readonly memoryUsage: () => { readonly heapUsedBytes: number; readonly residentBytes: number };
+  /** Credentials that arrive before this plugin serves go there at once. */
+  readonly credentialsArrive: (take: (message: CredentialMessage) => void) => void;
   readonly eventLoopLag: () => { readonly meanMs: number; readonly p99Ms: number };
 };
 
@@ -201,10 +203,12 @@ export async function startServing(
     countKeyIdError: (reason) => metrics.count('decrypt_key_id_errors_total', { reason }),
     countAadError: (reason) => metrics.count('aad_validation_errors_total', { reason }),
   });
-  for (const message of credentials) {
+  const takeCredential = (message: CredentialMessage) => {
     credentialFiles.set(message.name, message.modifiedAtUnixMs);
     openbao.credential(message);
-  }
+  };
+  for (const message of credentials) takeCredential(message);
+  deps.credentialsArrive(takeCredential);
   // A CA that is absent may come; one that is there and unusable ends the start with its reason.
   if (credentials.some(({ name, bytes }) => name === 'openbao_ca' && bytes !== undefined)) openbao.session.pools();
   const readyFacts = (): ReadyFacts => {
@@ -240,10 +244,7 @@ export async function startServing(
   const receive = (message: SupervisorMessage) => {
     if (message.kind === 'committed') commits.committed(message);
     if (message.kind === 'ping') deps.send({ kind: 'pong', id: message.id, lagMs: deps.eventLoopLag().meanMs });
-    if (message.kind === 'credential') {
-      credentialFiles.set(message.name, message.modifiedAtUnixMs);
-      openbao.credential(message);
-    }
+    if (message.kind === 'credential') takeCredential(message);
     if (message.kind === 'counters') {
       counters = message.counters;
       takeCounters(cache, counters);

@@ -115,10 +115,17 @@ export class Probes {
     this.#rights.want();
   }
 
-  /** Due: there is a state, metadata is good, and the active key's latest deep probe did not succeed. */
+  /** Due: there is a state, metadata is good, and the active key's latest deep probe did not succeed or is too old. */
   isDeepDue(): boolean {
     const { cache } = this.#deps;
-    return cache.state !== undefined && cache.isMetadataGood && !cache.isDeepGood;
+    return cache.state !== undefined && cache.isMetadataGood && (!cache.isDeepGood || this.isTooOld('deep'));
+  }
+
+  /** Whether the last probe of a kind succeeded and its evidence has aged beyond its bound all the same. */
+  isTooOld(kind: ProbeKind): boolean {
+    const { cache } = this.#deps;
+    if (kind === 'metadata') return cache.isMetadataGood && cache.verdict().isStale;
+    return cache.isDeepGood && cache.verdict().reasons.includes('deep_probe_pending');
   }
 
   /** @returns whether it succeeded */

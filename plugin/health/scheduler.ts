@@ -12,7 +12,7 @@ import type { StatusCache } from './status-cache.ts';
 export type SchedulerDeps = {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly probes: Pick<Probes, 'metadata' | 'deep' | 'isDeepDue' | 'paceOf'>;
+  readonly probes: Pick<Probes, 'metadata' | 'deep' | 'isDeepDue' | 'isTooOld' | 'paceOf'>;
   readonly cache: StatusCache;
   readonly settings: {
     readonly graceTimeoutMs: number;
@@ -147,17 +147,22 @@ class Schedule implements Scheduler {
   }
 
   #dueAtMs(kind: ProbeKind, ticks: Ticks): number {
-    return dueAtMs(this.#deps.probes.paceOf(kind), ticks[kind], this.#wanted.has(kind));
+    const isWanted = this.#wanted.has(kind) || this.#deps.probes.isTooOld(kind);
+    return dueAtMs(this.#deps.probes.paceOf(kind), ticks[kind], isWanted);
   }
 
   async #sleep(ticks: Ticks, signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps;
     const atMs = Math.min(this.#dueAtMs('metadata', ticks), this.#dueAtMs('deep', ticks));
-    await pause(clock, atMs - clock.nowMs(), signal, (wake) => {
+    // A wall clock that is set forward, or a machine that slept, ages evidence without an event.
+    const waitMs = Math.min(atMs - clock.nowMs(), longestSleepMs);
+    await pause(clock, waitMs, signal, (wake) => {
       this.#wake = wake;
     });
   }
 }
+
+const longestSleepMs = 5_000;
 
 /** The first tick of the grid that lies ahead. */
 function nextTick(lastMs: number, intervalMs: number, nowMs: number): number {

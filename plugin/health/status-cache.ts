@@ -28,16 +28,20 @@ type ProbeEvidence = {
 };
 const nothing: ProbeEvidence = { good: undefined, failure: undefined, wrong: undefined, failing: undefined };
 
+/** `seenAtMs`: when OpenBao last told them, on the monotonic clock. */
+type Rights = {
+  readonly findings: readonly RightFinding[];
+  readonly failing: Since | undefined;
+  readonly seenAtMs: number;
+};
+
 export class StatusCache {
   readonly #clock: Pick<Clock, 'nowMs' | 'wallMs'>;
   readonly #limits: VerdictLimits;
   #published: Published | undefined;
   #metadata: ProbeEvidence = nothing;
   #deep: ProbeEvidence = nothing;
-  #rights: { readonly findings: readonly RightFinding[]; readonly failing: Since | undefined } = {
-    findings: [],
-    failing: undefined,
-  };
+  #rights: Rights = { findings: [], failing: undefined, seenAtMs: Number.NEGATIVE_INFINITY };
   #isPersistenceDegraded = false;
   isSocketLost = false;
   /** As the supervisor last said. */
@@ -116,6 +120,18 @@ export class StatusCache {
   deepPassed(keyId: string, startedAt: Reading): void {
     if (keyId !== this.#published?.active.kubernetesKeyId) return;
     this.#deep = this.#good(startedAt);
+    this.#rightsProven(startedAt);
+  }
+
+  /** Who has just encrypted and decrypted has both rights, whatever was said of them before. */
+  #rightsProven(startedAt: Reading): void {
+    const isSeenLater = this.#rights.seenAtMs > startedAt.nowMs;
+    if (isSeenLater || !this.#rights.findings.some(isFatal)) return;
+    this.#rights = {
+      ...this.#rights,
+      findings: this.#rights.findings.filter((one) => !isFatal(one)),
+      failing: undefined,
+    };
   }
 
   deepFailed(failure: Failure): void {
@@ -125,7 +141,8 @@ export class StatusCache {
   /** OpenBao told our rights. */
   rightsSeen(findings: readonly RightFinding[]): void {
     const isFailing = findings.some(isFatal);
-    this.#rights = { findings, failing: isFailing ? (this.#rights.failing ?? this.#since()) : undefined };
+    const failing = isFailing ? (this.#rights.failing ?? this.#since()) : undefined;
+    this.#rights = { findings, failing, seenAtMs: this.#clock.nowMs() };
   }
 
   /** OpenBao refuses to tell our rights: what was missing before is taken to be missing still. */

@@ -15,6 +15,8 @@ import {
   type Effect,
   type Event,
   firstState,
+  type Local,
+  type Outcome,
   type State,
   standingOf,
   type TrialName,
@@ -52,11 +54,13 @@ export type CandidateWarning = {
 const noJwt =
   'no JWT is there: the file of auth.jwt.jwtFile is missing or was refused; see credential.refused in the log';
 
-type Held = { readonly bytes: Buffer; readonly pools?: Pools };
+type Held = { readonly bytes: Buffer; readonly local: Local; readonly pools?: Pools };
 
 export class Session {
   readonly #deps: SessionDeps;
   readonly #held: Record<TrialName, Map<number, Held>> = { openbao_ca: new Map(), jwt: new Map() };
+  /** A login may prove a generation that a newer file has overtaken meanwhile, so nothing is let go while one runs. */
+  #isLoggingIn = false;
   #state: State = firstState;
   #jwtEndsAtUnixMs: number | undefined;
   #cancelTimer: Cancel = () => {};
@@ -105,10 +109,9 @@ export class Session {
     const bytes = Buffer.from(message.bytes, 'base64');
     const { inUse } = this.#state.names[name];
     const before = inUse && this.#held[name].get(inUse.generation);
-    this.#held[name].set(generation, { bytes, ...(name === 'jwt' ? {} : this.#poolsOf(bytes)) });
     const isSame = before?.bytes.equals(bytes) === true;
-    const ca = this.#held.openbao_ca.get(generation)?.pools === undefined ? unusableCa : timelessCa;
-    const local = name === 'jwt' ? localOfJwt(bytes, this.#deps.jwtRules) : ca;
+    const { local, pools } = name === 'jwt' ? this.#readJwt(bytes) : this.#readCa(bytes);
+    this.#held[name].set(generation, { bytes, local, ...(pools === undefined ? {} : { pools }) });
     this.#event({ kind: 'offered', name, generation, local, isSame });
   };
 
@@ -119,6 +122,16 @@ export class Session {
    * @throws ProviderError the class of the first attempt that failed, or why nothing could be tried
    */
   login = async (signal: AbortSignal, isTrial: boolean): Promise<Grant> => {
+    this.#isLoggingIn = true;
+    try {
+      return await this.#logIn(signal, isTrial);
+    } finally {
+      this.#isLoggingIn = false;
+      this.#letGo();
+    }
+  };
+
+  async #logIn(signal: AbortSignal, isTrial: boolean): Promise<Grant> {
     const { clock, hasToken } = this.#deps;
     const steps = loginSteps({ state: () => this.#state, wallMs: clock.wallMs(), hasToken: hasToken(), isTrial });
     let first: unknown;
@@ -129,7 +142,7 @@ export class Session {
         throw step.value.kind === 'nothing_usable' ? this.#unusable(step.value.generation) : first;
       }
       if (step.value.kind === 'tried') {
-        this.#event(step.value);
+        this.#tried(step.value.name, step.value.generation, step.value.outcome);
         step = steps.next();
         continue;
       }
@@ -142,7 +155,7 @@ export class Session {
         step = steps.next(endOf(error));
       }
     }
-  };
+  }
 
   /** Ordinary requests are evidence about the CA in use. */
   used = (error?: unknown): void => {
@@ -152,7 +165,7 @@ export class Session {
     const isKnown = isTlsFault === inUse.isBroken;
     if (isKnown || (error !== undefined && !isTlsFault)) return;
     const outcome = isTlsFault ? ({ kind: 'refused', cause: causeOf(error) } as const) : ({ kind: 'good' } as const);
-    this.#event({ kind: 'tried', name: 'openbao_ca', generation: inUse.generation, outcome });
+    this.#tried('openbao_ca', inUse.generation, outcome);
   };
 
   close = async (): Promise<void> => {
@@ -161,12 +174,21 @@ export class Session {
     await Promise.all(all.map(closePools));
   };
 
-  #poolsOf(ca: Buffer): { readonly pools?: Pools } {
+  #readJwt(bytes: Buffer): { readonly local: Local; readonly pools?: Pools } {
+    return { local: localOfJwt(bytes, this.#deps.jwtRules) };
+  }
+
+  #readCa(bytes: Buffer): { readonly local: Local; readonly pools?: Pools } {
     try {
-      return { pools: this.#deps.openPools(ca) };
+      return { local: timelessCa, pools: this.#deps.openPools(bytes) };
     } catch {
-      return {};
+      return { local: unusableCa };
     }
+  }
+
+  #tried(name: TrialName, generation: number, outcome: Outcome): void {
+    const local = this.#held[name].get(generation)?.local;
+    if (local !== undefined) this.#event({ kind: 'tried', name, generation, local, outcome });
   }
 
   async #attempt(openbaoCa: number, jwt: number, signal: AbortSignal): Promise<Grant> {
@@ -227,8 +249,7 @@ export class Session {
   async #tryHandshake(generation: number): Promise<void> {
     const pools = this.#held.openbao_ca.get(generation)?.pools;
     const { handshakeTimeoutMs: timeoutMs, stopped: signal } = this.#deps;
-    const tried = (outcome: (Event & { kind: 'tried' })['outcome']) =>
-      this.#event({ kind: 'tried', name: 'openbao_ca', generation, outcome });
+    const tried = (outcome: Outcome) => this.#tried('openbao_ca', generation, outcome);
     try {
       await pools?.login.handshake({ timeoutMs, signal });
       tried({ kind: 'good' });
@@ -260,6 +281,7 @@ export class Session {
 
   /** What is neither in use nor on trial nor the candidate is not held any longer. */
   #letGo(): void {
+    if (this.#isLoggingIn) return;
     const { names, trial } = this.#state;
     for (const name of ['openbao_ca', 'jwt'] as const) {
       const { inUse, candidate } = names[name];

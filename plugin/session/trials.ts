@@ -55,9 +55,7 @@ export type NameState = {
 export type State = {
   readonly names: Readonly<Record<TrialName, NameState>>;
   /** The one trial that runs. `generation` undefined: a login because there is no token. */
-  readonly trial:
-    | { readonly name: TrialName; readonly generation: number | undefined; readonly local?: Local }
-    | undefined;
+  readonly trial: { readonly name: TrialName; readonly generation: number | undefined } | undefined;
   readonly nextLoginAtMs: number;
 };
 
@@ -71,7 +69,13 @@ export type Event =
       readonly isSame: boolean;
     }
   /** What an attempt taught about one generation, in a trial or in any other use of it. */
-  | { readonly kind: 'tried'; readonly name: TrialName; readonly generation: number; readonly outcome: Outcome }
+  | {
+      readonly kind: 'tried';
+      readonly name: TrialName;
+      readonly generation: number;
+      readonly local: Local;
+      readonly outcome: Outcome;
+    }
   | { readonly kind: 'trial_ended' }
   | { readonly kind: 'tick' };
 
@@ -236,21 +240,16 @@ function tried(rules: Rules, state: State, event: Event & { kind: 'tried' }, now
   const { inUse, candidate } = state.names[name];
   if (generation === inUse?.generation) return nothing(judgeInUse(state, name, inUse, outcome));
   if (outcome.kind === 'good') {
-    const local = generation === candidate?.generation ? candidate.local : localOfTrial(state, name, generation);
     // One that was overtaken while it was tried is proven all the same; files that change faster than trials end must not
     // keep the provider from ever taking one.
     const isNewer = generation > (inUse?.generation ?? 0);
-    return local !== undefined && isNewer ? adopt(state, name, generation, local) : nothing(state);
+    return isNewer ? adopt(state, name, generation, event.local) : nothing(state);
   }
   if (candidate === undefined || generation !== candidate.generation) return nothing(state);
   const failures = candidate.failures + 1;
   const delayMs = isUrgent(rules, state, name, now) ? urgentDelayMs(now.random) : retryDelayMs(failures, now.random);
   const later = { ...candidate, failures, triedAtMs: now.nowMs, nextTryAtMs: now.nowMs + delayMs };
   return tell(withName(state, name, { candidate: later }), name, outcome, delayMs, now);
-}
-
-function localOfTrial({ trial }: State, name: TrialName, generation: number): Local | undefined {
-  return trial?.name === name && trial.generation === generation ? trial.local : undefined;
 }
 
 function judgeInUse(state: State, name: TrialName, inUse: InUse, outcome: Outcome): State {
@@ -301,9 +300,8 @@ function begin(rules: Rules, state: State, now: Now): Step {
   if (name === undefined) return nothing(state);
   const { candidate } = state.names[name];
   const generation = due === undefined ? undefined : candidate?.generation;
-  const trial = { name, generation, ...(candidate === undefined ? {} : { local: candidate.local }) };
   return {
-    state: { ...withName(state, name, { lastTrialAtMs: now.nowMs }), trial },
+    state: { ...withName(state, name, { lastTrialAtMs: now.nowMs }), trial: { name, generation } },
     effects: [{ kind: 'try', name, generation }],
   };
 }

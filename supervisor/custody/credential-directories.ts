@@ -1,9 +1,9 @@
 // The directories in which credential files change: held, so that one that was replaced or removed is noticed, and watched.
 // What was replaced is held and watched anew; what is gone is told, and taken again when it is back.
 
-import { lstatSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { Cancel } from '../../shared/time/clock.ts';
-import { type DirectoryFinding, type HeldDirectory, holdDirectory } from './held-directory.ts';
+import { type DirectoryFinding, type HeldDirectory, holdDirectory, lookAtPath } from './held-directory.ts';
 import { watchDirectories } from './watch-directories.ts';
 
 export type CredentialDirectories = {
@@ -26,7 +26,7 @@ export type CredentialDirectoriesDeps = {
 
 type Entry = { readonly isLink: boolean; readonly look: () => DirectoryFinding; readonly close: () => void };
 
-const severity: readonly DirectoryFinding[] = ['here', 'replaced', 'missing', 'stale'];
+const severity: readonly DirectoryFinding[] = ['here', 'replaced', 'unreachable', 'missing', 'stale'];
 
 export function watchCredentialDirectories(deps: CredentialDirectoriesDeps): CredentialDirectories {
   const watch = deps.watch ?? watchDirectories;
@@ -44,11 +44,11 @@ export function watchCredentialDirectories(deps: CredentialDirectoriesDeps): Cre
     unwatch = watch(paths, deps.event);
   };
   const look = (): DirectoryFinding => {
-    const findings = entries.map(({ isLink, look: lookAt }) => ({ isLink, finding: lookAt() }));
+    const findings = entries.map(({ isLink: ofLink, look: lookAt }) => ({ ofLink, finding: lookAt() }));
     // A watcher sees the directory that it was given, whatever the path leads to by now.
     if (findings.some(({ finding }) => finding === 'replaced')) rewatch();
     return findings
-      .filter(({ isLink }) => !isLink)
+      .filter(({ ofLink }) => !ofLink)
       .reduce<DirectoryFinding>((found, one) => worse(found, one.finding), 'here');
   };
   rewatch();
@@ -60,14 +60,15 @@ function worse(one: DirectoryFinding, other: DirectoryFinding): DirectoryFinding
 }
 
 function openEntry(path: string): Entry {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true) return linkEntry(path);
+  if (isLink(path)) return linkEntry(path);
   const held = tryHold(path);
   if (held !== undefined) return { isLink: false, ...held };
   // Not there, or no directory: anything that can be held is a replacement.
   const look = () => {
     const found = tryHold(path);
     found?.close();
-    return found === undefined ? 'missing' : 'replaced';
+    if (found !== undefined) return 'replaced';
+    return lookAtPath(path) === 'unreachable' ? 'unreachable' : 'missing';
   };
   return { isLink: false, look, close: () => {} };
 }
@@ -75,11 +76,21 @@ function openEntry(path: string): Entry {
 /** A link as in `…/..data/token`: it is swapped with every update, which is no loss; only the watcher must follow. */
 function linkEntry(path: string): Entry {
   const identity = () => {
-    const stats = statSync(path, { throwIfNoEntry: false });
-    return stats === undefined ? '' : `${stats.dev} ${stats.ino}`;
+    try {
+      const { dev, ino } = statSync(path);
+      return `${dev} ${ino}`;
+    } catch {
+      return '';
+    }
   };
   const before = identity();
   return { isLink: true, look: () => (identity() === before ? 'here' : 'replaced'), close: () => {} };
+}
+
+/** Whether the path itself is a link; false as well where nobody can tell. */
+export function isLink(path: string): boolean {
+  const found = lookAtPath(path);
+  return typeof found === 'object' && found.isSymbolicLink();
 }
 
 function tryHold(path: string): HeldDirectory | undefined {

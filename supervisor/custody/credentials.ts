@@ -2,11 +2,11 @@
 // plugin with the next generation and are not kept, only their hash is.
 
 import { createHash } from 'node:crypto';
-import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type CredentialMessage, type CredentialName, credentialNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { errorChain, ProviderError } from '../../shared/errors/error.ts';
+import { isLink } from './credential-directories.ts';
 import { type FileRules, type Reader, readTrustedFile, type TrustedFile } from './trusted-file.ts';
 
 export type CredentialFile = { readonly name: CredentialName; readonly path: string; readonly rules: FileRules };
@@ -94,8 +94,7 @@ export function createCredentialCustody(
 /** The file's directory; for `…/..data/token` also the one in which the link `..data` is swapped. */
 function directoriesOf(path: string): readonly string[] {
   const directory = dirname(path);
-  const isLink = lstatSync(directory, { throwIfNoEntry: false })?.isSymbolicLink() === true;
-  return isLink ? [directory, dirname(directory)] : [directory];
+  return isLink(directory) ? [directory, dirname(directory)] : [directory];
 }
 
 function checkAll(files: readonly CredentialFile[], reader: Reader): void {

@@ -42,7 +42,7 @@ export function createDirectoryWatch(deps: DirectoryWatchDeps): () => DirectoryF
 
 /** Credential files are read by their paths: a new directory there is as good as the one before. */
 function isGone(name: DirectoryName, finding: DirectoryFinding): boolean {
-  if (name === 'credentials') return finding === 'missing' || finding === 'stale';
+  if (name === 'credentials') return finding !== 'here' && finding !== 'replaced';
   return finding !== 'here';
 }
 
@@ -56,6 +56,7 @@ const happened: Readonly<Record<DirectoryFinding, string>> = {
   replaced: 'was replaced',
   missing: 'was removed',
   stale: 'was removed or moved away on the host, and this process still sees the old one',
+  unreachable: 'cannot be reached: a directory above it does not let this process pass',
 };
 
 const effects: Readonly<Record<DirectoryName, string>> = {

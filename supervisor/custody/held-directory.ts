@@ -8,8 +8,9 @@ import { isDeletedRoot, mountRootOf } from './mount-root.ts';
 /**
  * `replaced`: the path leads to something else. `missing`: it leads to nothing. `stale`: it leads to the one that is held, or
  * to nothing, only because our mounts still show what was removed or moved away on the host; a new process would see more.
+ * `unreachable`: a parent of it may not be passed, so nobody can tell, a new process neither.
  */
-export const lossReasons = ['replaced', 'missing', 'stale'] as const;
+export const lossReasons = ['replaced', 'missing', 'stale', 'unreachable'] as const;
 export type DirectoryFinding = 'here' | (typeof lossReasons)[number];
 
 export type HeldDirectory = {
@@ -28,7 +29,8 @@ export function holdDirectory(path: string, use: keyof typeof openFlags): HeldDi
   const rootAtFirst = mountRootOf(withoutLinks(path));
   const look = (): DirectoryFinding => {
     const held = fstatSync(descriptor);
-    const named = lstatSync(path, { throwIfNoEntry: false });
+    const named = lookAtPath(path);
+    if (named === 'unreachable') return 'unreachable';
     if (named !== undefined && !isSame(named, held)) return 'replaced';
     const root = mountRootOf(withoutLinks(path));
     const isViewOld = isDeletedRoot(root) || (root !== undefined && rootAtFirst !== undefined && root !== rootAtFirst);
@@ -36,6 +38,16 @@ export function holdDirectory(path: string, use: keyof typeof openFlags): HeldDi
     return held.nlink === 0 || isViewOld ? 'stale' : 'here';
   };
   return { descriptor, look, close: () => closeSync(descriptor) };
+}
+
+/** The entry itself, not what a link leads to; undefined: nothing is there. Never throws. */
+export function lookAtPath(path: string): Stats | 'unreachable' | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch {
+    // A parent that is closed to us, or links that go round: the system answers with an error all the same.
+    return 'unreachable';
+  }
 }
 
 function isSame(one: Stats, other: Stats): boolean {

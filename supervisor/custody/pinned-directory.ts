@@ -56,6 +56,7 @@ export function pinDirectory(path: string, kind: Kind, uid: number | undefined):
 const lost: Readonly<Record<Exclude<DirectoryFinding, 'here'>, string>> = {
   replaced: 'was replaced since it was opened; restart the provider when the new one is right',
   missing: 'was removed since it was opened; create it again with the owner and mode of docs/operations.md',
+  unreachable: 'cannot be reached: a directory above it does not let this user pass; put its owner or mode right',
   stale:
     'was removed or moved away on the host, and this process still sees the old one; create it again with the owner and mode of docs/operations.md, then restart the provider',
 };

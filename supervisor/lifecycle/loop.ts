@@ -181,10 +181,11 @@ class LifeLoop implements Loop {
   async #runGate(isFirst: boolean, isReload: boolean): Promise<void> {
     try {
       this.#custody = await this.#deps.gate(isFirst, isReload);
-      this.event({ kind: 'gate_passed' });
     } catch (error) {
-      this.event({ kind: 'gate_refused', exitCode: this.#refused(error, isFirst) });
+      return this.event({ kind: 'gate_refused', exitCode: this.#refused(error, isFirst) });
     }
+    // Outside: what goes wrong afterwards is no refusal of the gate.
+    this.event({ kind: 'gate_passed' });
   }
 
   #refused(error: unknown, isFirst: boolean): number {

@@ -5,6 +5,7 @@ import type { Counters, HealthMessage, PluginMessage, StartMessage } from '../..
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { loginHintOf } from '../../shared/errors/hints.ts';
+import { policies } from '../../shared/errors/policy.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import type { SupervisorChannel } from '../channel/channel.ts';
@@ -151,6 +152,8 @@ export class Office {
       receive: this.#receive,
       violated: this.#violated,
       ended: this.#childEnded,
+      notGreeted: (errorClass, { generation }) =>
+        this.#deps.log('error', 'plugin.not_greeted', { error_class: errorClass, generation }),
     });
     this.#deps.log('info', 'plugin.started', { pid: running.child.pid, generation: running.generation });
     return running;
@@ -307,7 +310,7 @@ export class Office {
     const cause = { error_class: message.class, detail, hint: loginHintOf(detail) };
     this.#deps.log('warn', event, { name, generation, ...cause, next_try_ms: nextTryMs });
     if (result !== 'refused') return;
-    const key = `${name} ${message.class ?? 'unknown'}`;
+    const key = `${name} ${knownClass(message.class)}`;
     const { credentialRefusals } = this.#deps.counters;
     credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;
     this.countersChanged();
@@ -320,8 +323,17 @@ export class Office {
   }
 }
 
-/** What is in use ends soon, or is dead: the plugin is unhealthy because it cannot log in. */
+const classes: readonly string[] = Object.values(policies).map(({ probeClass }) => probeClass);
+
+/** A counter is kept for the life of this process, so its name is one of ours, whatever the plugin says. */
+function knownClass(said: string | undefined): string {
+  return classes.find((one) => one === said) ?? 'other';
+}
+
+/** What is in use ends soon, or is dead: OpenBao refuses it, or nothing there can be sent. An outage says nothing against it. */
 function isCredentialEnding(health: HealthMessage | undefined): boolean {
   if (health === undefined) return false;
-  return health.isCredentialEnding === true || (health.healthz !== 'ok' && health.reasons.includes('login_failed'));
+  const cause = health.cause?.class ?? '';
+  const isRefused = cause === 'auth_rejected' || cause.startsWith('jwt_');
+  return health.isCredentialEnding === true || (health.healthz !== 'ok' && isRefused);
 }

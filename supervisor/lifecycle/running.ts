@@ -10,7 +10,7 @@ import type {
   StartMessage,
 } from '../../shared/channel/messages.ts';
 import type { Privilege } from '../../shared/confinement/confinement.ts';
-import type { ErrorClass } from '../../shared/errors/error.ts';
+import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { encodeState } from '../../shared/registry/state.ts';
 import type { Cancel } from '../../shared/time/clock.ts';
 import { openSupervisorChannel, type SupervisorChannel } from '../channel/channel.ts';
@@ -60,6 +60,8 @@ export type RunningEvents = {
   readonly receive: (message: PluginMessage, generation: number) => void;
   readonly violated: (errorClass: ErrorClass, running: Running) => void;
   readonly ended: (running: Running, end: ChildEnd) => void;
+  /** What it was to be told could not be said; it is being killed. */
+  readonly notGreeted: (errorClass: ErrorClass, running: Running) => void;
 };
 
 /** Launches a plugin, sends `start` and every credential, and reports what it says and how it ends. */
@@ -93,7 +95,13 @@ export function startRunning(
     sent: new Map(),
     early: undefined,
   };
-  greet(running, greeting.listen, greeting.counters);
+  try {
+    greet(running, greeting.listen, greeting.counters);
+  } catch (error) {
+    // A plugin that was never greeted says nothing; its end is what the life machine hears of.
+    events.notGreeted(errorClassOf(error), running);
+    child.kill();
+  }
   void child.ended.then((end) => events.ended(running, end));
   return running;
 }

@@ -58,14 +58,12 @@ export const plantedTrials: readonly PlantedTrial[] = [
   {
     name: 'what is refused is adopted',
     breaks: 'proven',
-    edits: [
-      { file: trials, find: "  if (outcome.kind === 'good') {\n    const local", replace: '  {\n    const local' },
-    ],
+    edits: [{ file: trials, find: "  if (outcome.kind === 'good') {\n    // One", replace: '  {\n    // One' }],
   },
   {
     name: 'a proof that comes late takes the place of a newer generation',
     breaks: 'taken',
-    edits: [{ file: trials, find: 'local !== undefined && isNewer ?', replace: 'local !== undefined ?' }],
+    edits: [{ file: trials, find: 'return isNewer ?', replace: 'return generation > 0 ?' }],
   },
   {
     name: 'a refusal is said once and never again',

@@ -63,7 +63,13 @@ const offered = (local: Local, isSame = false): Event => ({
   local,
   isSame,
 });
-const tried = (generation: number, outcome: Outcome): Event => ({ kind: 'tried', name: 'jwt', generation, outcome });
+const tried = (generation: number, outcome: Outcome): Event => ({
+  kind: 'tried',
+  name: 'jwt',
+  generation,
+  local: usable,
+  outcome,
+});
 const events: readonly (readonly [string, Event])[] = [
   ['a new file', offered(usable)],
   ['a new file, early by 45 s', offered(early)],

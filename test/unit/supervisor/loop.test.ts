@@ -487,7 +487,18 @@ test('whether a credential is in use is what the plugin in office said', async (
   office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
   await clock.settle();
   assert.ok(loop.hasCredential());
-  office.say({ ...healthy, healthz: 'unhealthy', reasons: ['login_failed'], errorClasses: ['auth_rejected'] });
+  const failing = (errorClass: string) =>
+    office.say({
+      ...healthy,
+      healthz: 'unhealthy',
+      reasons: ['login_failed'],
+      errorClasses: [errorClass],
+      cause: { class: errorClass, sinceUnixMs: 0 },
+    });
+  failing('connection_failed');
+  await clock.settle();
+  assert.ok(loop.hasCredential(), 'an outage says nothing against it');
+  failing('auth_rejected');
   await clock.settle();
   assert.not.ok(loop.hasCredential(), 'it cannot log in any more');
   office.say({ ...healthy, isCredentialEnding: true });

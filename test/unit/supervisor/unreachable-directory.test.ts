@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { watchCredentialDirectories } from '../../supervisor/custody/credential-directories.ts';
-import { holdDirectory } from '../../supervisor/custody/held-directory.ts';
+import { watchCredentialDirectories } from '../../../supervisor/custody/credential-directories.ts';
+import { holdDirectory } from '../../../supervisor/custody/held-directory.ts';
 
 function lostBehindLoop(): { readonly path: string; readonly lose: () => void } {
   const base = mkdtempSync(join(tmpdir(), 'look-'));

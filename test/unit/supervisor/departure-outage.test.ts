@@ -3,13 +3,13 @@
 import { duplexPair } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeFrame } from '../../shared/channel/frame.ts';
-import { encodeMessage, type PluginMessage } from '../../shared/channel/messages.ts';
-import { createDeparture } from '../../supervisor/lifecycle/departure.ts';
-import { emptyCounters } from '../../supervisor/lifecycle/counters.ts';
-import { Office } from '../../supervisor/lifecycle/office.ts';
-import type { Custody } from '../../supervisor/lifecycle/running.ts';
-import { createFakeClock } from '../support/fake-clock.ts';
+import { encodeFrame } from '../../../shared/channel/frame.ts';
+import { encodeMessage, type PluginMessage } from '../../../shared/channel/messages.ts';
+import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
+import { createDeparture } from '../../../supervisor/lifecycle/departure.ts';
+import { Office } from '../../../supervisor/lifecycle/office.ts';
+import type { Custody } from '../../../supervisor/lifecycle/running.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
 
 const confinement = {
   uids: [1, 1, 1, 1],
@@ -75,7 +75,6 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
   departure.looked(findings);
   await clock.advance(10_000);
   departure.looked(findings);
-  console.log({ hasCredential: office.hasCredential, departed, log });
   assert.equal(departed, []);
 });
 test.run();

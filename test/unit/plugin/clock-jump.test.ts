@@ -2,10 +2,10 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createHealthWorld } from '../support/health-world.ts';
+import { createHealthWorld } from '../../support/health-world.ts';
 
 for (const hours of [1, -1]) {
-  test(`the wall clock jumps by ${hours} h while all is well`, async () => {
+  test(`a wall clock that jumps by ${hours} h while all is well makes Status unhealthy for 15 s at most`, async () => {
     const world = createHealthWorld(() => 0.5);
     const stopped = new AbortController();
     void world.scheduler.run(stopped.signal);
@@ -15,18 +15,13 @@ for (const hours of [1, -1]) {
     const { wallMs } = world.clock;
     Object.assign(world.clock, { wallMs: () => wallMs() + hours * 3_600_000 });
     let unhealthyMs = 0;
-    let reasons: readonly string[] = [];
     for (let n = 0; n < 600; n += 1) {
-      if (world.cache.verdict().healthz !== 'ok') {
-        unhealthyMs += 1_000;
-        reasons = world.cache.verdict().reasons;
-      }
+      if (world.cache.verdict().healthz !== 'ok') unhealthyMs += 1_000;
       // Decrypts go on and are all served.
       if (n % 2 === 0) assert.is((await world.call('decrypt', `c${n}`, false)).error, undefined);
       await pass(1_000);
     }
     stopped.abort();
-    console.log({ hours, unhealthyMs, lastReasons: reasons });
     assert.ok(unhealthyMs <= 15_000, `unhealthy for ${unhealthyMs / 1000} s`);
   });
 }

@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createHealthWorld } from '../support/health-world.ts';
+import { createHealthWorld } from '../../support/health-world.ts';
 
 for (const refusal of ['bao_permission_denied', 'bao_unavailable'] as const) {
   test(`a mended right shows within 15 s also when sys/capabilities-self answers ${refusal}`, async () => {
