@@ -55,12 +55,12 @@ type Known = { readonly generation: number; readonly sha256: string; readonly id
 
 /**
  * @param files  asked each time: a reload may name others
- * @param refused  told of each file that could not be read safely, and why
+ * @param refused  told of each file that could not be read safely, why, and what it has to be
  */
 export function createCredentialCustody(
   files: () => readonly CredentialFile[],
   reader: Reader,
-  refused: (name: CredentialName, reason: string) => void,
+  refused: (name: CredentialName, reason: string, hint: string) => void,
 ): CredentialCustody {
   const known = new Map<CredentialName, Known>();
   const take = (file: CredentialFile): CredentialMessage => {
@@ -84,7 +84,7 @@ export function createCredentialCustody(
           return take(file);
         } catch (error) {
           const reason = reasonOf(error);
-          refused(file.name, reason);
+          refused(file.name, reason, sentenceOf(file, error));
           return { kind: 'credential', name: file.name, generation: 0, modifiedAtUnixMs: 0, absence: reason } as const;
         }
       }),
@@ -105,13 +105,16 @@ function checkAll(files: readonly CredentialFile[], reader: Reader): void {
       const read: TrustedFile = readTrustedFile(file.path, file.rules, reader);
       read.bytes.fill(0);
     } catch (error) {
-      const [first] = errorChain(error);
       fields.push(file.rules.field);
-      problems.push(first?.message ?? `${file.rules.field}: cannot be read`);
+      problems.push(sentenceOf(file, error));
     }
   }
   if (problems.length > 0)
     throw new ProviderError('file_unsafe', problems.join('; '), { facts: { field: fields.join(',') } });
+}
+
+function sentenceOf({ rules }: CredentialFile, error: unknown): string {
+  return errorChain(error)[0]?.message ?? `${rules.field}: cannot be read`;
 }
 
 function reasonOf(error: unknown): string {

@@ -2,6 +2,7 @@
 // and every 10 s, the socket's name every 30 s. Tells what it saw; repairs nothing itself.
 
 import type { Counters } from '../../shared/channel/messages.ts';
+import { hintOf } from '../../shared/errors/cause.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { watchCredentialDirectories } from './credential-directories.ts';
@@ -87,8 +88,10 @@ function lookAtName(deps: WatchCustodyDeps): void {
 }
 
 function lostHint(isThere: boolean, isSafe: boolean): string {
-  if (!isThere) return 'its directory is gone; see directory.gone';
-  return isSafe ? 'the name of the socket is gone or foreign' : 'put owner and mode of its directory right';
+  if (!isThere) return 'the directory of the socket is gone; see directory.gone';
+  return isSafe
+    ? 'the socket was removed, or something else stands at server.socketPath'
+    : 'others may write to the directory of the socket, or it has another owner; correct its owner and mode';
 }
 
 function isNameOurs(deps: WatchCustodyDeps): boolean {
@@ -103,8 +106,8 @@ function isDirectorySafe({ runtime, log }: WatchCustodyDeps): boolean {
   try {
     runtime().check();
     return true;
-  } catch {
-    log('error', 'directory.unsafe', { check: 'gate.runtime_directory' });
+  } catch (error) {
+    log('error', 'directory.unsafe', { check: 'gate.runtime_directory', hint: hintOf(error) });
     return false;
   }
 }

@@ -67,7 +67,7 @@ export type GateDeps = CallerDeps & {
     args: readonly string[],
     descriptor?: number,
   ) => Promise<{ readonly exitCode: number | undefined; readonly output: string }>;
-  readonly credentialRefused: (name: string, reason: string) => void;
+  readonly credentialRefused: (name: string, reason: string, hint: string) => void;
 };
 
 /** What a passed gate holds, until the end. */

@@ -23,13 +23,13 @@ export function countCredentialRefusals(
   counters: Counters,
   log: Log,
   nowMs: () => number,
-): (name: string, reason: string) => void {
+): (name: string, reason: string, hint: string) => void {
   const saidAtMs = new Map<string, number>();
-  return (name, reason) => {
+  return (name, reason, hint) => {
     const key = `${name} ${reason}`;
     counters.credentialRefusals[key] = (counters.credentialRefusals[key] ?? 0) + 1;
     if (nowMs() - (saidAtMs.get(key) ?? Number.NEGATIVE_INFINITY) < repeatMs) return;
     saidAtMs.set(key, nowMs());
-    log('warn', 'credential.refused', { name, reason });
+    log('warn', 'credential.refused', { name, reason, hint });
   };
 }

@@ -4,7 +4,7 @@
 import type { Counters, HealthMessage, PluginMessage, StartMessage } from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
-import { loginHintOf } from '../../shared/errors/hints.ts';
+import { credentialHintOf } from '../../shared/errors/hints.ts';
 import { policies } from '../../shared/errors/policy.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
@@ -307,7 +307,7 @@ export class Office {
     const { name, generation, result, detail, nextTryMs } = message;
     if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
     const event = result === 'refused' ? 'credential.refused' : 'credential.unproven';
-    const cause = { error_class: message.class, detail, hint: loginHintOf(detail) };
+    const cause = { error_class: message.class, detail, hint: credentialHintOf(message.class, detail) };
     this.#deps.log('warn', event, { name, generation, ...cause, next_try_ms: nextTryMs });
     if (result !== 'refused') return;
     const key = `${name} ${knownClass(message.class)}`;
