@@ -83,4 +83,12 @@ test('a caller who is gone is no failed login', async () => {
   assert.is(await thrownBy({ token: () => Promise.reject(canceled) }), canceled);
 });
 
+test('of several errors the outermost that has a fact of the right kind tells it, and the outermost has the hint', () => {
+  const inner = new ProviderError('bao_unavailable', 'inner', { facts: { detail: 'audience', status: 400 } });
+  const outer = new ProviderError('auth_rejected', 'outer', { cause: inner, facts: { detail: 7, status: 503 } });
+
+  assert.equal(causeOf(outer), { class: 'auth_rejected', detail: 'audience', httpStatus: 503 });
+  assert.is(hintOf(outer), 'outer');
+});
+
 test.run();

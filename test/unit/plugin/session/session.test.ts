@@ -109,7 +109,23 @@ function createBench() {
     tokens.stop();
     return session.close();
   };
-  return { clock, accepts, answers, told, results, logins, closed, seen, stopped, session, tokens, offer, jwt, begin, end };
+  return {
+    clock,
+    accepts,
+    answers,
+    told,
+    results,
+    logins,
+    closed,
+    seen,
+    stopped,
+    session,
+    tokens,
+    offer,
+    jwt,
+    begin,
+    end,
+  };
 }
 
 function nameOf(jwt: string): string {
