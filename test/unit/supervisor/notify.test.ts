@@ -254,4 +254,12 @@ test('a burst of events is one look, after a quiet quarter of a second, at the l
   assert.ok(looks.length >= 2 && (looks[1] ?? 0) <= 1_100 + 2_000, looks.join(','));
 });
 
+test('ages are told in minutes below two hours, and a class that two probes share is told once', () => {
+  const sick = { ...facts.health, healthz: 'unhealthy' as const, reasons: ['deep_probe_failed'] };
+  const cause = { class: 'permission_denied', sinceUnixMs: nowUnixMs - 7_199_000 };
+  const errorClasses = ['sealed', 'sealed'];
+
+  assert.match(lineOf({ health: { ...sick, cause, errorClasses } }), /\(permission_denied, sealed\) for 119 min;/u);
+});
+
 test.run();
