@@ -87,12 +87,14 @@ test('a call that is denied asks for a look at the rights, one that does not dec
 });
 
 test('a step that finds a wrong profile is called by the profile, any other by its step', () => {
-  const reasonAt = (errorClass: ErrorClass) => {
+  const reasonAt = (errorClass: ErrorClass): string => {
     try {
-      failedAt('metadata_read_failed')(new ProviderError(errorClass, 'x'));
+      const fail: (error: unknown) => void = failedAt('metadata_read_failed');
+      fail(new ProviderError(errorClass, 'x'));
     } catch (error) {
       return metadataFailure(error).reason;
     }
+    return 'passes';
   };
   assert.is(reasonAt('profile_invalid'), 'profile_invalid');
   assert.is(reasonAt('bao_unavailable'), 'metadata_read_failed');

@@ -215,6 +215,15 @@ test('a credentials directory that was replaced is not gone: files are read by t
   assert.equal([counters.directoriesGone, lines], [[], ['info directory.replaced credentials']]);
 });
 
+for (const finding of ['missing', 'stale'] as const) {
+  test(`a credentials directory that is ${finding} is gone`, () => {
+    const { findings, counters, look } = createWatchBench();
+    findings.credentials = finding;
+    look();
+    assert.equal(counters.directoriesGone, ['credentials']);
+  });
+}
+
 type Facts = Parameters<typeof whyDepart>[0];
 const facts = (change: Partial<Facts>): Facts => ({
   findings: allHere,

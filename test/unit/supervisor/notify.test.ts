@@ -262,4 +262,15 @@ test('ages are told in minutes below two hours, and a class that two probes shar
   assert.match(lineOf({ health: { ...sick, cause, errorClasses } }), /\(permission_denied, sealed\) for 119 min;/u);
 });
 
+test('however often a line is set, one timer says it again', async () => {
+  const { clock, notifier } = createBench();
+  const before = clock.timers();
+  for (let count = 0; count < 5; count += 1) {
+    notifier.status(() => 'healthy');
+    await clock.advance(2_000);
+  }
+
+  assert.is(clock.timers(), before + 1);
+});
+
 test.run();
