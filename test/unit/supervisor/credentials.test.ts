@@ -158,7 +158,7 @@ test('behind a linked directory the one that holds the link is watched too, and 
       client_secret: '',
       client_chain: '',
       pin: '',
-      openbao_ca: at('openbao_ca'),
+      openbao_ca: '',
       issuer_ca: '',
     };
     const custody = createCredentialCustody(
