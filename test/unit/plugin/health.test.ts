@@ -9,6 +9,7 @@ import { StatusCache } from '../../../plugin/health/status-cache.ts';
 import { createDiscovery } from '../../../plugin/keys/discovery.ts';
 import type { CommitOutcome } from '../../../plugin/keys/ledger.ts';
 import type { KeyProfile } from '../../../plugin/keys/profile.ts';
+import type { RightFinding } from '../../../plugin/keys/rights.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 import { parseState } from '../../../shared/registry/state.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -25,6 +26,7 @@ type World = {
   calls: string[];
   proposals: string[];
   promoted: number;
+  rights: readonly RightFinding[];
 };
 
 function createBench() {
@@ -40,6 +42,7 @@ function createBench() {
     calls: [],
     proposals: [],
     promoted: 0,
+    rights: [],
   };
   const fail = (errorClass: ErrorClass | undefined) => {
     if (errorClass !== undefined) throw new ProviderError(errorClass, 'x');
@@ -49,7 +52,7 @@ function createBench() {
     clock,
     random: () => 0.5,
     cache,
-    readRights: async () => [],
+    readRights: async () => world.rights,
     transit: {
       readUpsertDisabled: async () => {
         world.calls.push('upsert');
@@ -307,6 +310,7 @@ test('bootstrap neither asks nor feeds the breaker, and ends without ending anyt
   const running = createScheduler({ clock, random: () => 0.5, probes, cache, settings }).run(controller.signal);
   await clock.advance(59_999);
   assert.is(world.calls.length, 12);
+  assert.is(probes.breakerState(), 'closed', 'twelve failures count for nothing');
   world.upsert = undefined;
   await clock.advance(60_000);
   assert.is(cache.verdict().healthz, 'ok');
@@ -401,6 +405,49 @@ test('/ready is 200 only while healthy and not stopping, and lists reasons in th
   assert.equal([readyBody(readyFacts(cache)).status, readyOf(cache).reasons], [503, ['socket_lost', 'shutting_down']]);
   assert.is(readyBody(undefined).status, 503);
   assert.is(readyOf(cache, { breaker: 'half_open' }).circuit_breaker, 'half_open');
+});
+
+test('a key that blocks encryption was answered well: failures before it do not count with those after it', async () => {
+  const { both, world, probes, signal } = createBench();
+  await both();
+  world.upsert = 'bao_connection_failed';
+  await probes.metadata('schedule', signal);
+  await probes.metadata('schedule', signal);
+  world.upsert = undefined;
+  world.profile = profile(2, { minEncryptionVersion: 2 });
+  await probes.metadata('schedule', signal);
+  assert.ok(probes.paceOf('metadata').retryAtMs !== undefined, 'it failed all the same');
+  world.upsert = 'bao_connection_failed';
+  await probes.metadata('schedule', signal);
+
+  assert.is(probes.breakerState(), 'closed');
+});
+
+test('a deep probe that the stop ends is no failure of the key', async () => {
+  const { both, world, probes, cache } = createBench();
+  await both();
+  const stop = new AbortController();
+  Object.defineProperty(world, 'encrypt', {
+    get: () => {
+      stop.abort();
+      return 'bao_permission_denied';
+    },
+  });
+  assert.not.ok(await probes.deep('schedule', stop.signal));
+
+  assert.ok(cache.isDeepGood);
+});
+
+test('another look at a missing right does not put off the probe that was planned for it', async () => {
+  const { both, world, probes, clock, signal } = createBench();
+  world.rights = ['missing_encrypt'];
+  await both();
+  const { retryAtMs } = probes.paceOf('deep');
+  assert.ok(retryAtMs !== undefined);
+  await clock.advance(5_000);
+  await probes.metadata('schedule', signal);
+
+  assert.is(probes.paceOf('deep').retryAtMs, retryAtMs);
 });
 
 test.run();

@@ -37,6 +37,7 @@ test('the policy of README is exactly right', () => {
 for (const [path, granted, expected] of [
   ['m/encrypt/k', ['deny'], 'missing_encrypt'],
   ['m/encrypt/k', ['create', 'update'], 'extra_on_encrypt'],
+  ['m/encrypt/k', ['sudo', 'update'], 'extra_on_encrypt'],
   ['m/decrypt/k', ['read'], 'missing_decrypt'],
   ['m/decrypt/k', ['sudo', 'update'], 'extra_on_decrypt'],
   ['m/keys/k', ['deny'], 'missing_metadata_read'],
@@ -45,6 +46,7 @@ for (const [path, granted, expected] of [
   ['m/config/keys', ['read', 'update'], 'extra_on_mount_config'],
   ['auth/token/renew-self', ['deny'], 'missing_renew'],
   ['m/keys/k/config', ['update'], 'extra_key_config'],
+  ['m/keys/k/config', ['patch'], 'extra_key_config'],
   ['m/keys/k/trim', ['update'], 'extra_trim'],
   ['m/keys/k/rotate', ['create'], 'extra_rotate'],
   ['m/keys/k/soft-delete', ['delete'], 'extra_soft_delete'],

@@ -253,4 +253,23 @@ test('the drop names every flag; the runtime starts with its permission model on
   assert.ok(nodeFlags('/x/plugin.mjs', 26).includes('--allow-net'));
 });
 
+test('a replacement that comes into office begins without failures; a preparation that failed does not begin a new minute', () => {
+  assert.is(step(at('replacing', { failures: 3 }), { kind: 'next_ready' }).state.failures, 0);
+  const { state } = step(
+    at('serving', { sinceMs: 5, isPreparing: true } as Partial<State>),
+    { kind: 'preparation_failed' },
+    100,
+  );
+  assert.is(state.kind === 'serving' && state.sinceMs, 5);
+});
+
+test('a repair that was prepared for a plugin that is gone is dropped, and brings no relaunch forward', () => {
+  for (const kind of ['waiting', 'blocked'] as const) {
+    const before = at(kind);
+    const { state, effects } = step(before, { kind: 'prepared', cause: 'socket_lost', readyMs: 1 });
+    assert.is(state, before);
+    assert.equal(kinds(effects), ['drop_prepared']);
+  }
+});
+
 test.run();

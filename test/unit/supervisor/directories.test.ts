@@ -1,5 +1,6 @@
 // Directories that lost their name: what is seen of them, what is told, and when a process makes room for a new one.
 
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
@@ -15,6 +16,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DirectoryName } from '../../../shared/channel/messages.ts';
+import { errorChain } from '../../../shared/errors/error.ts';
 import {
   type CredentialDirectories,
   watchCredentialDirectories,
@@ -23,9 +25,12 @@ import { readDepartureMark, writeDepartureMark } from '../../../supervisor/custo
 import { createDirectoryWatch, type DirectoryFindings } from '../../../supervisor/custody/directory-watch.ts';
 import { type DirectoryFinding, holdDirectory } from '../../../supervisor/custody/held-directory.ts';
 import { findMountRoot, isDeletedRoot } from '../../../supervisor/custody/mount-root.ts';
+import { pinDirectory } from '../../../supervisor/custody/pinned-directory.ts';
 import { createDeparture, whyDepart } from '../../../supervisor/lifecycle/departure.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+import { limitOf } from '../../support/patience.ts';
 
+const markModule = new URL('../../../supervisor/custody/departure-mark.ts', import.meta.url).href;
 const uid = process.geteuid?.() ?? -1;
 const allHere: DirectoryFindings = { runtime: 'here', credentials: 'here', state: 'here' };
 
@@ -42,7 +47,7 @@ const table = [
   '21 1 0:20 / / rw - tmpfs tmpfs rw',
   '63 21 254:0 /host/run /run/openbao-kms rw shared:7 - ext4 /dev/vda rw',
   '64 21 254:0 /host/gone//deleted /var/lib/openbao-kms/credentials rw - ext4 /dev/vda rw',
-  '65 21 0:30 / /mnt/with\\040blank rw - tmpfs tmpfs rw',
+  '65 21 0:30 /blank /mnt/with\\040blank rw - tmpfs tmpfs rw',
   '66 63 0:31 /over /run/openbao-kms rw - tmpfs tmpfs rw',
   '',
 ].join('\n');
@@ -53,7 +58,7 @@ for (const [path, root] of [
   ['/run/openbao-kms/below', '/over'],
   ['/run/openbao-kms-x', '/'],
   ['/var/lib/openbao-kms/credentials', '/host/gone//deleted'],
-  ['/mnt/with blank/x', '/'],
+  ['/mnt/with blank/x', '/blank'],
 ] as const) {
   test(`the innermost and newest mount above ${path} shows ${root}`, () => {
     assert.is(findMountRoot(table, path), root);
@@ -209,6 +214,15 @@ test('a credentials directory that was replaced is not gone: files are read by t
   look();
   assert.equal([counters.directoriesGone, lines], [[], ['info directory.replaced credentials']]);
 });
+
+for (const finding of ['missing', 'stale'] as const) {
+  test(`a credentials directory that is ${finding} is gone`, () => {
+    const { findings, counters, look } = createWatchBench();
+    findings.credentials = finding;
+    look();
+    assert.equal(counters.directoriesGone, ['credentials']);
+  });
+}
 
 type Facts = Parameters<typeof whyDepart>[0];
 const facts = (change: Partial<Facts>): Facts => ({
@@ -384,5 +398,101 @@ test('a mark that is a link is neither followed nor written through', () =>
     assert.is(readDepartureMark(places, uid), undefined);
     assert.not.ok(writeDepartureMark(places, 6));
   }));
+
+test('a shorter mark replaces a longer one as a whole', () =>
+  withPlace((place) => {
+    const places = [{ directory: { at: (name: string) => join(place, name) }, name: 'kms.sock' }];
+    writeDepartureMark(places, 1_750_000_000_000);
+    writeDepartureMark(places, 5);
+    assert.is(readDepartureMark(places, uid), 5);
+  }));
+
+test('a mark that is a pipe holds nobody up', () =>
+  withPlace((place) => {
+    execFileSync('mkfifo', [join(place, '.kms.sock.departed')]);
+    const script = `
+      import { readDepartureMark, writeDepartureMark } from ${JSON.stringify(markModule)};
+      const places = [{ directory: { at: (name) => ${JSON.stringify(place)} + '/' + name }, name: 'kms.sock' }];
+      process.stdout.write(String([readDepartureMark(places, ${uid}), writeDepartureMark(places, 6)]));
+    `;
+    const options = { timeout: limitOf(20_000), encoding: 'utf8' } as const;
+    const told = execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', script], options);
+    assert.is(told, ',false');
+  }));
+
+test('a directory that was found again is gone only since it was lost anew', async () => {
+  const { clock, departure, departed } = createDepartureBench();
+  departure.looked({ ...allHere, runtime: 'missing' });
+  await clock.advance(5_000);
+  departure.looked(allHere);
+  await clock.advance(5_000);
+  departure.looked({ ...allHere, runtime: 'missing' });
+  assert.equal(departed, []);
+  await clock.advance(10_000);
+  departure.looked({ ...allHere, runtime: 'missing' });
+  assert.equal(departed, ['runtime']);
+});
+
+test('a departure that is postponed again for a new loss is said again', () => {
+  const { departure, postponed, lose } = createDepartureBench({ lastAgoMs: 60_000 });
+  lose();
+  departure.looked(allHere);
+  lose();
+  assert.equal(postponed, [540_000, 540_000]);
+});
+
+for (const [mode, reason] of [
+  [0o770, 'mode'],
+  [0o707, 'mode'],
+  [0o755, 'passes'],
+] as const) {
+  test(`a pinned directory with mode ${mode.toString(8)}: ${reason}; a refused one is not held`, () =>
+    withPlace((place) => {
+      chmodSync(place, mode);
+      const before = readdirSync('/proc/self/fd').length;
+      assert.is(
+        reasonOf(() => pinDirectory(place, 'runtime', uid).close()),
+        reason,
+      );
+      assert.is(readdirSync('/proc/self/fd').length, before);
+    }));
+}
+
+test('a pinned directory that is removed afterwards no longer passes its check', () =>
+  withPlace((place) => {
+    mkdirSync(join(place, 'run'));
+    const pinned = pinDirectory(join(place, 'run'), 'runtime', uid);
+    pinned.check();
+    rmSync(join(place, 'run'), { recursive: true });
+    assert.is(reasonOf(pinned.check), 'missing');
+    pinned.close();
+  }));
+
+test('no look at credentials directories, new or missing, leaves a descriptor open', () =>
+  withPlace((place) => {
+    const path = join(place, 'credentials');
+    const before = readdirSync('/proc/self/fd').length;
+    const directories = watchCredentialDirectories({ paths: () => [path], event: () => {}, watch: () => () => {} });
+    for (let round = 0; round < 5; round += 1) {
+      directories.look();
+      mkdirSync(path);
+      assert.is(directories.look(), 'replaced');
+      directories.rewatch();
+      rmSync(path, { recursive: true });
+      directories.look();
+      directories.rewatch();
+    }
+    directories.close();
+    assert.is(readdirSync('/proc/self/fd').length, before);
+  }));
+
+function reasonOf(run: () => void): unknown {
+  try {
+    run();
+    return 'passes';
+  } catch (error) {
+    return errorChain(error)[0]?.facts['reason'];
+  }
+}
 
 test.run();

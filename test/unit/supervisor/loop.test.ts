@@ -12,11 +12,14 @@ import {
   parseSupervisorMessage,
   type SupervisorMessage,
 } from '../../../shared/channel/messages.ts';
+import { errorClassOf } from '../../../shared/errors/error.ts';
 import type { LogFields } from '../../../shared/log/fields.ts';
 import { encodeState, parseState, type RegistryState } from '../../../shared/registry/state.ts';
 import { StateStore } from '../../../supervisor/custody/state-store.ts';
+import { GateRefusal } from '../../../supervisor/gate/gate.ts';
 import type { ChildEnd } from '../../../supervisor/lifecycle/child.ts';
 import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
+import { refusalOf } from '../../../supervisor/lifecycle/giving-up.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../../../supervisor/lifecycle/loop.ts';
 import type { Custody } from '../../../supervisor/lifecycle/running.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -117,6 +120,7 @@ async function createBench() {
     refuse: false,
     isStateDirectoryGone: false,
     refusals: [] as unknown[],
+    health: [] as unknown[],
     stateNeeded: 0,
     preparing: Promise.resolve(),
   };
@@ -147,7 +151,7 @@ async function createBench() {
     },
     removeName: () => {},
     counters,
-    healthChanged: () => {},
+    healthChanged: (health) => world.health.push(health?.healthz),
     startRefused: (refusal) => world.refusals.push(refusal),
     stateDirectoryGone: () => {
       world.stateNeeded += 1;
@@ -525,6 +529,82 @@ test('giving_up of a plugin that was killed already is no news of the one that s
 
   assert.not.ok(isEnded);
   assert.not.ok(plugin(1).isKilled);
+});
+
+const sick: PluginMessage = { ...healthy, healthz: 'unhealthy', reasons: ['status_stale'] };
+
+test('what a second plugin said of itself before it took office is passed on once, when it takes it', async () => {
+  const { inOffice, clock, reload, world } = await createBench();
+  await inOffice();
+  const next = await reload();
+  next.say(ready, sick);
+  await clock.settle();
+
+  assert.equal(world.health, ['ok', 'unhealthy']);
+});
+
+test('a plugin that took office from another one is killed when it leaves a ping unanswered', async () => {
+  const { inOffice, clock, reload } = await createBench();
+  await inOffice();
+  const next = await reload();
+  next.say(ready);
+  await clock.advance(20_000);
+
+  assert.ok(next.isKilled);
+});
+
+test('a replaced plugin that does not end is killed after 17 s, and not before', async () => {
+  const { inOffice, clock, reload } = await createBench();
+  const office = await inOffice();
+  const next = await reload();
+  next.say(ready);
+  await clock.settle();
+  await clock.advance(16_999);
+  assert.not.ok(office.isKilled);
+  await clock.advance(1);
+
+  assert.ok(office.isKilled);
+});
+
+test('each refused credential of the plugin in office is counted and told to both, none of the second one is', async () => {
+  const { inOffice, clock, reload, counters } = await createBench();
+  const office = await inOffice();
+  const next = await reload();
+  const refused: PluginMessage = {
+    kind: 'credential_result',
+    name: 'jwt',
+    generation: 1,
+    result: 'refused',
+    class: 'auth_failed',
+  };
+  office.say(refused);
+  await clock.settle();
+  office.say(refused);
+  next.say(refused);
+  await clock.settle();
+
+  assert.equal(counters.credentialRefusals, { 'jwt auth_failed': 2 });
+  assert.is(next.heard.filter(({ kind }) => kind === 'counters').length, 2);
+});
+
+test('a plugin that is healthy has its credential, although the last login failed', async () => {
+  const { inOffice, clock, loop } = await createBench();
+  const office = await inOffice();
+  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  office.say({ ...healthy, reasons: ['login_failed'], errorClasses: ['auth_rejected'] });
+  await clock.advance(1_000);
+
+  assert.ok(loop.hasCredential());
+});
+
+test('a state of another identity is a refusal of the state check; a class that nobody knows is an error of ours', () => {
+  const givingUp = { kind: 'giving_up', canRelaunchHelp: false } as const;
+  const bound = refusalOf({ ...givingUp, class: 'state_binding' });
+  assert.ok(bound instanceof GateRefusal);
+  assert.is(bound.check, 'gate.state');
+  const unknown = refusalOf({ ...givingUp, class: 'no_such_class' });
+  assert.not.ok(unknown instanceof GateRefusal);
+  assert.is(errorClassOf(unknown), 'internal');
 });
 
 test.run();

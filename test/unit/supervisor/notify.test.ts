@@ -254,4 +254,23 @@ test('a burst of events is one look, after a quiet quarter of a second, at the l
   assert.ok(looks.length >= 2 && (looks[1] ?? 0) <= 1_100 + 2_000, looks.join(','));
 });
 
+test('ages are told in minutes below two hours, and a class that two probes share is told once', () => {
+  const sick = { ...facts.health, healthz: 'unhealthy' as const, reasons: ['deep_probe_failed'] };
+  const cause = { class: 'permission_denied', sinceUnixMs: nowUnixMs - 7_199_000 };
+  const errorClasses = ['sealed', 'sealed'];
+
+  assert.match(lineOf({ health: { ...sick, cause, errorClasses } }), /\(permission_denied, sealed\) for 119 min;/u);
+});
+
+test('however often a line is set, one timer says it again', async () => {
+  const { clock, notifier } = createBench();
+  const before = clock.timers();
+  for (let count = 0; count < 5; count += 1) {
+    notifier.status(() => 'healthy');
+    await clock.advance(2_000);
+  }
+
+  assert.is(clock.timers(), before + 1);
+});
+
 test.run();
