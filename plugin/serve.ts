@@ -25,7 +25,7 @@ import type { ReadyFacts } from './health/ready.ts';
 import { createHealthReporter } from './health/reporter.ts';
 import { createScheduler, stopping, untilProvenHealthy } from './health/scheduler.ts';
 import { StatusCache } from './health/status-cache.ts';
-import { type WarningSources, warningsOf } from './health/warnings.ts';
+import { type CredentialWarning, type WarningSources, warningsOf } from './health/warnings.ts';
 import { createKeyService } from './key-service.ts';
 import { pluginVersionPattern } from './keys/annotations.ts';
 import { createDiscovery } from './keys/discovery.ts';
@@ -95,7 +95,7 @@ export async function startServing(
   let evidence: CallEvidence;
   const lastCalls = createLastCalls(clock);
   const warningSources: WarningSources = {
-    credentials: () => openbao.session.warnings(),
+    credentials: () => [...openbao.session.warnings(), ...filesRefused(counters, clock.wallMs())],
     isStatusSilent: lastCalls.isStatusSilent,
     decryptFailing: () => evidence.decryptFailing(),
     rightFindings: () => cache.verdict().rightFindings,
@@ -263,6 +263,16 @@ export async function startServing(
   });
   void schedule.run(stopped.signal);
   return { receive, ended: ended.promise };
+}
+
+/** Files that the supervisor cannot read safely: no newer generation of them can arrive. */
+function filesRefused({ filesRefused: files }: Counters, nowUnixMs: number): readonly CredentialWarning[] {
+  return files.map(({ name, reason, sinceUnixMs }) => ({
+    name,
+    state: 'refused',
+    class: reason,
+    waitingMs: Math.max(0, nowUnixMs - sinceUnixMs),
+  }));
 }
 
 function takeCounters(cache: StatusCache, counters: Counters): void {

@@ -30,7 +30,7 @@ const series = [
   ['token_ttl_seconds', 'gauge', [], 'life left of the OpenBao token'],
   ['token_refresh_window_seconds', 'gauge', [], 'how long before its end a token is refreshed'],
   ['certificate_ttl_seconds', 'gauge', [], 'life left of the client certificate; 0 without one'],
-  ['jwt_ttl_seconds', 'gauge', [], 'life left of the JWT last used'],
+  ['jwt_ttl_seconds', 'gauge', [], 'life left of the JWT in use'],
   ['status_key_id_hash', 'gauge', ['hash'], '1 for the active key'],
   ['key_version', 'gauge', [], 'Transit version used for new encryptions'],
   ['state_generation', 'gauge', [], 'generation of the registry state'],

@@ -62,7 +62,6 @@ export class Session {
   /** A login may prove a generation that a newer file has overtaken meanwhile, so nothing is let go while one runs. */
   #isLoggingIn = false;
   #state: State = firstState;
-  #jwtEndsAtUnixMs: number | undefined;
   #cancelTimer: Cancel = () => {};
 
   constructor(deps: SessionDeps) {
@@ -82,8 +81,12 @@ export class Session {
     return { openbao_ca: ca.inUse?.generation ?? 0, jwt: jwt.inUse?.generation ?? 0 };
   };
 
-  /** Life left of the JWT that was sent last, milliseconds; 0 when none was. */
-  jwtTtlMs = (): number => Math.max(0, (this.#jwtEndsAtUnixMs ?? 0) - this.#deps.clock.wallMs());
+  /** Life left of the JWT in use, milliseconds; 0 while none is. */
+  jwtTtlMs = (): number => {
+    const local = this.#state.names.jwt.inUse?.local;
+    if (local?.kind !== 'timed') return 0;
+    return Math.max(0, local.untilUnixMs + this.#deps.jwtRules.minRemainingTtlMs - this.#deps.clock.wallMs());
+  };
 
   /** Whether the JWT in use has so little life left that no login would be tried with it. */
   isJwtEnding = (): boolean => {
@@ -195,8 +198,7 @@ export class Session {
     const pools = this.#held.openbao_ca.get(openbaoCa)?.pools;
     const held = this.#held.jwt.get(jwt);
     if (pools === undefined || held === undefined) throw new ProviderError('internal', 'a generation that is not held');
-    const { text, expiresAtUnixMs } = checkJwt(held.bytes, this.#deps.jwtRules, this.#deps.clock.wallMs());
-    this.#jwtEndsAtUnixMs = expiresAtUnixMs;
+    const { text } = checkJwt(held.bytes, this.#deps.jwtRules, this.#deps.clock.wallMs());
     return this.#deps.loginWithJwt(pools.login, text, signal);
   }
 

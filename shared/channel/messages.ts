@@ -28,6 +28,13 @@ const counters = object({
   socketLost: Type.Boolean(),
   /** Whose path no longer leads to them. */
   directoriesGone: Type.Array(Type.Enum([...directoryNames]), { maxItems: directoryNames.length }),
+  /** Credential files that cannot be read safely at present. */
+  filesRefused: Type.Array(
+    object({ name: credentialName, reason: Type.String({ maxLength: 64 }), sinceUnixMs: count }),
+    {
+      maxItems: credentialNames.length,
+    },
+  ),
   supervisorStartedAtUnixMs: count,
 });
 

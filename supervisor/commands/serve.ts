@@ -12,7 +12,7 @@ import { type GateDeps, GateRefusal, type LoadedConfig, type Passed, passGate, r
 import { refusalFields } from '../gate/refusal-fields.ts';
 import { type Reopened, reopen, socketOptions } from '../gate/reopen.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
-import { countCredentialRefusals, emptyCounters } from '../lifecycle/counters.ts';
+import { countCredentialFiles, emptyCounters } from '../lifecycle/counters.ts';
 import { departedExitCode, type ReplacementCause } from '../lifecycle/events.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
@@ -39,12 +39,12 @@ export type ServeDeps = GateDeps & {
 export type ServeOptions = ConfigOptions & { readonly configPath: string };
 
 /** Runs until it is told to stop. @returns the exit code */
-export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialRefused'>): Promise<number> {
+export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialFiles'>): Promise<number> {
   const log = createSwitchableLog(deps);
   const counters = emptyCounters(deps.clock.wallMs());
   const gateDeps: ServeDeps = {
     ...deps,
-    credentialRefused: countCredentialRefusals(counters, log.write, deps.clock.nowMs),
+    credentialFiles: countCredentialFiles(counters, log.write, deps.clock, () => loop.countersChanged()),
   };
   let passed: Passed | undefined;
   let bound: Listeners | undefined;

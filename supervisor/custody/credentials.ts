@@ -51,16 +51,26 @@ export type CredentialCustody = {
   readonly directories: () => readonly string[];
 };
 
+export type FileNews = {
+  /** A file could not be read safely: why, and what it has to be. */
+  readonly refused: (name: CredentialName, reason: string, hint: string) => void;
+  /** A file could be read safely. */
+  readonly read: (name: CredentialName) => void;
+};
+
+/** For who only looks. */
+export const noNews: FileNews = { refused: () => {}, read: () => {} };
+
 type Known = { readonly generation: number; readonly sha256: string; readonly identity: string };
 
 /**
  * @param files  asked each time: a reload may name others
- * @param refused  told of each file that could not be read safely, why, and what it has to be
+ * @param news  told of each file whether it could be read safely
  */
 export function createCredentialCustody(
   files: () => readonly CredentialFile[],
   reader: Reader,
-  refused: (name: CredentialName, reason: string, hint: string) => void,
+  news: FileNews,
 ): CredentialCustody {
   const known = new Map<CredentialName, Known>();
   const take = (file: CredentialFile): CredentialMessage => {
@@ -81,10 +91,12 @@ export function createCredentialCustody(
     look: () =>
       files().map((file) => {
         try {
-          return take(file);
+          const message = take(file);
+          news.read(file.name);
+          return message;
         } catch (error) {
           const reason = reasonOf(error);
-          refused(file.name, reason, sentenceOf(file, error));
+          news.refused(file.name, reason, sentenceOf(file, error));
           return { kind: 'credential', name: file.name, generation: 0, modifiedAtUnixMs: 0, absence: reason } as const;
         }
       }),

@@ -6,7 +6,13 @@ import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import type { PairVerdict } from '../../shared/registry/pair.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { type CredentialCustody, createCredentialCustody, credentialFiles } from '../custody/credentials.ts';
+import {
+  type CredentialCustody,
+  createCredentialCustody,
+  credentialFiles,
+  type FileNews,
+  noNews,
+} from '../custody/credentials.ts';
 import { type Lock, takeLock } from '../custody/lock.ts';
 import { type PinnedDirectory, pinDirectory } from '../custody/pinned-directory.ts';
 import { proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
@@ -67,7 +73,7 @@ export type GateDeps = CallerDeps & {
     args: readonly string[],
     descriptor?: number,
   ) => Promise<{ readonly exitCode: number | undefined; readonly output: string }>;
-  readonly credentialRefused: (name: string, reason: string, hint: string) => void;
+  readonly credentialFiles: FileNews;
 };
 
 /** What a passed gate holds, until the end. */
@@ -95,7 +101,7 @@ export type Passed = LoadedConfig & {
 export async function passConfig(
   path: string,
   options: ConfigOptions,
-  deps: Omit<GateDeps, 'credentialRefused'>,
+  deps: Omit<GateDeps, 'credentialFiles'>,
   helpers: Helpers,
   locks: readonly ((places: Places) => string)[],
 ): Promise<LoadedConfig> {
@@ -123,7 +129,7 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     const { config } = loaded;
     let current = config;
     const files = () => credentialFiles(current);
-    const credentials = createCredentialCustody(files, deps.identity, deps.credentialRefused);
+    const credentials = createCredentialCustody(files, deps.identity, deps.credentialFiles);
     await check('gate.credentials', () => credentials.check());
     const identity = await check('gate.identity', () => checkIdentity(deps, helpers, config));
     const socketPath = splitPath(config.server.socketPath);
@@ -184,7 +190,7 @@ export function socketLockName(socketName: string): string {
   return `.${socketName}.lock`;
 }
 
-export function lockDepsOf(deps: Omit<GateDeps, 'credentialRefused' | 'randomHex'>, helpers: Helpers) {
+export function lockDepsOf(deps: Omit<GateDeps, 'credentialFiles' | 'randomHex'>, helpers: Helpers) {
   return {
     uid: deps.identity.uid,
     pid: deps.pid,
@@ -218,7 +224,7 @@ export async function readReload(
     return next;
   });
   const files = () => credentialFiles(loaded.config);
-  await check('gate.credentials', () => createCredentialCustody(files, deps.identity, () => {}).check());
+  await check('gate.credentials', () => createCredentialCustody(files, deps.identity, noNews).check());
   return loaded;
 }
 

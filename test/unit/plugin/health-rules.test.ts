@@ -271,6 +271,7 @@ function createSchedule(metadata: () => Promise<boolean>, reasons: readonly stri
       },
       deep: async () => true,
       isDeepDue: () => false,
+      isTooOld: () => false,
       paceOf: () => freshPace,
     },
     settings,

@@ -15,7 +15,12 @@ import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CredentialName, credentialNames } from '../../../shared/channel/messages.ts';
-import { createCredentialCustody, credentialFiles, credentialRules } from '../../../supervisor/custody/credentials.ts';
+import {
+  createCredentialCustody,
+  credentialFiles,
+  credentialRules,
+  noNews,
+} from '../../../supervisor/custody/credentials.ts';
 import { throwsClass } from '../../support/throws.ts';
 
 const reader = { uid: process.geteuid?.() ?? -1, gids: [process.getegid?.() ?? -1] };
@@ -33,7 +38,10 @@ function withCustody(
   const paths = Object.fromEntries(credentialNames.map((name) => [name, at(name)])) as Record<CredentialName, string>;
   const refused: string[] = [];
   const files = () => credentialFiles({ credentialPaths: paths });
-  const custody = createCredentialCustody(files, reader, (name, reason) => refused.push(`${name} ${reason}`));
+  const custody = createCredentialCustody(files, reader, {
+    ...noNews,
+    refused: (name, reason) => void refused.push(`${name} ${reason}`),
+  });
   try {
     run({ at, custody, refused });
   } finally {
@@ -161,11 +169,7 @@ test('behind a linked directory the one that holds the link is watched too, and 
       openbao_ca: '',
       issuer_ca: '',
     };
-    const custody = createCredentialCustody(
-      () => credentialFiles({ credentialPaths: named }),
-      reader,
-      () => {},
-    );
+    const custody = createCredentialCustody(() => credentialFiles({ credentialPaths: named }), reader, noNews);
     assert.equal([...custody.directories()].sort(), [directory, join(directory, '..data')].sort());
   }));
 

@@ -300,6 +300,7 @@ test('a JWT in use ends when no login would be tried with it any more, whatever 
   bench.offer('jwt', 2, bench.jwt('jwt2', { exp: Math.floor(bench.clock.wallMs() / 1000) + 130 }));
   await bench.clock.advance(60_000);
   assert.not.ok(bench.session.isJwtEnding(), 'the refused one ends soon, the one in use does not');
+  assert.is(bench.session.jwtTtlMs(), 3_539_000);
   await bench.clock.advance(3_480_000);
 
   assert.ok(bench.session.isJwtEnding());
