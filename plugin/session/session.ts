@@ -251,7 +251,10 @@ export class Session {
       result: outcome.kind,
       class: errorClass,
       ...(detail === undefined ? {} : { detail }),
-      ...(nextTryMs === undefined ? {} : { nextTryMs: Math.max(0, Math.round(nextTryMs)) }),
+      // A claim may lie further ahead than a message can say.
+      ...(nextTryMs === undefined
+        ? {}
+        : { nextTryMs: Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.round(nextTryMs))) }),
     });
   }
 

@@ -58,7 +58,7 @@ export function readTrustedFile(path: string, rules: FileRules, reader: Reader, 
       });
     }
     const identity = `${stats.dev} ${stats.ino} ${stats.mtimeMs} ${stats.size}`;
-    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.floor(stats.mtimeMs), identity };
+    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.max(0, Math.floor(stats.mtimeMs)), identity };
   } finally {
     closeSync(descriptor);
   }
