@@ -26,6 +26,12 @@ type ProbeEvidence = {
   /** Begin of the first failure since the last success. */
   readonly failing: Since | undefined;
 };
+type RightsSeen = {
+  readonly findings: readonly RightFinding[];
+  readonly failing: Since | undefined;
+  /** When OpenBao told them, monotonic. */
+  readonly seenAtMs: number;
+};
 const nothing: ProbeEvidence = { good: undefined, failure: undefined, wrong: undefined, failing: undefined };
 
 export class StatusCache {
@@ -34,10 +40,7 @@ export class StatusCache {
   #published: Published | undefined;
   #metadata: ProbeEvidence = nothing;
   #deep: ProbeEvidence = nothing;
-  #rights: { readonly findings: readonly RightFinding[]; readonly failing: Since | undefined } = {
-    findings: [],
-    failing: undefined,
-  };
+  #rights: RightsSeen = { findings: [], failing: undefined, seenAtMs: Number.NEGATIVE_INFINITY };
   #isPersistenceDegraded = false;
   isSocketLost = false;
   /** As the supervisor last said. */
@@ -125,13 +128,25 @@ export class StatusCache {
   /** OpenBao told our rights. */
   rightsSeen(findings: readonly RightFinding[]): void {
     const isFailing = findings.some(isFatal);
-    this.#rights = { findings, failing: isFailing ? (this.#rights.failing ?? this.#since()) : undefined };
+    const failing = isFailing ? (this.#rights.failing ?? this.#since()) : undefined;
+    this.#rights = { findings, failing, seenAtMs: this.#clock.nowMs() };
   }
 
-  /** OpenBao refuses to tell our rights: what was missing before is taken to be missing still. */
-  rightsRefused(): void {
-    const known = this.#rights.findings.filter(isFatal);
-    this.#rights = { ...this.#rights, findings: [...known, 'missing_capabilities'] };
+  /**
+   * Our rights were asked for in vain. What was missing is taken to be missing still, until a deep probe that began later has
+   * encrypted and decrypted: nothing else could end it while the question is not answered.
+   *
+   * @param isRefused  the policy does not allow the question
+   */
+  rightsUnanswered(isRefused: boolean): void {
+    const { findings, failing, seenAtMs } = this.#rights;
+    const isProven = this.deepProvenAtMs !== undefined && this.deepProvenAtMs > seenAtMs;
+    const known = findings.filter((finding) => (isFatal(finding) ? !isProven : !isRefused));
+    this.#rights = {
+      findings: isRefused ? [...known, 'missing_capabilities'] : known,
+      failing: isProven ? undefined : failing,
+      seenAtMs,
+    };
   }
 
   get rightFindings(): readonly RightFinding[] {
