@@ -1,12 +1,12 @@
 // When our rights are looked at: with every second metadata probe that succeeds, after each denial, and after every probe while a
-// right is missing without which there is no service. No answer is no news.
+// right is missing without which there is no service. No answer is no news but where a later deep probe has proven the right.
 
 import { isFatal, type RightFinding } from '../keys/rights.ts';
 import { isDenial } from './probe-failure.ts';
 import type { StatusCache } from './status-cache.ts';
 
 export type RightsLookDeps = {
-  readonly cache: Pick<StatusCache, 'rightFindings' | 'rightsSeen' | 'rightsRefused'>;
+  readonly cache: Pick<StatusCache, 'rightFindings' | 'rightsSeen' | 'rightsUnanswered'>;
   readonly read: (signal: AbortSignal) => Promise<readonly RightFinding[]>;
   readonly observe: (findings: readonly RightFinding[], error?: unknown) => void;
 };
@@ -48,7 +48,7 @@ export class RightsLook {
       observe(cache.rightFindings);
     } catch (error) {
       if (signal.aborted) return;
-      if (isDenial(error)) cache.rightsRefused();
+      cache.rightsUnanswered(isDenial(error));
       observe(cache.rightFindings, error);
     }
   }

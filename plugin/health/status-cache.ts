@@ -26,14 +26,13 @@ type ProbeEvidence = {
   /** Begin of the first failure since the last success. */
   readonly failing: Since | undefined;
 };
-const nothing: ProbeEvidence = { good: undefined, failure: undefined, wrong: undefined, failing: undefined };
-
-/** `seenAtMs`: when OpenBao last told them, on the monotonic clock. */
-type Rights = {
+type RightsSeen = {
   readonly findings: readonly RightFinding[];
   readonly failing: Since | undefined;
+  /** When OpenBao told them, monotonic. */
   readonly seenAtMs: number;
 };
+const nothing: ProbeEvidence = { good: undefined, failure: undefined, wrong: undefined, failing: undefined };
 
 export class StatusCache {
   readonly #clock: Pick<Clock, 'nowMs' | 'wallMs'>;
@@ -41,7 +40,7 @@ export class StatusCache {
   #published: Published | undefined;
   #metadata: ProbeEvidence = nothing;
   #deep: ProbeEvidence = nothing;
-  #rights: Rights = { findings: [], failing: undefined, seenAtMs: Number.NEGATIVE_INFINITY };
+  #rights: RightsSeen = { findings: [], failing: undefined, seenAtMs: Number.NEGATIVE_INFINITY };
   #isPersistenceDegraded = false;
   isSocketLost = false;
   /** As the supervisor last said. */
@@ -120,18 +119,6 @@ export class StatusCache {
   deepPassed(keyId: string, startedAt: Reading): void {
     if (keyId !== this.#published?.active.kubernetesKeyId) return;
     this.#deep = this.#good(startedAt);
-    this.#rightsProven(startedAt);
-  }
-
-  /** Who has just encrypted and decrypted has both rights, whatever was said of them before. */
-  #rightsProven(startedAt: Reading): void {
-    const isSeenLater = this.#rights.seenAtMs > startedAt.nowMs;
-    if (isSeenLater || !this.#rights.findings.some(isFatal)) return;
-    this.#rights = {
-      ...this.#rights,
-      findings: this.#rights.findings.filter((one) => !isFatal(one)),
-      failing: undefined,
-    };
   }
 
   deepFailed(failure: Failure): void {
@@ -145,10 +132,21 @@ export class StatusCache {
     this.#rights = { findings, failing, seenAtMs: this.#clock.nowMs() };
   }
 
-  /** OpenBao refuses to tell our rights: what was missing before is taken to be missing still. */
-  rightsRefused(): void {
-    const known = this.#rights.findings.filter(isFatal);
-    this.#rights = { ...this.#rights, findings: [...known, 'missing_capabilities'] };
+  /**
+   * Our rights were asked for in vain. What was missing is taken to be missing still, until a deep probe that began later has
+   * encrypted and decrypted: nothing else could end it while the question is not answered.
+   *
+   * @param isRefused  the policy does not allow the question
+   */
+  rightsUnanswered(isRefused: boolean): void {
+    const { findings, failing, seenAtMs } = this.#rights;
+    const isProven = this.deepProvenAtMs !== undefined && this.deepProvenAtMs > seenAtMs;
+    const known = findings.filter((finding) => (isFatal(finding) ? !isProven : !isRefused));
+    this.#rights = {
+      findings: isRefused ? [...known, 'missing_capabilities'] : known,
+      failing: isProven ? undefined : failing,
+      seenAtMs,
+    };
   }
 
   get rightFindings(): readonly RightFinding[] {

@@ -3,7 +3,6 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isFatal } from '../../plugin/keys/rights.ts';
 import { findNotifyHelper } from '../support/notify-socket.ts';
 import { limitOf, until } from '../support/patience.ts';
 import { type LogLine, type Provider, untilHealthy } from '../support/provider.ts';
@@ -46,7 +45,7 @@ async function see(server: Server, mistake: Mistake): Promise<Seen> {
     return await seen(provider, statusLines, (ready, statusLine) => {
       const words = [mistake.told.reason, causeInLine(mistake.told)];
       const isLineRight = !isStatusHeard || words.every((word) => statusLine.includes(word));
-      return isLineRight && JSON.stringify(causeOfReady(ready)) === JSON.stringify(causeToldOnceLooked(mistake.told));
+      return isLineRight && JSON.stringify(causeOfReady(ready)) === JSON.stringify(causeOfTold(mistake.told));
     });
   } finally {
     await close();
@@ -134,17 +133,10 @@ const causeOfReady = (ready: Seen['ready']) => {
   return causeIn({ class: errorClass, detail, finding, httpStatus });
 };
 
-/** A right that Encrypt or Decrypt needs is the cause by itself: it was looked up, and no call had to be refused. */
-const causeToldOnceLooked = (told: Told) => {
-  const isLookedUp = told.right !== undefined && isFatal(told.right);
-  const { httpStatus, ...rest } = causeOfTold(told);
-  return isLookedUp || httpStatus === undefined ? rest : { ...rest, httpStatus };
-};
-
 function checkReady({ ready }: Seen, told: Told): void {
   const reasons = ready['reasons'] as readonly string[];
   assert.ok(reasons.includes(told.reason), `/ready says ${reasons.join(', ')}`);
-  assert.equal(causeOfReady(ready), causeToldOnceLooked(told), '/ready');
+  assert.equal(causeOfReady(ready), causeOfTold(told), '/ready');
 }
 
 const causeInLine = ({ class: errorClass, detail, finding, right }: Told) => {

@@ -39,6 +39,7 @@ export function createHealthWorld(random: () => number) {
     missing: [] as readonly RightFinding[],
     /** What the last answered look was told. */
     seen: [] as readonly RightFinding[],
+    seenAtMs: Number.NEGATIVE_INFINITY,
     skips: 0,
     rightsLooks: 0,
   };
@@ -77,6 +78,7 @@ export function createHealthWorld(random: () => number) {
     readRights: async () => {
       await answer('rights');
       world.seen = world.missing;
+      world.seenAtMs = clock.nowMs();
       return world.missing;
     },
     commit: async () => ({ outcome: 'saved', onDisk: 'attempted' }),
@@ -97,6 +99,9 @@ export function createHealthWorld(random: () => number) {
   const note = (event: ProbeEvent) => {
     if (event.kind === 'skipped') world.skips += 1;
     if (event.kind === 'rights') world.rightsLooks += 1;
+    const isProven = !books.deep.isFailing && (books.deep.goodAtMs ?? Number.NEGATIVE_INFINITY) > world.seenAtMs;
+    // Nobody tells the rights, and a later round trip has shown them.
+    if (event.kind === 'rights' && event.error !== undefined && isProven) world.seen = [];
     // A promotion follows the proof of its candidate at once.
     if (event.kind === 'promoted') books.deep = { ...emptyBook(), starts: books.deep.starts, goodAtMs: clock.nowMs() };
     if (event.kind === 'probe' || event.kind === 'rights') scheduler.replan();
