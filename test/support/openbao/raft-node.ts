@@ -80,14 +80,12 @@ export async function startRaftNode({ bao, name, directory, leaf, ca }: RaftNode
   const log = join(home, 'log');
   const start = async () => {
     const environment = { HOME: home, PATH: process.env['PATH'] ?? '' };
-    const started = spawn(
-      'sh',
-      ['-c', 'exec "$@" >> "$0" 2>&1', log, bao, 'server', `-config=${join(home, 'config.json')}`],
-      {
-        stdio: 'ignore',
-        env: environment,
-      },
-    );
+    // A test that is killed takes it along.
+    const command = ['setpriv', '--pdeathsig=KILL', '--', bao, 'server', `-config=${join(home, 'config.json')}`];
+    const started = spawn('sh', ['-c', 'exec "$@" >> "$0" 2>&1', log, ...command], {
+      stdio: 'ignore',
+      env: environment,
+    });
     child = started;
     const isUp = async () => {
       if (hasEnded(started)) throw new Error(`OpenBao ended:\n${readFileSync(log, 'utf8').slice(-4_000)}`);
