@@ -575,7 +575,7 @@ test('each refused credential of the plugin in office is counted and told to bot
     name: 'jwt',
     generation: 1,
     result: 'refused',
-    class: 'auth_failed',
+    class: 'auth_rejected',
   };
   office.say(refused);
   await clock.settle();
@@ -583,7 +583,7 @@ test('each refused credential of the plugin in office is counted and told to bot
   next.say(refused);
   await clock.settle();
 
-  assert.equal(counters.credentialRefusals, { 'jwt auth_failed': 2 });
+  assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 2 });
   assert.is(next.heard.filter(({ kind }) => kind === 'counters').length, 2);
 });
 
