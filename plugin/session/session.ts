@@ -50,6 +50,8 @@ export class Session {
   readonly #held: Record<TrialName, Map<number, Held>> = { openbao_ca: new Map(), jwt: new Map() };
   #state: State = firstState;
   #jwtEndsAtUnixMs: number | undefined;
+  /** Why the newest CA that was offered is none. */
+  #caFault: unknown;
   #cancelTimer: Cancel = () => {};
 
   constructor(deps: SessionDeps) {
@@ -61,6 +63,7 @@ export class Session {
     const { inUse } = this.#state.names.openbao_ca;
     const pools = inUse && this.#held.openbao_ca.get(inUse.generation)?.pools;
     if (pools !== undefined) return pools;
+    if (this.#caFault !== undefined) throw this.#caFault;
     throw new ProviderError('ca_invalid', 'no CA certificate for OpenBao; check openbao.caCertFile');
   };
 
@@ -151,9 +154,11 @@ export class Session {
   };
 
   #poolsOf(ca: Buffer): { readonly pools?: Pools } {
+    this.#caFault = undefined;
     try {
       return { pools: this.#deps.openPools(ca) };
-    } catch {
+    } catch (error) {
+      this.#caFault = error;
       return {};
     }
   }
