@@ -62,6 +62,8 @@ export class Session {
   /** A login may prove a generation that a newer file has overtaken meanwhile, so nothing is let go while one runs. */
   #isLoggingIn = false;
   #state: State = firstState;
+  /** Why the newest CA that was offered is none. */
+  #caFault: unknown;
   #cancelTimer: Cancel = () => {};
 
   constructor(deps: SessionDeps) {
@@ -73,6 +75,7 @@ export class Session {
     const { inUse } = this.#state.names.openbao_ca;
     const pools = inUse && this.#held.openbao_ca.get(inUse.generation)?.pools;
     if (pools !== undefined) return pools;
+    if (this.#caFault !== undefined) throw this.#caFault;
     throw new ProviderError('ca_invalid', 'no CA certificate for OpenBao; check openbao.caCertFile');
   };
 
@@ -182,9 +185,11 @@ export class Session {
   }
 
   #readCa(bytes: Buffer): { readonly local: Local; readonly pools?: Pools } {
+    this.#caFault = undefined;
     try {
       return { local: timelessCa, pools: this.#deps.openPools(bytes) };
-    } catch {
+    } catch (error) {
+      this.#caFault = error;
       return { local: unusableCa };
     }
   }

@@ -121,12 +121,16 @@ test('a reload while the gate refuses reads the configuration again', () =>
     execFileSync('chmod', ['0770', `${workplace.directory}/run`]);
     process.kill(provider.pluginPid(), 'SIGKILL');
     await provider.event('gate.refused');
-    execFileSync('chmod', ['0750', `${workplace.directory}/run`]);
     workplace.writeConfig((config) => {
       config['status'] = { probeInterval: '1s', deepProbeInterval: '2s', statusMaxStaleness: '66s' };
     });
+    const refusals = () => provider.log.filter(({ message }) => message === 'gate.refused').length;
+    const before = refusals();
     provider.child.kill('SIGHUP');
-    await untilHealthy(provider);
+    // One that was under way when the signal came, and the one that it asked for.
+    await until(() => refusals() >= before + 2, 'refusals after the signal', 60_000);
+    execFileSync('chmod', ['0750', `${workplace.directory}/run`]);
+    await untilHealthy(provider, 40_000);
     assert.match(await provider.metrics(), /status_max_staleness_seconds 66/u);
   }));
 
