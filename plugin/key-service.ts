@@ -4,6 +4,8 @@
 import { ProviderError } from '../shared/errors/error.ts';
 import { deriveKeyId, parseKeyId } from '../shared/registry/key-id.ts';
 import type { Snapshot } from '../shared/registry/state.ts';
+import { hashText } from '../shared/text/hash.ts';
+import type { CallEvidence } from './health/call-evidence.ts';
 import type { StatusCache } from './health/status-cache.ts';
 import { buildAad } from './keys/aad.ts';
 import { type Annotations, buildAnnotations, checkAnnotations, parseAnnotations } from './keys/annotations.ts';
@@ -16,6 +18,8 @@ export type KeyServiceDeps = {
   readonly cache: StatusCache;
   readonly transit: Pick<Transit, 'encrypt' | 'decrypt'>;
   readonly discovery: Pick<Discovery, 'find'>;
+  /** Hears what became of every call that reached OpenBao. */
+  readonly evidence: Pick<CallEvidence, 'call'>;
   readonly pluginVersion: string;
 };
 
@@ -55,7 +59,8 @@ export function createKeyService(deps: KeyServiceDeps): KeyService {
       if (snapshot === undefined) throw new ProviderError('active_key_unavailable', 'active key unavailable');
       const { aad, annotations } = bind(snapshot);
       const request = { keyVersion: snapshot.transitVersion, plaintext, aad };
-      const ciphertext = await deps.transit.encrypt(request, signal);
+      const answer = deps.transit.encrypt(request, signal);
+      const ciphertext = await witnessed(deps, 'encrypt', () => view.keyId, answer);
       return { ciphertext, keyId: snapshot.kubernetesKeyId, annotations };
     },
     resolve: (request, signal) => resolveDecrypt(deps, bind, request, signal),
@@ -92,8 +97,26 @@ async function resolveDecrypt(
   const { aad } = bind(snapshot);
   return {
     transitKeyVersion: snapshot.transitVersion,
-    run: (shared) => deps.transit.decrypt({ ciphertext, aad }, shared),
+    run: (shared) =>
+      witnessed(deps, 'decrypt', () => hashText(ciphertext), deps.transit.decrypt({ ciphertext, aad }, shared)),
   };
+}
+
+/** Tells what became of a call, whatever it is. */
+async function witnessed<T>(
+  { evidence }: KeyServiceDeps,
+  method: 'encrypt' | 'decrypt',
+  identity: () => string,
+  answer: Promise<T>,
+): Promise<T> {
+  try {
+    const value = await answer;
+    evidence.call({ method, identity });
+    return value;
+  } catch (error) {
+    evidence.call({ method, identity, error });
+    throw error;
+  }
 }
 
 /** Junk annotations cause no metadata read; the answer for an unknown id stays that of an unknown id. */

@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { CredentialMessage, PluginMessage, StartMessage, SupervisorMessage } from '../shared/channel/messages.ts';
 import { requireConfig } from '../shared/config/config.ts';
 import { parseProcStatus } from '../shared/confinement/confinement.ts';
+import { causeOf } from '../shared/errors/cause.ts';
 import { errorClassOf } from '../shared/errors/error.ts';
 import { policyOf } from '../shared/errors/policy.ts';
 import { createLog } from '../shared/log/logger.ts';
@@ -29,6 +30,8 @@ let serving: Serving | undefined;
 let startMessage: StartMessage | undefined;
 const credentials: CredentialMessage[] = [];
 const early: SupervisorMessage[] = [];
+/** A plugin that proves itself before it serves needs newer credentials at once. */
+let takeCredential: ((message: CredentialMessage) => void) | undefined;
 
 const channel = openChannel(system.openChannelStream(), receive, () => process.exit(1));
 const send = (message: PluginMessage) => channel.send(message);
@@ -39,6 +42,7 @@ function receive(message: SupervisorMessage): void {
   const isComplete = () => startMessage !== undefined && credentials.length >= startMessage.credentialCount;
   if (message.kind === 'start' && startMessage === undefined) startMessage = message;
   else if (message.kind === 'credential' && !isComplete()) credentials.push(message);
+  else if (message.kind === 'credential' && takeCredential !== undefined) return takeCredential(message);
   else return void early.push(message);
   if (startMessage !== undefined && isComplete()) void start(startMessage);
 }
@@ -64,10 +68,16 @@ async function start(message: StartMessage): Promise<void> {
       confinement,
       memoryUsage: system.memoryUsage,
       eventLoopLag,
+      credentialsArrive: (take) => {
+        takeCredential = take;
+      },
     });
   } catch (error) {
     const { probeClass } = policyOf(error);
-    return send({ kind: 'giving_up', class: probeClass, canRelaunchHelp: errorClassOf(error) === 'internal' });
+    const { finding } = causeOf(error);
+    const known = finding === undefined ? {} : { finding };
+    const canRelaunchHelp = errorClassOf(error) === 'internal';
+    return send({ kind: 'giving_up', class: probeClass, ...known, canRelaunchHelp });
   }
   for (const waiting of early.splice(0)) serving.receive(waiting);
   await serving.ended;

@@ -3,13 +3,13 @@
 
 import { createHmac } from 'node:crypto';
 import { causeOf, hintOf } from '../shared/errors/cause.ts';
-import { type ErrorClass, errorClassOf } from '../shared/errors/error.ts';
+import { type ErrorClass, errorChain, errorClassOf } from '../shared/errors/error.ts';
 import { policyOf } from '../shared/errors/policy.ts';
 import type { Log, LogFields } from '../shared/log/fields.ts';
 import { hashText } from '../shared/text/hash.ts';
 import type { RequestEvent } from './auth/authorized.ts';
 import type { TokenEvent } from './auth/token-manager.ts';
-import type { ProbeEvent } from './health/probes.ts';
+import type { FailedWith, ProbeEvent } from './health/probe-event.ts';
 import { profileWarnings } from './keys/profile.ts';
 import type { KmsObservation } from './kms/kms.ts';
 import type { Metrics } from './metrics/metrics.ts';
@@ -146,8 +146,11 @@ function causeFields(error: unknown): LogFields {
 
 function createProbeObserver(deps: ObserverDeps): (event: ProbeEvent) => void {
   let lastWarnings = '';
+  let lastRights = '';
   return (event) => {
     if (event.kind === 'probe') observeProbe(deps, event);
+    if (event.kind === 'skipped') observeSkipped(deps, event);
+    if (event.kind === 'rights') lastRights = observeRights(deps, event, lastRights);
     if (event.kind === 'promoted') observePromotion(deps, event);
     if (event.kind === 'clock_regressed') deps.log('warn', 'clock.regressed', { reason: 'timestamp_order_preserved' });
     if (event.kind !== 'profile') return;
@@ -158,8 +161,9 @@ function createProbeObserver(deps: ObserverDeps): (event: ProbeEvent) => void {
 }
 
 function observeProbe(deps: ObserverDeps, event: Extract<ProbeEvent, { kind: 'probe' }>): void {
-  const isOk = event.error === undefined;
-  const status = isOk ? 'ok' : (event.reason ?? 'probe_failed');
+  const { failed } = event;
+  const isOk = failed === undefined;
+  const status = failed?.failure.reason ?? 'ok';
   const name = event.probe === 'metadata' ? 'transit_metadata_observation_total' : 'deep_probe_total';
   deps.metrics.count(name, { status });
   deps.metrics.set('probe_last_attempt_timestamp_seconds', deps.wallMs() / 1000, { kind: event.probe });
@@ -168,11 +172,41 @@ function observeProbe(deps: ObserverDeps, event: Extract<ProbeEvent, { kind: 'pr
     operation: 'status.probe',
     status: isOk ? 'ok' : 'error',
     duration_ms: round(event.durationMs),
-    ...causeFields(event.error),
-    reason: event.reason,
     probe_kind: event.probe,
     trigger: event.trigger,
+    ...(failed === undefined ? {} : failureFields(failed)),
   });
+}
+
+/** As in /ready, and our own sentence. */
+function failureFields({ failure, error }: FailedWith): LogFields {
+  const { class: errorClass, detail, finding, httpStatus } = failure.cause;
+  const field = errorChain(error)[0]?.facts['field'];
+  return {
+    error_class: errorClass,
+    reason: failure.reason,
+    detail,
+    finding,
+    http_status: httpStatus,
+    field: typeof field === 'string' ? field : undefined,
+    hint: hintOf(error),
+  };
+}
+
+function observeSkipped({ log }: ObserverDeps, { probe, trigger }: Extract<ProbeEvent, { kind: 'skipped' }>): void {
+  const reason = 'circuit_breaker_open';
+  log('debug', 'status.probe', { operation: 'status.probe', status: 'skipped', reason, probe_kind: probe, trigger });
+}
+
+/** Said when the findings change. @returns what was said last */
+function observeRights({ log }: ObserverDeps, event: Extract<ProbeEvent, { kind: 'rights' }>, last: string): string {
+  const finding = event.findings.join(',');
+  const error_class = event.error === undefined ? undefined : policyOf(event.error).probeClass;
+  if (error_class !== undefined) log('debug', 'rights.unknown', { operation: 'rights.look', error_class });
+  if (finding === last) return last;
+  const hint = finding === '' ? undefined : 'compare the policy of the token with the one in README';
+  log(finding === '' ? 'info' : 'warn', 'rights.changed', { operation: 'rights.look', finding, hint });
+  return finding;
 }
 
 function observePromotion(deps: ObserverDeps, event: Extract<ProbeEvent, { kind: 'promoted' }>): void {

@@ -7,8 +7,10 @@ import type { Clock } from '../shared/time/clock.ts';
 import { createAuthorizedSend, type RequestEvent } from './auth/authorized.ts';
 import { isTokenAlive, loginWithJwt, renewToken } from './auth/login.ts';
 import { createTokenManager, type TokenEvent, type TokenManager } from './auth/token-manager.ts';
+import { findRights, type RightFinding, rightPaths } from './keys/rights.ts';
 import { type Pools, Session } from './session/session.ts';
 import { createHttp } from './transit/http.ts';
+import { readCapabilities } from './transit/read-capabilities.ts';
 import { createTrust } from './transit/tls.ts';
 import { createTransit, type Transit } from './transit/transit.ts';
 
@@ -25,6 +27,8 @@ export type OpenBaoDeps = {
 
 export type OpenBao = {
   readonly transit: Transit;
+  /** What is wrong with the rights of our token; throws what the question throws. */
+  readonly readRights: (signal?: AbortSignal) => Promise<readonly RightFinding[]>;
   readonly tokens: TokenManager;
   readonly session: Session;
   /** Takes a generation of a credential. Never throws. */
@@ -80,8 +84,13 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
       deps.observeRequest(event);
     },
   });
+  const { transitMountPath, transitKeyName } = config.identity;
   return {
-    transit: createTransit(config.identity.transitMountPath, config.identity.transitKeyName, send),
+    transit: createTransit(transitMountPath, transitKeyName, send),
+    readRights: async (signal) => {
+      const capabilities = await readCapabilities(send, rightPaths(transitMountPath, transitKeyName), signal);
+      return findRights(transitMountPath, transitKeyName, capabilities);
+    },
     tokens,
     session,
     credential: session.offer,

@@ -16,11 +16,16 @@ import { deriveFingerprint } from '../shared/registry/fingerprint.ts';
 import { checkBinding } from '../shared/registry/pair.ts';
 import { parseState } from '../shared/registry/state.ts';
 import type { Clock } from '../shared/time/clock.ts';
+import { type CallEvidence, createCallEvidence } from './health/call-evidence.ts';
 import { createHealthEndpoint, createMetricsEndpoint, type HttpEndpoint } from './health/endpoints.ts';
-import { type ProbeEvent, Probes } from './health/probes.ts';
+import { createLastCalls } from './health/last-calls.ts';
+import type { ProbeEvent } from './health/probe-event.ts';
+import { Probes } from './health/probes.ts';
+import type { ReadyFacts } from './health/ready.ts';
 import { createHealthReporter } from './health/reporter.ts';
-import { runScheduler, stopping, untilProvenHealthy } from './health/scheduler.ts';
+import { createScheduler, stopping, untilProvenHealthy } from './health/scheduler.ts';
 import { StatusCache } from './health/status-cache.ts';
+import { type CredentialWarning, type WarningSources, warningsOf } from './health/warnings.ts';
 import { createKeyService } from './key-service.ts';
 import { pluginVersionPattern } from './keys/annotations.ts';
 import { createDiscovery } from './keys/discovery.ts';
@@ -40,6 +45,8 @@ export type ServeDeps = {
   readonly send: (message: PluginMessage) => void;
   readonly confinement: () => { readonly confinement: Confinement; readonly isPermissionModelOn: boolean };
   readonly memoryUsage: () => { readonly heapUsedBytes: number; readonly residentBytes: number };
+  /** Credentials that arrive before this plugin serves go there at once. */
+  readonly credentialsArrive: (take: (message: CredentialMessage) => void) => void;
   readonly eventLoopLag: () => { readonly meanMs: number; readonly p99Ms: number };
 };
 
@@ -82,8 +89,18 @@ export async function startServing(
     cache.load(state);
   }
   let counters: Counters = start.counters;
+  takeCounters(cache, counters);
   let openbao: OpenBao;
   let probes: Probes;
+  let evidence: CallEvidence;
+  const lastCalls = createLastCalls(clock);
+  const warningSources: WarningSources = {
+    credentials: () => [...openbao.session.warnings(), ...filesRefused(counters, clock.wallMs())],
+    isStatusSilent: lastCalls.isStatusSilent,
+    decryptFailing: () => evidence.decryptFailing(),
+    rightFindings: () => cache.verdict().rightFindings,
+    directoriesGone: () => cache.directoriesGone,
+  };
   const startedAtMs = clock.nowMs();
   const credentialFiles = new Map<string, number>();
   const collect = createCollector({
@@ -97,6 +114,8 @@ export async function startServing(
     credentialFiles,
     isBreakerOpen: () => probes.breakerState() === 'open',
     inFlight: () => kms.inFlight(),
+    lastCalls: lastCalls.times,
+    warnings: () => warningsOf(warningSources),
     uptimeMs: () => clock.nowMs() - startedAtMs,
     wallMs: clock.wallMs,
     memoryUsage: deps.memoryUsage,
@@ -120,22 +139,28 @@ export async function startServing(
     random: deps.random,
     send: deps.send,
     observeRequest: observer.request,
-    observeToken: observer.token,
+    observeToken: (event) => {
+      observer.token(event);
+      if (event.error === undefined) evidence.answeredWell();
+    },
     stopped: stopped.signal,
   });
   let reporter: ReturnType<typeof createHealthReporter> | undefined;
   const commits = createCommits(deps.send, stopped.signal);
   const observeProbe = (event: ProbeEvent) => {
     observer.probe(event);
-    const isScheduled = event.kind === 'probe' && event.trigger === 'schedule' && event.error === undefined;
+    const isScheduled = event.kind === 'probe' && event.trigger === 'schedule' && event.failed === undefined;
     if (isScheduled) discovery.forget();
+    if (event.kind === 'probe' || event.kind === 'rights') schedule.replan();
     // Before `ready` nobody may hear of health; the cache has not taken this probe's result yet.
-    if (event.kind === 'probe') clock.after(0, () => reporter?.look());
+    if (event.kind === 'probe' || event.kind === 'rights') clock.after(0, () => reporter?.look());
   };
   probes = new Probes({
     clock,
+    random: deps.random,
     transit: openbao.transit,
     cache,
+    readRights: openbao.readRights,
     commit: commits.propose,
     randomBytes: deps.randomBytes,
     observe: observeProbe,
@@ -151,6 +176,9 @@ export async function startServing(
       stable: start.stable,
     },
   });
+  const scheduler = { clock, random: deps.random, probes, cache, settings: { ...config.bootstrap, ...config.status } };
+  const schedule = createScheduler(scheduler);
+  evidence = createCallEvidence({ clock, cache, probes, scheduler: schedule });
   const discovery = createDiscovery({
     clock,
     cache,
@@ -160,31 +188,47 @@ export async function startServing(
   });
   const kms = createKms({
     clock,
-    keys: createKeyService({ cache, transit: openbao.transit, discovery, pluginVersion: start.build.version }),
+    keys: createKeyService({
+      cache,
+      transit: openbao.transit,
+      discovery,
+      evidence,
+      pluginVersion: start.build.version,
+    }),
     settings: { ...config.server, timeoutMs: config.openbao.timeoutMs },
-    observe: observer.kms,
+    observe: (event) => {
+      lastCalls.called(event.method);
+      observer.kms(event);
+    },
     countKeyIdError: (reason) => metrics.count('decrypt_key_id_errors_total', { reason }),
     countAadError: (reason) => metrics.count('aad_validation_errors_total', { reason }),
   });
-  for (const message of credentials) {
+  const takeCredential = (message: CredentialMessage) => {
     credentialFiles.set(message.name, message.modifiedAtUnixMs);
     openbao.credential(message);
-  }
+  };
+  for (const message of credentials) takeCredential(message);
+  deps.credentialsArrive(takeCredential);
   // A CA that is absent may come; one that is there and unusable ends the start with its reason.
   if (credentials.some(({ name, bytes }) => name === 'openbao_ca' && bytes !== undefined)) openbao.session.pools();
-  const scheduler = { clock, random: deps.random, probes, cache, settings: { ...config.bootstrap, ...config.status } };
+  const readyFacts = (): ReadyFacts => {
+    const nextMs = schedule.nextProbeAtMs();
+    return {
+      verdict: cache.verdict(),
+      breaker: probes.breakerState(),
+      nextProbeAtUnixMs: nextMs === undefined ? undefined : clock.wallMs() + nextMs - clock.nowMs(),
+      warnings: warningsOf(warningSources),
+    };
+  };
   if (start.listen === 'when_healthy') await untilProvenHealthy(scheduler, stopped.signal);
   const server = createKmsServer(kms, clock);
   let isLive = false;
   const endpoints = await openListeners(start, server, {
     metrics: createMetricsEndpoint(metrics.text),
-    health: createHealthEndpoint(
-      () => isLive,
-      () => cache.verdict(),
-      () => probes.breakerState(),
-    ),
+    health: createHealthEndpoint(() => isLive, readyFacts),
   });
   isLive = true;
+  lastCalls.opened();
   const ended = Promise.withResolvers<void>();
   const drain = async (deadlineMs: number, isReplaced: boolean) => {
     cache.isShuttingDown = true;
@@ -200,20 +244,40 @@ export async function startServing(
   const receive = (message: SupervisorMessage) => {
     if (message.kind === 'committed') commits.committed(message);
     if (message.kind === 'ping') deps.send({ kind: 'pong', id: message.id, lagMs: deps.eventLoopLag().meanMs });
-    if (message.kind === 'credential') {
-      credentialFiles.set(message.name, message.modifiedAtUnixMs);
-      openbao.credential(message);
-    }
+    if (message.kind === 'credential') takeCredential(message);
     if (message.kind === 'counters') {
       counters = message.counters;
-      cache.isSocketLost = counters.socketLost;
+      takeCounters(cache, counters);
     }
     if (message.kind === 'drain' && !cache.isShuttingDown) void drain(message.deadlineMs, message.reason === 'replace');
   };
   deps.send({ kind: 'ready', ...deps.confinement() });
-  reporter = createHealthReporter({ clock, cache, send: deps.send });
-  void runScheduler(scheduler, stopped.signal);
+  const warnings = () => warningsOf(warningSources);
+  reporter = createHealthReporter({
+    clock,
+    cache,
+    warnings,
+    calls: lastCalls,
+    isCredentialEnding: openbao.session.isJwtEnding,
+    send: deps.send,
+  });
+  void schedule.run(stopped.signal);
   return { receive, ended: ended.promise };
+}
+
+/** Files that the supervisor cannot read safely: no newer generation of them can arrive. */
+function filesRefused({ filesRefused: files }: Counters, nowUnixMs: number): readonly CredentialWarning[] {
+  return files.map(({ name, reason, sinceUnixMs }) => ({
+    name,
+    state: 'refused',
+    class: reason,
+    waitingMs: Math.max(0, nowUnixMs - sinceUnixMs),
+  }));
+}
+
+function takeCounters(cache: StatusCache, counters: Counters): void {
+  cache.isSocketLost = counters.socketLost;
+  cache.directoriesGone = counters.directoriesGone;
 }
 
 type Endpoints = { readonly metrics: HttpEndpoint; readonly health: HttpEndpoint };
@@ -253,7 +317,8 @@ function createCommits(send: (message: PluginMessage) => void, stopped: AbortSig
       });
     },
     committed: (message: Extract<SupervisorMessage, { kind: 'committed' }>) => {
-      waiting.get(message.commitId)?.({ outcome: message.outcome, onDisk: message.onDisk });
+      const { outcome, onDisk, finding } = message;
+      waiting.get(message.commitId)?.({ outcome, onDisk, ...(finding === undefined ? {} : { finding }) });
       waiting.delete(message.commitId);
     },
   };

@@ -1,9 +1,10 @@
 // The command line → what to do. Unknown words and flags are errors; nothing is guessed.
 
 import { parseArgs } from 'node:util';
-import type { Problem } from '../shared/config/problem.ts';
+import { type Problem, printable } from '../shared/config/problem.ts';
 import { ProviderError } from '../shared/errors/error.ts';
 import { isStateHash } from '../shared/registry/state.ts';
+import { nearestName } from '../shared/text/nearest.ts';
 import type { OutputFormat } from './commands/report.ts';
 import type { RotationCommand } from './commands/rotation.ts';
 import { configVariables, type Environment, environmentProblems, firstOf, overridable } from './environment.ts';
@@ -25,28 +26,31 @@ export type Arguments = {
 export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBao Transit
 
   serve              runs the provider
-  rotation-plan      what the node knows of its keys, what OpenBao says, and what comes next
-  verify-rotation    the same after a rotation, with what it cannot prove
-  retire-versions    plans, or applies, that versions before one no longer decrypt on this node
-  restore-versions   plans, or applies, that retired versions decrypt again
-  config             prints the effective configuration, and every problem of it
-  config check       validates a configuration completely; starts, opens and changes nothing
+  rotation-plan      shows what this node knows about its key versions, what OpenBao says, and what comes next
+  verify-rotation    shows the same after a rotation, and says what it cannot prove
+  retire-versions    plans that versions below N stop decrypting on this node; with --apply, does it
+  restore-versions   plans that retired versions decrypt again; with --apply, does it
+  config             prints the main settings in force, the identity fingerprint, and every problem
+  config check       validates a configuration completely; starts nothing and changes nothing
   config schema      prints the JSON Schema of the configuration
   version            prints the build
   help               prints this
 
   --config PATH            configuration file (default /etc/openbao-kms/config.yaml)
   --log-level LEVEL        debug, info, warn or error
-  --metrics-address ADDR   host:port, empty switches it off
-  --health-address ADDR    host:port, empty switches it off
-  --development            accept a socket directory below the current one
-  --output FORMAT          text or json, for config check and the four commands about rotation
-  --before-version N       retire-versions: versions below N
-  --versions LIST          restore-versions: versions, or key-ID hashes, separated by commas
-  --apply                  retire-versions, restore-versions: write; the provider must be stopped
-  --expected-state-hash H  with --apply: the stateHash of the plan that was reviewed
+  --metrics-address ADDR   host:port; an empty value switches it off
+  --health-address ADDR    host:port; an empty value switches it off
+  --development            accept a socket below the current directory; never in a cluster
+  --output FORMAT          text or json; for config check and the four commands about versions
+  --before-version N       retire-versions: retire the versions below N
+  --versions LIST          restore-versions: the versions, or their key-ID hashes, separated by commas
+  --apply                  retire-versions, restore-versions: do it; stop the provider first
+  --expected-state-hash H  with --apply: the stateHash of the plan that you reviewed
 
-Exit codes: 0 success, 1 unclassified, 2 usage, 3 configuration, 4 a check failed, 5 runtime.
+Run serve and the four commands about versions as the provider's user, the owner of the state directory.
+
+Exit codes: 0 success, 1 unexpected error, 2 usage, 3 configuration or credentials, 4 a check failed,
+            5 runtime, 6 a directory was lost that only a new start can find (serve under a service manager).
 `;
 
 const defaultConfigPath = '/etc/openbao-kms/config.yaml';
@@ -99,8 +103,17 @@ function parseWords(words: readonly string[]) {
   try {
     return parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
   } catch {
-    throw usage('unknown flag, or a flag without its value');
+    throw usage(mistakeIn(words));
   }
+}
+
+function mistakeIn(words: readonly string[]): string {
+  const known = Object.keys(options).map((name) => `--${name}`);
+  const flags = words.filter((word) => word.startsWith('-')).map((word) => word.replace(/=.*$/su, ''));
+  const unknown = flags.find((flag) => flag !== '-h' && !known.includes(flag));
+  if (unknown === undefined) return 'a flag lacks its value, or has one that it does not take';
+  const near = nearestName(unknown, known);
+  return `unknown flag ${printable(unknown)}${near === undefined ? '' : `; did you mean ${near}?`}`;
 }
 
 type Values = ReturnType<typeof parseWords>['values'];
@@ -121,7 +134,11 @@ function nameOf(positionals: readonly string[], isHelp: boolean, isVersion: bool
   if (isHelp || (positionals.length === 0 && !isVersion)) return 'help';
   if (isVersion) return 'version';
   const found = names.find((name) => name === positionals.join(' '));
-  if (found === undefined) throw usage('unknown command');
+  if (found === undefined) {
+    const words = positionals.join(' ');
+    const near = nearestName(words, names);
+    throw usage(`unknown command ${printable(words)}${near === undefined ? '' : `; did you mean ${near}?`}`);
+  }
   return found;
 }
 
@@ -163,5 +180,8 @@ function outputOf(text: string | undefined): OutputFormat {
 }
 
 function usage(message: string): ProviderError {
-  return new ProviderError('usage_invalid', `${message}; see bao-kms-provider help`);
+  return new ProviderError(
+    'usage_invalid',
+    `${message}${message.endsWith('?') ? ' See' : '; see'} bao-kms-provider help`,
+  );
 }

@@ -45,7 +45,7 @@ export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
     try {
       return await send(call, token);
     } catch (error) {
-      if (!isRejectedToken(error)) throw error;
+      if (call.mayRecover === false || !isRejectedToken(error)) throw error;
       const replacement = await deps.tokens.recover(token, call.signal).catch(asLoginFailure);
       if (replacement === undefined) throw error;
       return send(call, replacement, wasRepeated(error));

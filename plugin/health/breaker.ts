@@ -1,8 +1,12 @@
-// A circuit breaker for probes: after three counted failures none is tried for 30 s. Success closes it; when the 30 s are
-// over one try decides. It never touches Encrypt or Decrypt (status-and-probes 6).
+// A circuit breaker for probes: after three counted failures none is tried until its pause is over. Then one try decides; so it
+// does at once when OpenBao answers something else well. Success closes it. It never touches Encrypt or Decrypt.
+
+import { jitterMs } from '../../shared/time/backoff.ts';
 
 const failuresToOpen = 3;
-const openMs = 30_000;
+/** A mended fault has to show within 15 s: the pause and its spread, and the probes after it. */
+const pauseMs = 10_000;
+const maxPauseMs = 12_500;
 
 export type Breaker = { readonly failures: number; readonly openUntilMs: number };
 export const closedBreaker: Breaker = { failures: 0, openUntilMs: 0 };
@@ -19,9 +23,22 @@ export function stateOf(breaker: Breaker, nowMs: number): BreakerState {
   return breaker.failures >= failuresToOpen ? 'half_open' : 'closed';
 }
 
-/** @param waitMs  what the server asked for, if it did; bounds are those of the breaker */
-export function afterFailure(breaker: Breaker, nowMs: number, waitMs = 0): Breaker {
+/** How long to leave OpenBao alone after a failed probe: 10 s, spread by 25 %. */
+export function pauseAfterFailureMs(random: number): number {
+  return jitterMs(pauseMs, random, maxPauseMs);
+}
+
+/**
+ * @param untilMs  when the pause of this failure ends
+ * @param waitMs  what the server asked for, if it did; no longer than the pause
+ */
+export function afterFailure(breaker: Breaker, nowMs: number, untilMs: number, waitMs = 0): Breaker {
   const failures = breaker.failures + 1;
-  if (failures >= failuresToOpen) return { failures, openUntilMs: nowMs + openMs };
-  return { failures, openUntilMs: waitMs > 0 ? nowMs + Math.min(waitMs, openMs) : breaker.openUntilMs };
+  if (failures >= failuresToOpen) return { failures, openUntilMs: untilMs };
+  return { failures, openUntilMs: waitMs > 0 ? Math.min(nowMs + waitMs, untilMs) : breaker.openUntilMs };
+}
+
+/** OpenBao answered something else well: the next probe may try at once. What was counted stays. */
+export function halfOpened(breaker: Breaker): Breaker {
+  return { failures: breaker.failures, openUntilMs: 0 };
 }

@@ -3,8 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { BreakerState } from './breaker.ts';
-import type { Verdict } from './verdict.ts';
+import { type ReadyFacts, readyBody } from './ready.ts';
 
 export type HttpEndpoint = {
   /**
@@ -19,37 +18,8 @@ type Route = (path: string) => Promise<Answer> | Answer;
 
 const json = 'application/json';
 
-/** The body of /ready (status-and-probes 9); the age is left out while nothing was ever probed. */
-export function readyBody(
-  verdict: Verdict | undefined,
-  breaker: BreakerState = 'closed',
-): { readonly status: number; readonly body: string } {
-  if (verdict === undefined) {
-    return { status: 503, body: JSON.stringify({ status: 'unavailable', reasons: ['diagnostics_unavailable'] }) };
-  }
-  const isShuttingDown = verdict.reasons.includes('shutting_down');
-  const isReady = verdict.healthz === 'ok' && !verdict.isStale && !isShuttingDown;
-  const body = {
-    status: isReady ? 'ok' : 'unavailable',
-    healthz: verdict.healthz,
-    cache_age_ms: verdict.cacheAgeMs === undefined ? undefined : Math.round(verdict.cacheAgeMs),
-    stale: verdict.isStale,
-    rotation_state: verdict.rotationState,
-    reasons: verdict.reasons,
-    metadata_error_class: verdict.metadataErrorClass,
-    deep_error_class: verdict.deepErrorClass,
-    persistence_degraded: verdict.isPersistenceDegraded || undefined,
-    circuit_breaker: breaker === 'closed' ? undefined : breaker,
-  };
-  return { status: isReady ? 200 : 503, body: JSON.stringify(body) };
-}
-
-/** @param verdict  may throw; then the answer says so */
-export function createHealthEndpoint(
-  isLive: () => boolean,
-  verdict: () => Verdict,
-  breaker: () => BreakerState,
-): HttpEndpoint {
+/** @param facts  may throw; then the answer says so */
+export function createHealthEndpoint(isLive: () => boolean, facts: () => ReadyFacts): HttpEndpoint {
   return createEndpoint(['GET', 'HEAD'], (path) => {
     if (path === '/live') {
       const isUp = isLive();
@@ -59,14 +29,14 @@ export function createHealthEndpoint(
         body: JSON.stringify({ status: isUp ? 'ok' : 'unavailable' }),
       };
     }
-    if (path === '/ready') return { contentType: json, ...readyBody(verdictOrNone(verdict), breaker()) };
+    if (path === '/ready') return { contentType: json, ...readyBody(factsOrNone(facts)) };
     return notFound;
   });
 }
 
-function verdictOrNone(verdict: () => Verdict): Verdict | undefined {
+function factsOrNone(facts: () => ReadyFacts): ReadyFacts | undefined {
   try {
-    return verdict();
+    return facts();
   } catch {
     return undefined;
   }

@@ -1,9 +1,10 @@
 // Why a probe failed, in the words of /ready and of the log: the step it failed at, and the class of what failed there.
 
-import { type ErrorClass, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { causeOf as readCause } from '../../shared/errors/cause.ts';
+import { type ErrorClass, errorChain, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import { isLoginFailure } from '../auth/login-failure.ts';
-import type { Reason } from './verdict.ts';
+import type { Failure, Reason } from './verdict.ts';
 
 /** Remembers at which step an OpenBao read failed; the class stays that of the cause. */
 class StepFailure extends Error {
@@ -32,7 +33,6 @@ const localReasons: Partial<Record<ErrorClass, Reason>> = {
   state_unavailable: 'state_unavailable',
   state_save_failed: 'state_save_failed',
   encryption_blocked: 'encryption_blocked',
-  circuit_breaker_open: 'circuit_breaker_open',
   timeout: 'metadata_read_failed',
 };
 
@@ -41,32 +41,37 @@ export function reasonOfMetadata(error: unknown): Reason {
   return error instanceof StepFailure ? error.reason : (localReasons[errorClassOf(error)] ?? 'probe_failed');
 }
 
+/** Whether OpenBao failed, and not what it answered: only that counts for the breaker. */
+export function isOfOpenBao(error: unknown): boolean {
+  return isLoginFailure(error) || error instanceof StepFailure || errorClassOf(error) === 'timeout';
+}
+
+export function metadataFailure(error: unknown): Failure {
+  const cause = readCause(causeOf(error));
+  return { reason: reasonOfMetadata(error), cause, kind: policyOf(causeOf(error)).evidence };
+}
+
+export function deepFailure(error: unknown): Failure {
+  return { reason: reasonOfDeep(error), cause: readCause(error), kind: policyOf(error).evidence };
+}
+
 /** A probe that found no token says so; it is no news about the key. */
-export function reasonOfDeep(error: unknown): Reason {
+function reasonOfDeep(error: unknown): Reason {
   if (isLoginFailure(error)) return 'login_failed';
   const errorClass = errorClassOf(error);
-  if (errorClass === 'circuit_breaker_open') return 'circuit_breaker_open';
   const isInvalid = errorClass === 'deep_probe_invalid' || errorClass === 'transit_response_invalid';
   return isInvalid ? 'deep_probe_invalid' : 'deep_probe_failed';
 }
 
-/** Steps at which OpenBao was asked: only they count for the breaker. */
-export function isCounted(reason: Reason): boolean {
-  return reason === 'login_failed' || reason === 'upsert_check_failed' || reason === 'metadata_read_failed';
-}
-
-export function classFor(error: unknown): string {
-  return policyOf(causeOf(error)).probeClass;
+/** Whether OpenBao said that our token may not do something. */
+export function isDenial(error: unknown): boolean {
+  return errorChain(error).some((one) => one.class === 'bao_permission_denied');
 }
 
 export function retryAfterOf(error: unknown): number {
   const cause = causeOf(error);
   const waitMs = cause instanceof ProviderError ? cause.facts['retryAfterMs'] : undefined;
   return typeof waitMs === 'number' ? waitMs : 0;
-}
-
-export function skipped(): ProviderError {
-  return new ProviderError('circuit_breaker_open', 'the probe was skipped after repeated failures');
 }
 
 export function saveDeferred(): ProviderError {

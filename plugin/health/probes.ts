@@ -1,10 +1,8 @@
 // The two probes. Metadata: is the key still the one we accepted, and did its newest version change? Deep: can it encrypt and
 // decrypt? What they find goes into the status cache; what changes goes through the supervisor to disk before anybody
-// sees it. Written after status-and-probes 4 and 5.
+// sees it.
 
-import { timingSafeEqual } from 'node:crypto';
 import { ProviderError } from '../../shared/errors/error.ts';
-import { policyOf } from '../../shared/errors/policy.ts';
 import { encodeState, type Snapshot } from '../../shared/registry/state.ts';
 import { type Reading, readClock } from '../../shared/time/age.ts';
 import type { Clock } from '../../shared/time/clock.ts';
@@ -20,43 +18,34 @@ import {
   readKey,
 } from '../keys/ledger.ts';
 import type { KeyProfile } from '../keys/profile.ts';
+import type { RightFinding } from '../keys/rights.ts';
 import type { Transit } from '../transit/transit.ts';
-import { afterFailure, type Breaker, type BreakerState, closedBreaker, isOpen, stateOf } from './breaker.ts';
+import { bounded } from './bounded.ts';
+import { type BreakerState, pauseAfterFailureMs, stateOf } from './breaker.ts';
 import { ProbeGate } from './gate.ts';
+import * as pace from './pace.ts';
+import type { FailedWith, ProbeEvent, ProbeKind, Trigger } from './probe-event.ts';
 import {
-  causeOf,
-  classFor,
+  deepFailure,
   encryptionBlocked,
   failedAt,
-  isCounted,
-  reasonOfDeep,
-  reasonOfMetadata,
+  isDenial,
+  isOfOpenBao,
+  metadataFailure,
   retryAfterOf,
   saveDeferred,
-  skipped,
 } from './probe-failure.ts';
+import { RightsLook } from './rights-look.ts';
+import { roundTrip } from './round-trip.ts';
 import type { StatusCache } from './status-cache.ts';
-import type { Reason } from './verdict.ts';
-
-export type ProbeEvent =
-  | {
-      readonly kind: 'probe';
-      readonly probe: 'metadata' | 'deep';
-      readonly trigger: Trigger;
-      readonly durationMs: number;
-      readonly error?: unknown;
-      readonly reason?: Reason;
-    }
-  | { readonly kind: 'promoted'; readonly previous: Snapshot; readonly active: Snapshot }
-  | { readonly kind: 'clock_regressed' }
-  | { readonly kind: 'profile'; readonly profile: KeyProfile };
-
-export type Trigger = 'bootstrap' | 'schedule' | 'discovery' | 'candidate' | 'credential';
 
 export type ProbeDeps = {
   readonly clock: Clock;
+  readonly random: () => number;
   readonly transit: Transit;
   readonly cache: StatusCache;
+  /** Asks OpenBao what our token may do. */
+  readonly readRights: (signal: AbortSignal) => Promise<readonly RightFinding[]>;
   readonly commit: (state: string) => Promise<CommitOutcome>;
   readonly randomBytes: (sizeBytes: number) => Buffer;
   readonly observe: (event: ProbeEvent) => void;
@@ -66,12 +55,8 @@ export type ProbeDeps = {
   };
 };
 
-/** The probe's associated data: no JSON, so it can never equal that of a KMS call. */
-const probeAad = Buffer.from('openbao-kubernetes-kms/status-probe/v1', 'utf8');
-const probeBytes = 32;
 /** A probe makes at most two requests, plus one login between them. */
 const probeTimeouts = 3;
-const greatestCiphertextBytes = 1023;
 
 /** `check`: only looks, for a plugin that is not in office yet; nothing is proposed. */
 type Mode = 'advance' | 'discover' | 'check';
@@ -80,11 +65,16 @@ export class Probes {
   readonly #deps: ProbeDeps;
   readonly #gate = new ProbeGate();
   readonly #ledger: Ledger;
-  #metadataBreaker: Breaker = closedBreaker;
-  #deepBreaker: Breaker = closedBreaker;
+  readonly #paces: Record<ProbeKind, pace.Pace> = { metadata: pace.freshPace, deep: pace.freshPace };
+  readonly #rights: RightsLook;
 
   constructor(deps: ProbeDeps) {
     this.#deps = deps;
+    this.#rights = new RightsLook({
+      cache: deps.cache,
+      read: (signal) => this.#bounded(signal, deps.readRights),
+      observe: (findings, error) => this.#rightsSeen(findings, error),
+    });
     this.#ledger = {
       published: undefined,
       pendingCommit: undefined,
@@ -100,44 +90,98 @@ export class Probes {
   /** Of both breakers the one that is further from closed. */
   breakerState(): BreakerState {
     const nowMs = this.#deps.clock.nowMs();
-    const states = [stateOf(this.#metadataBreaker, nowMs), stateOf(this.#deepBreaker, nowMs)];
+    const states = Object.values(this.#paces).map(({ breaker }) => stateOf(breaker, nowMs));
     return (['open', 'half_open'] as const).find((state) => states.includes(state)) ?? 'closed';
   }
 
-  /** Due: there is a state, metadata is good, and the active key's latest deep probe did not succeed. */
+  paceOf(kind: ProbeKind): pace.Pace {
+    return this.#paces[kind];
+  }
+
+  /**
+   * OpenBao answered a call or a login well: what was not tried after failures may be tried at once.
+   *
+   * @returns the kinds that were not tried
+   */
+  answeredWell(): readonly ProbeKind[] {
+    const nowMs = this.#deps.clock.nowMs();
+    const paused = (['metadata', 'deep'] as const).filter((kind) => pace.isPaused(this.#paces[kind], nowMs));
+    for (const kind of paused) this.#paces[kind] = pace.answeredWell(this.#paces[kind]);
+    return paused;
+  }
+
+  /** A call was denied: the next probe is followed by a look at our rights. */
+  wantRights(): void {
+    this.#rights.want();
+  }
+
+  /** Due: there is a state, metadata is good, and the active key's latest deep probe did not succeed or is too old. */
   isDeepDue(): boolean {
     const { cache } = this.#deps;
-    return cache.state !== undefined && cache.isMetadataGood && !cache.isDeepGood;
+    return cache.state !== undefined && cache.isMetadataGood && (!cache.isDeepGood || this.isTooOld('deep'));
+  }
+
+  /** Whether the last probe of a kind succeeded and its evidence has aged beyond its bound all the same. */
+  isTooOld(kind: ProbeKind): boolean {
+    const { cache } = this.#deps;
+    if (kind === 'metadata') return cache.isMetadataGood && cache.verdict().isStale;
+    return cache.isDeepGood && cache.verdict().reasons.includes('deep_probe_pending');
   }
 
   /** @returns whether it succeeded */
   metadata(trigger: Trigger, signal: AbortSignal, mode: Mode = 'advance'): Promise<boolean> {
-    return this.#gate.pass(() => this.metadataAlone(trigger, signal, mode), signal);
+    return this.#gate.pass(async () => {
+      if (this.#isSkipped('metadata', trigger)) return false;
+      const isGood = await this.#probeMetadata(trigger, signal, mode);
+      if (isGood) this.#rights.metadataRead();
+      await this.#rights.look(signal);
+      return isGood;
+    }, signal);
   }
 
   /** For a caller that holds the gate already. */
   async metadataAlone(trigger: Trigger, signal: AbortSignal, mode: Mode): Promise<boolean> {
-    const startedAt = readClock(this.#deps.clock);
-    const isFree = trigger === 'bootstrap';
-    try {
-      if (!isFree && isOpen(this.#metadataBreaker, startedAt.nowMs)) throw skipped();
-      const outcome = await this.#bounded(signal, (bound) => this.#observeOnce(startedAt, mode, bound));
-      if (outcome === 'encryption_blocked') throw encryptionBlocked();
-      this.#metadataBreaker = closedBreaker;
-      // Everything was proven, so health stays; the probe reports the error all the same (registry-state 6.3).
-      if (outcome === 'unsaved') this.#report('metadata', trigger, startedAt, saveDeferred(), 'state_save_failed');
-      else this.#report('metadata', trigger, startedAt);
-      return true;
-    } catch (error) {
-      if (signal.aborted) return false;
-      this.#metadataFailed(error, trigger, startedAt);
-      return false;
-    }
+    return !this.#isSkipped('metadata', trigger) && this.#probeMetadata(trigger, signal, mode);
   }
 
   /** @returns whether it succeeded */
   deep(trigger: Trigger, signal: AbortSignal): Promise<boolean> {
-    return this.#gate.pass(() => this.#deepAlone(trigger, signal), signal);
+    return this.#gate.pass(async () => {
+      const { cache } = this.#deps;
+      const { active } = cache;
+      if (active === undefined || cache.verdict().reasons.includes('encryption_blocked')) {
+        this.#paces.deep = pace.idle(this.#paces.deep);
+        return false;
+      }
+      if (this.#isSkipped('deep', trigger)) return false;
+      const isGood = await this.#probeDeep(active, trigger, signal);
+      await this.#rights.look(signal);
+      return isGood;
+    }, signal);
+  }
+
+  #isSkipped(kind: ProbeKind, trigger: Trigger): boolean {
+    const nowMs = this.#deps.clock.nowMs();
+    const isSkipped = trigger !== 'bootstrap' && pace.isPaused(this.#paces[kind], nowMs);
+    if (isSkipped) this.#deps.observe({ kind: 'skipped', probe: kind, trigger });
+    else this.#paces[kind] = pace.started(this.#paces[kind], nowMs);
+    return isSkipped;
+  }
+
+  async #probeMetadata(trigger: Trigger, signal: AbortSignal, mode: Mode): Promise<boolean> {
+    const startedAt = readClock(this.#deps.clock);
+    try {
+      const outcome = await this.#bounded(signal, (bound) => this.#observeOnce(startedAt, mode, bound));
+      if (outcome === 'encryption_blocked') throw encryptionBlocked();
+      this.#succeeded('metadata');
+      // Everything was proven, so health stays; the probe reports the error all the same.
+      const deferred = outcome === 'unsaved' ? saveDeferred() : undefined;
+      this.#report('metadata', trigger, startedAt, deferred && { failure: metadataFailure(deferred), error: deferred });
+      return true;
+    } catch (error) {
+      if (!signal.aborted) this.#metadataFailed(error, trigger, startedAt);
+      return false;
+    }
   }
 
   async #observeOnce(startedAt: Reading, mode: Mode, signal: AbortSignal): Promise<ProbeOutcome> {
@@ -194,25 +238,21 @@ export class Probes {
   async #isCandidateProven(candidate: Snapshot, signal: AbortSignal): Promise<boolean> {
     const startedAt = readClock(this.#deps.clock);
     try {
-      await this.#roundTrip(candidate, signal);
+      await roundTrip(this.#deps, candidate.transitVersion, signal);
       this.#report('deep', 'candidate', startedAt);
       return true;
     } catch (error) {
-      this.#report('deep', 'candidate', startedAt, error, reasonOfDeep(error));
+      this.#report('deep', 'candidate', startedAt, { failure: deepFailure(error), error });
       return false;
     }
   }
 
-  async #deepAlone(trigger: Trigger, signal: AbortSignal): Promise<boolean> {
+  async #probeDeep(active: Snapshot, trigger: Trigger, signal: AbortSignal): Promise<boolean> {
     const startedAt = readClock(this.#deps.clock);
-    const { cache } = this.#deps;
-    const active = cache.active;
-    if (active === undefined || cache.verdict().reasons.includes('encryption_blocked')) return false;
     try {
-      if (trigger !== 'bootstrap' && isOpen(this.#deepBreaker, startedAt.nowMs)) throw skipped();
-      await this.#bounded(signal, (bound) => this.#roundTrip(active, bound));
-      this.#deepBreaker = closedBreaker;
-      cache.deepPassed(active.kubernetesKeyId, startedAt);
+      await this.#bounded(signal, (bound) => roundTrip(this.#deps, active.transitVersion, bound));
+      this.#succeeded('deep');
+      this.#deps.cache.deepPassed(active.kubernetesKeyId, startedAt);
       this.#report('deep', trigger, startedAt);
       return true;
     } catch (error) {
@@ -221,63 +261,50 @@ export class Probes {
     }
   }
 
-  async #roundTrip(snapshot: Snapshot, signal: AbortSignal): Promise<void> {
-    const plaintext = this.#deps.randomBytes(probeBytes);
-    const request = { keyVersion: snapshot.transitVersion, plaintext, aad: probeAad };
-    const ciphertext = await this.#deps.transit.encrypt(request, signal);
-    const decrypted = await this.#deps.transit.decrypt({ ciphertext, aad: probeAad }, signal);
-    const isSame = decrypted.length === plaintext.length && timingSafeEqual(decrypted, plaintext);
-    if (!isSame)
-      throw new ProviderError('deep_probe_invalid', 'the round trip answered other bytes than were encrypted');
-    if (Buffer.byteLength(ciphertext, 'utf8') > greatestCiphertextBytes) {
-      throw new ProviderError('deep_probe_invalid', 'the ciphertext is too long for the API server');
+  /** While a right is missing a probe comes soon, and with it the next look. */
+  #rightsSeen(findings: readonly RightFinding[], error: unknown): void {
+    const { clock, random, observe } = this.#deps;
+    if (this.#rights.isMissing) {
+      const retryAtMs = this.#paces.deep.retryAtMs ?? clock.nowMs() + pauseAfterFailureMs(random());
+      this.#paces.deep = { ...this.#paces.deep, retryAtMs };
     }
+    observe({ kind: 'rights', findings, ...(error === undefined ? {} : { error }) });
   }
 
-  async #bounded<T>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const controller = new AbortController();
-    const leave = () => controller.abort(signal.reason);
-    signal.throwIfAborted();
-    signal.addEventListener('abort', leave, { once: true });
-    const timeout = new ProviderError('timeout', 'the probe took too long');
-    const cancel = this.#deps.clock.after(probeTimeouts * this.#deps.settings.timeoutMs, () =>
-      controller.abort(timeout),
-    );
-    try {
-      return await run(controller.signal);
-    } finally {
-      cancel();
-      signal.removeEventListener('abort', leave);
-    }
+  #bounded<T>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return bounded(this.#deps.clock, probeTimeouts * this.#deps.settings.timeoutMs, signal, run);
+  }
+
+  /** What one probe was answered well is reason enough to try the other. */
+  #succeeded(kind: ProbeKind): void {
+    this.#paces[kind] = pace.succeeded(this.#paces[kind]);
+    this.answeredWell();
   }
 
   #metadataFailed(error: unknown, trigger: Trigger, startedAt: Reading): void {
-    const reason = reasonOfMetadata(error);
-    if (isCounted(reason) && trigger !== 'bootstrap') {
-      this.#metadataBreaker = afterFailure(this.#metadataBreaker, this.#deps.clock.nowMs(), retryAfterOf(error));
-    }
-    if (reason === 'encryption_blocked') this.#metadataBreaker = closedBreaker;
-    this.#deps.cache.metadataFailed({
-      reason,
-      errorClass: classFor(error),
-      kind: policyOf(causeOf(error)).evidence,
-    });
-    this.#report('metadata', trigger, startedAt, error, reason);
+    const failure = metadataFailure(error);
+    if (failure.reason === 'encryption_blocked') this.#succeeded('metadata');
+    this.#failed('metadata', error, isOfOpenBao(error) && trigger !== 'bootstrap');
+    this.#deps.cache.metadataFailed(failure);
+    this.#report('metadata', trigger, startedAt, { failure, error });
   }
 
   #deepFailed(error: unknown, trigger: Trigger, startedAt: Reading): void {
-    const reason = reasonOfDeep(error);
-    if (reason !== 'circuit_breaker_open' && trigger !== 'bootstrap') {
-      this.#deepBreaker = afterFailure(this.#deepBreaker, this.#deps.clock.nowMs(), retryAfterOf(error));
-    }
-    this.#deps.cache.deepFailed({ reason, errorClass: policyOf(error).probeClass, kind: policyOf(error).evidence });
-    this.#report('deep', trigger, startedAt, error, reason);
+    const failure = deepFailure(error);
+    this.#failed('deep', error, trigger !== 'bootstrap');
+    this.#deps.cache.deepFailed(failure);
+    this.#report('deep', trigger, startedAt, { failure, error });
   }
 
-  #report(probe: 'metadata' | 'deep', trigger: Trigger, startedAt: Reading, error?: unknown, reason?: Reason): void {
+  #failed(kind: ProbeKind, error: unknown, isCounted: boolean): void {
+    const { clock, random } = this.#deps;
+    const waitMs = retryAfterOf(error);
+    this.#paces[kind] = pace.failed(this.#paces[kind], clock.nowMs(), { random: random(), isCounted, waitMs });
+    if (isDenial(error)) this.#rights.want();
+  }
+
+  #report(probe: ProbeKind, trigger: Trigger, startedAt: Reading, failed?: FailedWith): void {
     const durationMs = this.#deps.clock.nowMs() - startedAt.nowMs;
-    const failure = error === undefined ? {} : { error };
-    const code = reason === undefined ? {} : { reason };
-    this.#deps.observe({ kind: 'probe', probe, trigger, durationMs, ...failure, ...code });
+    this.#deps.observe({ kind: 'probe', probe, trigger, durationMs, ...(failed === undefined ? {} : { failed }) });
   }
 }

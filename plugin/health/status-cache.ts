@@ -1,11 +1,13 @@
 // What Status, /ready and the metrics are answered from: the published state with its decrypt registry, and the evidence of
 // both probes. Publishing replaces everything at once; no reader sees half of it. Answering never calls OpenBao.
 
+import type { DirectoryName } from '../../shared/channel/messages.ts';
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { type Age, type Reading, startAge } from '../../shared/time/age.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { type Failure, judge, type Verdict, type VerdictLimits } from './verdict.ts';
+import { isFatal, type RightFinding } from '../keys/rights.ts';
+import { type Failing, type Failure, judge, type KindEvidence, type Verdict, type VerdictLimits } from './verdict.ts';
 
 type Published = {
   readonly state: RegistryState;
@@ -14,8 +16,23 @@ type Published = {
   readonly registry: ReadonlyMap<string, Snapshot>;
 };
 
-type ProbeEvidence = { readonly good: Age | undefined; readonly failure: Failure | undefined };
-const nothing: ProbeEvidence = { good: undefined, failure: undefined };
+type Since = { readonly unixMs: number; readonly age: Age };
+
+type ProbeEvidence = {
+  readonly good: { readonly age: Age; readonly startedAtMs: number } | undefined;
+  readonly failure: Failure | undefined;
+  /** The last wrong answer since the last success. Nothing but a success forgets it. */
+  readonly wrong: Failure | undefined;
+  /** Begin of the first failure since the last success. */
+  readonly failing: Since | undefined;
+};
+type RightsSeen = {
+  readonly findings: readonly RightFinding[];
+  readonly failing: Since | undefined;
+  /** When OpenBao told them, monotonic. */
+  readonly seenAtMs: number;
+};
+const nothing: ProbeEvidence = { good: undefined, failure: undefined, wrong: undefined, failing: undefined };
 
 export class StatusCache {
   readonly #clock: Pick<Clock, 'nowMs' | 'wallMs'>;
@@ -23,8 +40,11 @@ export class StatusCache {
   #published: Published | undefined;
   #metadata: ProbeEvidence = nothing;
   #deep: ProbeEvidence = nothing;
+  #rights: RightsSeen = { findings: [], failing: undefined, seenAtMs: Number.NEGATIVE_INFINITY };
   #isPersistenceDegraded = false;
   isSocketLost = false;
+  /** As the supervisor last said. */
+  directoriesGone: readonly DirectoryName[] = [];
   isShuttingDown = false;
 
   constructor(clock: Pick<Clock, 'nowMs' | 'wallMs'>, limits: VerdictLimits) {
@@ -43,6 +63,11 @@ export class StatusCache {
   /** Whether the active key's latest deep probe succeeded. */
   get isDeepGood(): boolean {
     return this.#deep.good !== undefined && this.#deep.failure === undefined;
+  }
+
+  /** When the active key's latest deep probe began, on the monotonic clock; undefined when it did not succeed. */
+  get deepProvenAtMs(): number | undefined {
+    return this.isDeepGood ? this.#deep.good?.startedAtMs : undefined;
   }
 
   get isMetadataGood(): boolean {
@@ -68,50 +93,107 @@ export class StatusCache {
    * A metadata probe succeeded and this is the state after it.
    *
    * @param startedAt  when the probe began: ages count from there
-   * @param isDeepProven  the new active key has just passed its own deep probe
+   * @param isDeepProven  the new active key has just passed its own deep probe: a deep probe like any other
    */
   publish(state: RegistryState, startedAt: Reading, isDeepProven = false): void {
     const next = publishedOf(state);
     const isActiveChanged = next.active.kubernetesKeyId !== this.#published?.active.kubernetesKeyId;
     this.#published = next;
-    this.#metadata = { good: startAge(this.#clock, startedAt), failure: undefined };
+    this.#metadata = this.#good(startedAt);
     this.#isPersistenceDegraded = false;
-    if (isActiveChanged)
-      this.#deep = isDeepProven ? { good: startAge(this.#clock, startedAt), failure: undefined } : nothing;
+    if (!isActiveChanged) return;
+    // Evidence of another key is none; that deep probes failed until now stays true until one succeeds.
+    this.#deep = isDeepProven ? this.#good(startedAt) : { ...this.#deep, good: undefined };
   }
 
   /** The published state was confirmed although bookkeeping could not be saved (registry-state 6.3). */
   confirmUnsaved(startedAt: Reading): void {
-    this.#metadata = { good: startAge(this.#clock, startedAt), failure: undefined };
+    this.#metadata = this.#good(startedAt);
     this.#isPersistenceDegraded = true;
   }
 
   metadataFailed(failure: Failure): void {
-    this.#metadata = { good: this.#metadata.good, failure };
+    this.#metadata = this.#failed(this.#metadata, failure);
   }
 
   deepPassed(keyId: string, startedAt: Reading): void {
     if (keyId !== this.#published?.active.kubernetesKeyId) return;
-    this.#deep = { good: startAge(this.#clock, startedAt), failure: undefined };
+    this.#deep = this.#good(startedAt);
   }
 
   deepFailed(failure: Failure): void {
-    this.#deep = { good: this.#deep.good, failure };
+    this.#deep = this.#failed(this.#deep, failure);
+  }
+
+  /** OpenBao told our rights. */
+  rightsSeen(findings: readonly RightFinding[]): void {
+    const isFailing = findings.some(isFatal);
+    const failing = isFailing ? (this.#rights.failing ?? this.#since()) : undefined;
+    this.#rights = { findings, failing, seenAtMs: this.#clock.nowMs() };
+  }
+
+  /**
+   * Our rights were asked for in vain. What was missing is taken to be missing still, until a deep probe that began later has
+   * encrypted and decrypted: nothing else could end it while the question is not answered.
+   *
+   * @param isRefused  the policy does not allow the question
+   */
+  rightsUnanswered(isRefused: boolean): void {
+    const { findings, failing, seenAtMs } = this.#rights;
+    const isProven = this.deepProvenAtMs !== undefined && this.deepProvenAtMs > seenAtMs;
+    const known = findings.filter((finding) => (isFatal(finding) ? !isProven : !isRefused));
+    this.#rights = {
+      findings: isRefused ? [...known, 'missing_capabilities'] : known,
+      failing: isProven ? undefined : failing,
+      seenAtMs,
+    };
+  }
+
+  get rightFindings(): readonly RightFinding[] {
+    return this.#rights.findings;
+  }
+
+  #good(startedAt: Reading): ProbeEvidence {
+    return { ...nothing, good: { age: startAge(this.#clock, startedAt), startedAtMs: startedAt.nowMs } };
+  }
+
+  /** A failure without an answer takes no wrong answer back. */
+  #failed({ good, wrong, failing }: ProbeEvidence, failure: Failure): ProbeEvidence {
+    return {
+      good,
+      failure,
+      wrong: failure.kind === 'wrong_answer' ? failure : wrong,
+      failing: failing ?? this.#since(),
+    };
+  }
+
+  #since(): Since {
+    return { unixMs: this.#clock.wallMs(), age: startAge(this.#clock) };
   }
 
   verdict(): Verdict {
     return judge(
       {
         state: this.#published?.state,
-        metadata: { goodAgeMs: this.#metadata.good?.ageMs(), failure: this.#metadata.failure },
-        deep: { goodAgeMs: this.#deep.good?.ageMs(), failure: this.#deep.failure },
+        metadata: kindEvidence(this.#metadata),
+        deep: kindEvidence(this.#deep),
+        rights: { findings: this.#rights.findings, failing: failingNow(this.#rights.failing) },
         isPersistenceDegraded: this.#isPersistenceDegraded,
         isSocketLost: this.isSocketLost,
+        isRuntimeDirectoryGone: this.directoriesGone.includes('runtime'),
         isShuttingDown: this.isShuttingDown,
       },
       this.#limits,
     );
   }
+}
+
+function kindEvidence({ good, failure, wrong, failing }: ProbeEvidence): KindEvidence {
+  return { goodAgeMs: good?.age.ageMs(), failure, wrong, failing: failingNow(failing) };
+}
+
+function failingNow(since: Since | undefined): Failing | undefined {
+  return since && { sinceUnixMs: since.unixMs, ageMs: since.age.ageMs() };
 }
 
 function publishedOf(state: RegistryState): Published {

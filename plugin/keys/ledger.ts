@@ -35,6 +35,8 @@ export type LedgerSettings = {
 export type CommitOutcome = {
   readonly outcome: 'saved' | 'refused' | 'failed';
   readonly onDisk: 'predecessor' | 'attempted' | 'other' | 'unreadable';
+  /** Why it failed, where that is known: a word for the log and for /ready. */
+  readonly finding?: string;
 };
 
 export type LedgerEffect =
@@ -152,14 +154,15 @@ function* save(
   predecessor: RegistryState | undefined,
 ): ProbeSteps<boolean> {
   ledger.pendingCommit = { attempted: state, predecessor };
-  const { outcome, onDisk } = (yield { kind: 'save', state }) as CommitOutcome;
+  const { outcome, onDisk, finding } = (yield { kind: 'save', state }) as CommitOutcome;
   if (outcome === 'saved') {
     ledger.pendingCommit = undefined;
     return true;
   }
   const isUntouched = outcome === 'failed' && onDisk === 'predecessor';
   if (isUntouched && isDeferrable(ledger, settings, reading, state, predecessor)) return false;
-  throw new ProviderError('state_save_failed', 'the registry state could not be saved', { facts: { outcome, onDisk } });
+  const facts = { outcome, onDisk, ...(finding === undefined ? {} : { finding }) };
+  throw new ProviderError('state_save_failed', 'the registry state could not be saved', { facts });
 }
 
 /** Bookkeeping only, and the predecessor is still right in every respect (registry-state 6.3). */

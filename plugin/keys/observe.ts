@@ -5,7 +5,8 @@ import { ProviderError } from '../../shared/errors/error.ts';
 import { deriveKeyId, type Identity } from '../../shared/registry/key-id.ts';
 import { type RegistryState, type Snapshot, sealState } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
-import { checkProfile, checkRegistry, type KeyProfile, profileInvalid } from './profile.ts';
+import { checkProfile, checkRegistry, type KeyProfile } from './profile.ts';
+import { profileInvalid } from './profile-findings.ts';
 
 export type ObserveInput = {
   readonly state: RegistryState;
@@ -78,7 +79,9 @@ export function bootstrap(
     throw new ProviderError('state_unavailable', text, { facts });
   }
   checkProfile(profile, keyName);
-  if (profile.minEncryptionVersion > 1) throw profileInvalid('min_encryption_version', 'version 1 may not encrypt');
+  if (profile.minEncryptionVersion > 1) {
+    throw profileInvalid('min_encryption_version', 'min_encryption_version=above_1', 'version 1 may not encrypt');
+  }
   const snapshot = newSnapshot(identity, profile, 1, 'active', nowUnix);
   return sealState({
     identityFingerprint,
@@ -104,7 +107,11 @@ function candidateOf(input: ObserveInput, active: Snapshot): Candidate {
   const known = input.state.snapshots.find((snapshot) => snapshot.kubernetesKeyId === fresh.kubernetesKeyId);
   if (known === undefined) return { snapshot: fresh, isKnown: false };
   if (known.state !== 'pending')
-    throw profileInvalid('candidate_retired', 'the latest version was retired on this node');
+    throw profileInvalid(
+      'candidate_retired',
+      'latest_version=retired_here',
+      'the latest version was retired on this node',
+    );
   return { snapshot: known, isKnown: true };
 }
 
@@ -117,7 +124,8 @@ function newSnapshot(
 ): Snapshot {
   const createdAtUnix = profile.versions.get(version);
   if (createdAtUnix === undefined) {
-    throw profileInvalid('version_missing', 'the creation time of a newer version is missing', { version });
+    const text = 'the creation time of a newer version is missing';
+    throw profileInvalid('version_missing', 'keys=version_missing', text, { version });
   }
   const keyVersion = { transitVersion: version, transitVersionCreatedAtUnix: createdAtUnix };
   return {
@@ -182,7 +190,8 @@ function isPromotable(candidate: Snapshot, input: ObserveInput): boolean {
 
 function promote(input: ObserveInput, active: Snapshot, candidate: Snapshot, merged: readonly Snapshot[]): Observation {
   if (input.profile.minEncryptionVersion > candidate.transitVersion) {
-    throw profileInvalid('min_encryption_version', 'the newest version may not encrypt');
+    const field = 'min_encryption_version=above_newest';
+    throw profileInvalid('min_encryption_version', field, 'the newest version may not encrypt');
   }
   const promotedAtUnix = Math.max(input.nowUnix, candidate.observedAtUnix, candidate.stableAtUnix);
   const snapshots = merged.map((snapshot): Snapshot => {

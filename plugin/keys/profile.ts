@@ -4,6 +4,7 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import { greatestTransitVersion } from '../../shared/registry/key-id.ts';
 import type { Snapshot } from '../../shared/registry/state.ts';
+import { type ProfileFinding, profileInvalid } from './profile-findings.ts';
 
 /** Metadata of the Transit key. Versions → creation in whole Unix seconds, only those not below min_decryption_version. */
 export type KeyProfile = {
@@ -28,90 +29,122 @@ export type KeyProfile = {
 
 export const transitKeyType = 'aes256-gcm96';
 
-/** What can be wrong with the key: what the metadata says by itself, then what the state makes of it. */
-export const profileFindings = [
-  'unsupported_type',
-  'name',
-  'latest_version',
-  'min_available_version',
-  'soft_deleted',
-  'exportable',
-  'plaintext_backup',
-  'deletion_allowed',
-  'derived',
-  'convergent',
-  'min_encryption_version',
-  'min_decryption_version',
-  'encryption_unsupported',
-  'decryption_unsupported',
-  'versions',
-  'latest_created_at',
-  'version_unavailable',
-  'version_cannot_decrypt',
-  'version_missing',
-  'version_recreated',
-  'candidate_retired',
-] as const;
-export type ProfileFinding = (typeof profileFindings)[number];
-
 type Finding = {
   readonly code: ProfileFinding;
+  /** The member of OpenBao's metadata, and the class of its value that is wrong: `exportable=true`. */
+  readonly field: string;
   readonly text: string;
   readonly isPresent: (profile: KeyProfile) => boolean;
 };
 
 const findings: readonly Finding[] = [
-  { code: 'latest_version', text: 'latest version is not positive', isPresent: (p) => p.latestVersion < 1 },
+  {
+    code: 'latest_version',
+    field: 'latest_version=below_1',
+    text: 'latest version is not positive',
+    isPresent: (p) => p.latestVersion < 1,
+  },
   {
     code: 'min_available_version',
+    field: 'min_available_version=negative',
     text: 'minimum available version is negative',
     isPresent: (p) => p.minAvailableVersion < 0,
   },
-  { code: 'soft_deleted', text: 'key is soft-deleted', isPresent: (p) => p.isSoftDeleted },
+  {
+    code: 'soft_deleted',
+    field: 'soft_deleted=true',
+    text: 'key is soft-deleted',
+    isPresent: (p) => p.isSoftDeleted,
+  },
   {
     code: 'min_available_version',
+    field: 'min_available_version=above_latest',
     text: 'minimum available version is above the latest version',
     isPresent: (p) => p.minAvailableVersion > p.latestVersion,
   },
-  { code: 'exportable', text: 'key material export is enabled', isPresent: (p) => p.isExportable },
-  { code: 'plaintext_backup', text: 'plaintext backup is enabled', isPresent: (p) => p.isPlaintextBackupAllowed },
-  { code: 'deletion_allowed', text: 'key deletion is allowed', isPresent: (p) => p.isDeletionAllowed },
-  { code: 'derived', text: 'derived key mode is enabled', isPresent: (p) => p.isDerived },
-  { code: 'convergent', text: 'convergent encryption is enabled', isPresent: (p) => p.isConvergent },
+  {
+    code: 'exportable',
+    field: 'exportable=true',
+    text: 'key material export is enabled',
+    isPresent: (p) => p.isExportable,
+  },
+  {
+    code: 'plaintext_backup',
+    field: 'allow_plaintext_backup=true',
+    text: 'plaintext backup is enabled',
+    isPresent: (p) => p.isPlaintextBackupAllowed,
+  },
+  {
+    code: 'deletion_allowed',
+    field: 'deletion_allowed=true',
+    text: 'key deletion is allowed',
+    isPresent: (p) => p.isDeletionAllowed,
+  },
+  {
+    code: 'derived',
+    field: 'derived=true',
+    text: 'derived key mode is enabled',
+    isPresent: (p) => p.isDerived,
+  },
+  {
+    code: 'convergent',
+    field: 'convergent_encryption=true',
+    text: 'convergent encryption is enabled',
+    isPresent: (p) => p.isConvergent,
+  },
   {
     code: 'min_encryption_version',
+    field: 'min_encryption_version=above_latest',
     text: 'minimum encryption version is above the latest version',
     isPresent: (p) => p.minEncryptionVersion > p.latestVersion,
   },
   {
     code: 'min_decryption_version',
+    field: 'min_decryption_version=above_latest',
     text: 'minimum decryption version is above the latest version',
     isPresent: (p) => p.minDecryptionVersion > p.latestVersion,
   },
-  { code: 'encryption_unsupported', text: 'key cannot encrypt', isPresent: (p) => !p.supportsEncryption },
-  { code: 'decryption_unsupported', text: 'key cannot decrypt', isPresent: (p) => !p.supportsDecryption },
+  {
+    code: 'encryption_unsupported',
+    field: 'supports_encryption=false',
+    text: 'key cannot encrypt',
+    isPresent: (p) => !p.supportsEncryption,
+  },
+  {
+    code: 'decryption_unsupported',
+    field: 'supports_decryption=false',
+    text: 'key cannot decrypt',
+    isPresent: (p) => !p.supportsDecryption,
+  },
 ];
 
 /**
  * Refuses an unacceptable profile, first finding first.
  *
  * @param keyName  the configured name; a profile of another key is refused
- * @throws ProviderError `profile_invalid`; facts: finding
+ * @throws ProviderError `profile_invalid`; facts: finding, field
  */
 export function checkProfile(profile: KeyProfile, keyName: string): void {
-  if (profile.type !== transitKeyType) throw profileInvalid('unsupported_type', `key type is not ${transitKeyType}`);
-  if (profile.name !== keyName) throw profileInvalid('name', 'the metadata is of another key');
-  for (const { code, text, isPresent } of findings) if (isPresent(profile)) throw profileInvalid(code, text);
+  if (profile.type !== transitKeyType)
+    throw profileInvalid('unsupported_type', 'type=other', `key type is not ${transitKeyType}`);
+  if (profile.name !== keyName) throw profileInvalid('name', 'name=other', 'the metadata is of another key');
+  for (const { code, field, text, isPresent } of findings) {
+    if (isPresent(profile)) throw profileInvalid(code, field, text);
+  }
   for (const [version, createdAtUnix] of profile.versions) checkVersion(version, createdAtUnix, profile);
   if (!profile.versions.has(profile.latestVersion)) {
-    throw profileInvalid('latest_created_at', 'the creation time of the latest version is missing');
+    throw profileInvalid(
+      'latest_created_at',
+      'keys=latest_missing',
+      'the creation time of the latest version is missing',
+    );
   }
 }
 
 function checkVersion(version: number, createdAtUnix: number, profile: KeyProfile): void {
   const isPlausible = version >= 1 && version <= profile.latestVersion && createdAtUnix >= 1;
   if (!isPlausible || version > greatestTransitVersion) {
-    throw profileInvalid('versions', 'a version or its creation time is out of range');
+    throw profileInvalid('versions', 'keys=out_of_range', 'a version or its creation time is out of range');
   }
 }
 
@@ -150,19 +183,34 @@ function checkSnapshotServed(snapshot: Snapshot, profile: KeyProfile): void {
   const version = snapshot.transitVersion;
   const facts = { transitKeyVersion: version };
   if (profile.minAvailableVersion > version) {
-    throw profileInvalid('version_unavailable', 'a version in use is no longer available', facts);
+    throw profileInvalid(
+      'version_unavailable',
+      'min_available_version=above_version_in_use',
+      'a version in use is no longer available',
+      facts,
+    );
   }
   if (profile.minDecryptionVersion > version) {
-    throw profileInvalid('version_cannot_decrypt', 'a version in use may no longer decrypt', facts);
+    throw profileInvalid(
+      'version_cannot_decrypt',
+      'min_decryption_version=above_version_in_use',
+      'a version in use may no longer decrypt',
+      facts,
+    );
   }
   const createdAtUnix = profile.versions.get(version);
   if (createdAtUnix === undefined) {
-    throw profileInvalid('version_missing', 'a version in use is missing from the metadata', facts);
+    throw profileInvalid(
+      'version_missing',
+      'keys=version_missing',
+      'a version in use is missing from the metadata',
+      facts,
+    );
   }
   const recordedAtUnix = snapshot.transitVersionCreatedAtUnix;
   if (createdAtUnix !== recordedAtUnix) {
     const text = `version ${version} was created at ${createdAtUnix}, but was accepted as created at ${recordedAtUnix}`;
-    throw profileInvalid('version_recreated', `${text}: this is another key`, {
+    throw profileInvalid('version_recreated', 'keys=other_creation_time', `${text}: this is another key`, {
       ...facts,
       createdAtUnix,
       recordedAtUnix,
@@ -170,18 +218,11 @@ function checkSnapshotServed(snapshot: Snapshot, profile: KeyProfile): void {
   }
 }
 
-export function profileInvalid(
-  finding: ProfileFinding,
-  text: string,
-  facts: Record<string, number> = {},
-): ProviderError {
-  return new ProviderError('profile_invalid', `the Transit key is not acceptable: ${text}`, {
-    facts: { finding, ...facts },
-  });
-}
+export const profileWarningCodes = ['auto_rotate_period', 'imported_key'] as const;
+export type ProfileWarning = (typeof profileWarningCodes)[number];
 
 /** Not faults, but worth a line in the log. */
-export function profileWarnings(profile: KeyProfile): string[] {
-  const rotates = profile.autoRotatePeriodSeconds > 0 ? ['auto_rotate_period'] : [];
+export function profileWarnings(profile: KeyProfile): ProfileWarning[] {
+  const rotates: ProfileWarning[] = profile.autoRotatePeriodSeconds > 0 ? ['auto_rotate_period'] : [];
   return profile.isImported ? [...rotates, 'imported_key'] : rotates;
 }

@@ -1,10 +1,12 @@
 // Sets the gauges that are read only when somebody scrapes.
 
-import type { Counters } from '../../shared/channel/messages.ts';
+import { type Counters, directoryNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { TokenStatus } from '../auth/token-manager.ts';
+import type { LastCalls } from '../health/last-calls.ts';
 import type { StatusCache } from '../health/status-cache.ts';
+import { type Warning, warningCodes } from '../health/warnings.ts';
 import type { Metrics } from './metrics.ts';
 
 export type CollectDeps = {
@@ -24,6 +26,8 @@ export type CollectDeps = {
   readonly credentialFiles: ReadonlyMap<string, number>;
   readonly isBreakerOpen: () => boolean;
   readonly inFlight: () => Readonly<Record<string, number>>;
+  readonly lastCalls: LastCalls['times'];
+  readonly warnings: () => readonly Warning[];
   readonly uptimeMs: () => number;
   readonly wallMs: () => number;
   readonly memoryUsage: () => { readonly heapUsedBytes: number; readonly residentBytes: number };
@@ -34,6 +38,8 @@ export function createCollector(deps: CollectDeps): (metrics: Metrics) => void {
   return (metrics) => {
     collectBuild(deps, metrics);
     collectStatus(deps, metrics);
+    collectCause(deps, metrics);
+    collectWarnings(deps, metrics);
     collectCredentials(deps, metrics);
     collectSupervisor(deps, metrics);
     collectProcess(deps, metrics);
@@ -69,6 +75,31 @@ function collectStatus({ cache, isBreakerOpen, inFlight }: CollectDeps, metrics:
   for (const [method, running] of Object.entries(inFlight())) metrics.set('grpc_in_flight', running, { method });
 }
 
+/** Absent while nothing is wrong. */
+function collectCause({ cache }: CollectDeps, metrics: Metrics): void {
+  metrics.reset('cause_age_seconds');
+  const { cause } = cache.verdict();
+  if (cause === undefined) return;
+  const { reason, class: errorClass, detail = 'none', finding = 'none', httpStatus, ageMs } = cause;
+  const labels = { reason, class: errorClass, detail, finding, http_status: String(httpStatus ?? 'none') };
+  metrics.set('cause_age_seconds', ageMs / 1000, labels);
+}
+
+function collectWarnings({ warnings, lastCalls }: CollectDeps, metrics: Metrics): void {
+  const current = warnings();
+  for (const code of warningCodes) {
+    metrics.set('warning', current.some(({ warning }) => warning === code) ? 1 : 0, { warning: code });
+  }
+  metrics.reset('credential_candidate_waiting_seconds');
+  for (const { name, waitingMs } of current) {
+    if (name === undefined || waitingMs === undefined) continue;
+    metrics.set('credential_candidate_waiting_seconds', waitingMs / 1000, { name });
+  }
+  for (const [method, unixMs] of Object.entries(lastCalls())) {
+    metrics.set('last_call_timestamp_seconds', unixMs / 1000, { method });
+  }
+}
+
 function collectCredentials(deps: CollectDeps, metrics: Metrics): void {
   metrics.set('token_ttl_seconds', Math.max(0, deps.tokens().ttlMs) / 1000);
   metrics.set('certificate_ttl_seconds', 0);
@@ -92,6 +123,9 @@ function collectSupervisor({ counters }: CollectDeps, metrics: Metrics): void {
   metrics.setTotal('socket_restarts_total', rest.staleSockets);
   metrics.setTotal('checkpoints_recreated_total', rest.checkpointsRecreated);
   metrics.set('socket_lost', rest.socketLost ? 1 : 0);
+  for (const directory of directoryNames) {
+    metrics.set('directory_gone', rest.directoriesGone.includes(directory) ? 1 : 0, { directory });
+  }
   metrics.set('supervisor_start_time_seconds', rest.supervisorStartedAtUnixMs / 1000);
 }
 

@@ -2,7 +2,7 @@
 // trials.ts decides; chooses nothing itself. A credential that works is never touched by one that has not proven itself.
 
 import type { CredentialMessage, PluginMessage } from '../../shared/channel/messages.ts';
-import { type Cause, causeOf } from '../../shared/errors/cause.ts';
+import { causeOf } from '../../shared/errors/cause.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import { checkJwt, type JwtRules } from '../auth/jwt.ts';
@@ -10,7 +10,18 @@ import type { Grant } from '../auth/login.ts';
 import type { Http } from '../transit/http.ts';
 import { localOfJwt, timelessCa, unusableCa } from './local.ts';
 import { type AttemptEnd, loginSteps } from './login-steps.ts';
-import { decide, type Effect, type Event, firstState, type State, type TrialName } from './trials.ts';
+import {
+  decide,
+  type Effect,
+  type Event,
+  firstState,
+  type Local,
+  type Outcome,
+  type State,
+  standingOf,
+  type TrialName,
+  trialNames,
+} from './trials.ts';
 
 /** Two pools over one trust. */
 export type Pools = { readonly login: Http; readonly transit: Http };
@@ -30,23 +41,27 @@ export type SessionDeps = {
   readonly stopped: AbortSignal;
 };
 
-export type CredentialWarning = {
+/** A newer generation that is not in use, and what was last said against it. */
+export type CandidateWarning = {
   readonly name: TrialName;
   readonly state: 'refused' | 'waiting';
-  readonly cause: Cause;
+  readonly class: string;
+  readonly detail?: string;
+  /** Since it lies on disk. */
   readonly waitingMs: number;
 };
 
 const noJwt =
   'no JWT is there: the file of auth.jwt.jwtFile is missing or was refused; see credential.refused in the log';
 
-type Held = { readonly bytes: Buffer; readonly pools?: Pools };
+type Held = { readonly bytes: Buffer; readonly local: Local; readonly pools?: Pools };
 
 export class Session {
   readonly #deps: SessionDeps;
   readonly #held: Record<TrialName, Map<number, Held>> = { openbao_ca: new Map(), jwt: new Map() };
+  /** A login may prove a generation that a newer file has overtaken meanwhile, so nothing is let go while one runs. */
+  #isLoggingIn = false;
   #state: State = firstState;
-  #jwtEndsAtUnixMs: number | undefined;
   #cancelTimer: Cancel = () => {};
 
   constructor(deps: SessionDeps) {
@@ -66,16 +81,28 @@ export class Session {
     return { openbao_ca: ca.inUse?.generation ?? 0, jwt: jwt.inUse?.generation ?? 0 };
   };
 
-  /** Life left of the JWT that was sent last, milliseconds; 0 when none was. */
-  jwtTtlMs = (): number => Math.max(0, (this.#jwtEndsAtUnixMs ?? 0) - this.#deps.clock.wallMs());
+  /** Life left of the JWT in use, milliseconds; 0 while none is. */
+  jwtTtlMs = (): number => {
+    const local = this.#state.names.jwt.inUse?.local;
+    if (local?.kind !== 'timed') return 0;
+    return Math.max(0, local.untilUnixMs + this.#deps.jwtRules.minRemainingTtlMs - this.#deps.clock.wallMs());
+  };
 
-  /** Candidates that something was said against, oldest name first. */
-  warnings = (): readonly CredentialWarning[] =>
-    Object.entries(this.#state.names).flatMap(([name, { candidate }]) => {
+  /** Whether the JWT in use has so little life left that no login would be tried with it. */
+  isJwtEnding = (): boolean => {
+    const { inUse } = this.#state.names.jwt;
+    return inUse !== undefined && standingOf(inUse.local, this.#deps.clock.wallMs()) !== 'usable';
+  };
+
+  /** Candidates that something was said against; one that is being tried for the first time is no warning. */
+  warnings = (): readonly CandidateWarning[] =>
+    trialNames.flatMap((name): CandidateWarning[] => {
+      const { candidate } = this.#state.names[name];
       if (candidate?.told === undefined) return [];
       const { kind, cause } = candidate.told.outcome;
       const waitingMs = this.#deps.clock.nowMs() - candidate.offeredAtMs;
-      return [{ name: name as TrialName, state: kind === 'refused' ? 'refused' : 'waiting', cause, waitingMs }];
+      const detail = cause.detail === undefined ? {} : { detail: cause.detail };
+      return [{ name, state: kind === 'refused' ? 'refused' : 'waiting', class: cause.class, ...detail, waitingMs }];
     });
 
   /** Takes a generation of `jwt` or `openbao_ca`; other names and absent files change nothing. Never throws. */
@@ -85,10 +112,9 @@ export class Session {
     const bytes = Buffer.from(message.bytes, 'base64');
     const { inUse } = this.#state.names[name];
     const before = inUse && this.#held[name].get(inUse.generation);
-    this.#held[name].set(generation, { bytes, ...(name === 'jwt' ? {} : this.#poolsOf(bytes)) });
     const isSame = before?.bytes.equals(bytes) === true;
-    const ca = this.#held.openbao_ca.get(generation)?.pools === undefined ? unusableCa : timelessCa;
-    const local = name === 'jwt' ? localOfJwt(bytes, this.#deps.jwtRules) : ca;
+    const { local, pools } = name === 'jwt' ? this.#readJwt(bytes) : this.#readCa(bytes);
+    this.#held[name].set(generation, { bytes, local, ...(pools === undefined ? {} : { pools }) });
     this.#event({ kind: 'offered', name, generation, local, isSame });
   };
 
@@ -99,6 +125,16 @@ export class Session {
    * @throws ProviderError the class of the first attempt that failed, or why nothing could be tried
    */
   login = async (signal: AbortSignal, isTrial: boolean): Promise<Grant> => {
+    this.#isLoggingIn = true;
+    try {
+      return await this.#logIn(signal, isTrial);
+    } finally {
+      this.#isLoggingIn = false;
+      this.#letGo();
+    }
+  };
+
+  async #logIn(signal: AbortSignal, isTrial: boolean): Promise<Grant> {
     const { clock, hasToken } = this.#deps;
     const steps = loginSteps({ state: () => this.#state, wallMs: clock.wallMs(), hasToken: hasToken(), isTrial });
     let first: unknown;
@@ -109,7 +145,7 @@ export class Session {
         throw step.value.kind === 'nothing_usable' ? this.#unusable(step.value.generation) : first;
       }
       if (step.value.kind === 'tried') {
-        this.#event(step.value);
+        this.#tried(step.value.name, step.value.generation, step.value.outcome);
         step = steps.next();
         continue;
       }
@@ -122,7 +158,7 @@ export class Session {
         step = steps.next(endOf(error));
       }
     }
-  };
+  }
 
   /** Ordinary requests are evidence about the CA in use. */
   used = (error?: unknown): void => {
@@ -132,7 +168,7 @@ export class Session {
     const isKnown = isTlsFault === inUse.isBroken;
     if (isKnown || (error !== undefined && !isTlsFault)) return;
     const outcome = isTlsFault ? ({ kind: 'refused', cause: causeOf(error) } as const) : ({ kind: 'good' } as const);
-    this.#event({ kind: 'tried', name: 'openbao_ca', generation: inUse.generation, outcome });
+    this.#tried('openbao_ca', inUse.generation, outcome);
   };
 
   close = async (): Promise<void> => {
@@ -141,20 +177,28 @@ export class Session {
     await Promise.all(all.map(closePools));
   };
 
-  #poolsOf(ca: Buffer): { readonly pools?: Pools } {
+  #readJwt(bytes: Buffer): { readonly local: Local; readonly pools?: Pools } {
+    return { local: localOfJwt(bytes, this.#deps.jwtRules) };
+  }
+
+  #readCa(bytes: Buffer): { readonly local: Local; readonly pools?: Pools } {
     try {
-      return { pools: this.#deps.openPools(ca) };
+      return { local: timelessCa, pools: this.#deps.openPools(bytes) };
     } catch {
-      return {};
+      return { local: unusableCa };
     }
+  }
+
+  #tried(name: TrialName, generation: number, outcome: Outcome): void {
+    const local = this.#held[name].get(generation)?.local;
+    if (local !== undefined) this.#event({ kind: 'tried', name, generation, local, outcome });
   }
 
   async #attempt(openbaoCa: number, jwt: number, signal: AbortSignal): Promise<Grant> {
     const pools = this.#held.openbao_ca.get(openbaoCa)?.pools;
     const held = this.#held.jwt.get(jwt);
     if (pools === undefined || held === undefined) throw new ProviderError('internal', 'a generation that is not held');
-    const { text, expiresAtUnixMs } = checkJwt(held.bytes, this.#deps.jwtRules, this.#deps.clock.wallMs());
-    this.#jwtEndsAtUnixMs = expiresAtUnixMs;
+    const { text } = checkJwt(held.bytes, this.#deps.jwtRules, this.#deps.clock.wallMs());
     return this.#deps.loginWithJwt(pools.login, text, signal);
   }
 
@@ -207,8 +251,7 @@ export class Session {
   async #tryHandshake(generation: number): Promise<void> {
     const pools = this.#held.openbao_ca.get(generation)?.pools;
     const { handshakeTimeoutMs: timeoutMs, stopped: signal } = this.#deps;
-    const tried = (outcome: (Event & { kind: 'tried' })['outcome']) =>
-      this.#event({ kind: 'tried', name: 'openbao_ca', generation, outcome });
+    const tried = (outcome: Outcome) => this.#tried('openbao_ca', generation, outcome);
     try {
       await pools?.login.handshake({ timeoutMs, signal });
       tried({ kind: 'good' });
@@ -231,12 +274,16 @@ export class Session {
       result: outcome.kind,
       class: errorClass,
       ...(detail === undefined ? {} : { detail }),
-      ...(nextTryMs === undefined ? {} : { nextTryMs: Math.max(0, Math.round(nextTryMs)) }),
+      // A claim may lie further ahead than a message can say.
+      ...(nextTryMs === undefined
+        ? {}
+        : { nextTryMs: Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.round(nextTryMs))) }),
     });
   }
 
   /** What is neither in use nor on trial nor the candidate is not held any longer. */
   #letGo(): void {
+    if (this.#isLoggingIn) return;
     const { names, trial } = this.#state;
     for (const name of ['openbao_ca', 'jwt'] as const) {
       const { inUse, candidate } = names[name];

@@ -39,6 +39,8 @@ type Candidate = {
   readonly local: Local;
   readonly offeredAtMs: number;
   readonly failures: number;
+  /** When its last trial ended. */
+  readonly triedAtMs: number;
   readonly nextTryAtMs: number;
   /** The last thing that was said about it, and when. */
   readonly told: { readonly outcome: Exclude<Outcome, { kind: 'good' }>; readonly atMs: number } | undefined;
@@ -53,9 +55,7 @@ export type NameState = {
 export type State = {
   readonly names: Readonly<Record<TrialName, NameState>>;
   /** The one trial that runs. `generation` undefined: a login because there is no token. */
-  readonly trial:
-    | { readonly name: TrialName; readonly generation: number | undefined; readonly local?: Local }
-    | undefined;
+  readonly trial: { readonly name: TrialName; readonly generation: number | undefined } | undefined;
   readonly nextLoginAtMs: number;
 };
 
@@ -69,7 +69,13 @@ export type Event =
       readonly isSame: boolean;
     }
   /** What an attempt taught about one generation, in a trial or in any other use of it. */
-  | { readonly kind: 'tried'; readonly name: TrialName; readonly generation: number; readonly outcome: Outcome }
+  | {
+      readonly kind: 'tried';
+      readonly name: TrialName;
+      readonly generation: number;
+      readonly local: Local;
+      readonly outcome: Outcome;
+    }
   | { readonly kind: 'trial_ended' }
   | { readonly kind: 'tick' };
 
@@ -172,7 +178,15 @@ function offered(state: State, event: Event & { kind: 'offered' }, now: Now): St
   // There is nothing to compare the first CA with, and no way to OpenBao without it.
   const isFirstCa = name === 'openbao_ca' && inUse === undefined && local.kind === 'timed';
   if (isInUseAlready || isFirstCa) return adopt(state, name, generation, local);
-  const fresh = { generation, local, offeredAtMs: now.nowMs, failures: 0, nextTryAtMs: now.nowMs, told: undefined };
+  const fresh = {
+    generation,
+    local,
+    offeredAtMs: now.nowMs,
+    failures: 0,
+    triedAtMs: Number.NEGATIVE_INFINITY,
+    nextTryAtMs: now.nowMs,
+    told: undefined,
+  };
   return tellLocal(withName(state, name, { candidate: fresh }), name, now);
 }
 
@@ -226,21 +240,16 @@ function tried(rules: Rules, state: State, event: Event & { kind: 'tried' }, now
   const { inUse, candidate } = state.names[name];
   if (generation === inUse?.generation) return nothing(judgeInUse(state, name, inUse, outcome));
   if (outcome.kind === 'good') {
-    const local = generation === candidate?.generation ? candidate.local : localOfTrial(state, name, generation);
     // One that was overtaken while it was tried is proven all the same; files that change faster than trials end must not
     // keep the provider from ever taking one.
     const isNewer = generation > (inUse?.generation ?? 0);
-    return local !== undefined && isNewer ? adopt(state, name, generation, local) : nothing(state);
+    return isNewer ? adopt(state, name, generation, event.local) : nothing(state);
   }
   if (candidate === undefined || generation !== candidate.generation) return nothing(state);
   const failures = candidate.failures + 1;
   const delayMs = isUrgent(rules, state, name, now) ? urgentDelayMs(now.random) : retryDelayMs(failures, now.random);
-  const later = { ...candidate, failures, nextTryAtMs: now.nowMs + delayMs };
+  const later = { ...candidate, failures, triedAtMs: now.nowMs, nextTryAtMs: now.nowMs + delayMs };
   return tell(withName(state, name, { candidate: later }), name, outcome, delayMs, now);
-}
-
-function localOfTrial({ trial }: State, name: TrialName, generation: number): Local | undefined {
-  return trial?.name === name && trial.generation === generation ? trial.local : undefined;
 }
 
 function judgeInUse(state: State, name: TrialName, inUse: InUse, outcome: Outcome): State {
@@ -291,9 +300,8 @@ function begin(rules: Rules, state: State, now: Now): Step {
   if (name === undefined) return nothing(state);
   const { candidate } = state.names[name];
   const generation = due === undefined ? undefined : candidate?.generation;
-  const trial = { name, generation, ...(candidate === undefined ? {} : { local: candidate.local }) };
   return {
-    state: { ...withName(state, name, { lastTrialAtMs: now.nowMs }), trial },
+    state: { ...withName(state, name, { lastTrialAtMs: now.nowMs }), trial: { name, generation } },
     effects: [{ kind: 'try', name, generation }],
   };
 }
@@ -305,7 +313,8 @@ function dueInMs(rules: Rules, state: State, name: TrialName, now: Now): number 
   const standing = standingOf(candidate.local, now.wallMs);
   if (standing !== 'usable') return Number.POSITIVE_INFINITY;
   // It may have become urgent since its next trial was set.
-  const urgentAtMs = isUrgent(rules, state, name, now) ? lastTrialAtMs + urgentDelayMs(1) : Number.POSITIVE_INFINITY;
+  const isUrgentNow = isUrgent(rules, state, name, now);
+  const urgentAtMs = isUrgentNow ? candidate.triedAtMs + urgentDelayMs(1) : Number.POSITIVE_INFINITY;
   const atMs = Math.min(candidate.nextTryAtMs, Math.max(urgentAtMs, candidate.offeredAtMs));
   return Math.max(atMs, lastTrialAtMs + pace.spacingMs) - now.nowMs;
 }

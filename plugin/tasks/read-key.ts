@@ -15,9 +15,10 @@ import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import { parseState, type RegistryState } from '../../shared/registry/state.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { isDenial } from '../health/probe-failure.ts';
 import { bootstrap, observe } from '../keys/observe.ts';
 import { checkProfile, checkServed, type KeyProfile, profileWarnings } from '../keys/profile.ts';
-import { createOpenBao } from '../openbao.ts';
+import { createOpenBao, type OpenBao } from '../openbao.ts';
 
 export type TaskDeps = {
   readonly clock: Clock;
@@ -42,28 +43,33 @@ async function report(
   deps: TaskDeps,
 ): Promise<ReportMessage> {
   let read: Partial<ReportMessage> = {};
+  let openbao: OpenBao | undefined;
   try {
     const config = requireConfig(start.config, { overrides: new Map(Object.entries(start.overrides)) });
     const state = start.state === undefined ? undefined : parseState(start.state);
-    const { profile, isUpsertDisabled } = await readOnce(start, config, credentials, deps);
+    openbao = await connect(start, config, credentials, deps);
+    const isUpsertDisabled = await openbao.transit.readUpsertDisabled();
+    const profile = await openbao.transit.readKey();
     const nowUnix = Math.floor(deps.clock.wallMs() / 1000);
     read = { latestVersion: profile.latestVersion, isUpsertDisabled, warnings: profileWarnings(profile) };
+    read = { ...read, ...(await lookAtRights(openbao)) };
     if (state === undefined) checkProfile(profile, config.identity.transitKeyName);
     if (state === undefined)
       return { kind: 'report', metadata: 'pass', ...read, ...judgeBootstrap(config, profile, nowUnix) };
     checkServed(state.snapshots, state.activeKeyId, profile, config.identity.transitKeyName);
     return { kind: 'report', metadata: 'pass', ...read, ...findPending(config, state, profile, nowUnix) };
   } catch (error) {
-    return { kind: 'report', metadata: 'fail', ...read, ...failureOf(error) };
+    const rights = openbao !== undefined && isDenial(error) ? await lookAtRights(openbao) : {};
+    return { kind: 'report', metadata: 'fail', ...read, ...rights, ...failureOf(error) };
   }
 }
 
-async function readOnce(
+async function connect(
   start: StartMessage,
   config: Config,
   credentials: readonly CredentialMessage[],
   deps: TaskDeps,
-): Promise<{ readonly profile: KeyProfile; readonly isUpsertDisabled: boolean }> {
+): Promise<OpenBao> {
   const openbao = createOpenBao({
     config,
     version: start.build.version,
@@ -75,8 +81,16 @@ async function readOnce(
     stopped: new AbortController().signal,
   });
   for (const message of credentials) openbao.credential(message);
-  const isUpsertDisabled = await openbao.transit.readUpsertDisabled();
-  return { isUpsertDisabled, profile: await openbao.transit.readKey() };
+  return openbao;
+}
+
+/** A policy that does not allow the question is a finding; for everything else the reads after it say what is wrong. */
+async function lookAtRights(openbao: OpenBao): Promise<Pick<ReportMessage, 'rightFindings'>> {
+  try {
+    return { rightFindings: [...(await openbao.readRights())] };
+  } catch (error) {
+    return isDenial(error) ? { rightFindings: ['missing_capabilities'] } : {};
+  }
 }
 
 /** What a first start would make of this key. */

@@ -1,7 +1,8 @@
 // Metadata JSON → key profile. What the profile needs must be there in its type; the type of the key comes first, because
 // other types answer with other members.
 
-import { type KeyProfile, profileInvalid, transitKeyType } from '../keys/profile.ts';
+import { type KeyProfile, transitKeyType } from '../keys/profile.ts';
+import { profileInvalid } from '../keys/profile-findings.ts';
 import { operations } from './operations.ts';
 import { isObject, protocolError } from './response.ts';
 
@@ -12,7 +13,8 @@ import { isObject, protocolError } from './response.ts';
 export function readKeyProfile(data: unknown): KeyProfile {
   if (!isObject(data)) throw protocolError(operations.metadataRead);
   const type = readText(data, 'type');
-  if (type !== transitKeyType) throw profileInvalid('unsupported_type', `key type is not ${transitKeyType}`);
+  if (type !== transitKeyType)
+    throw profileInvalid('unsupported_type', 'type=other', `key type is not ${transitKeyType}`);
   return {
     name: readText(data, 'name'),
     type,
@@ -57,7 +59,9 @@ function readVersions(value: unknown): ReadonlyMap<number, number> {
   if (!isObject(value)) throw protocolError(operations.metadataRead);
   const versions = new Map<number, number>();
   for (const [name, created] of Object.entries(value)) {
-    if (!/^[1-9][0-9]{0,9}$/u.test(name)) throw profileInvalid('versions', 'a version is no positive decimal integer');
+    if (!/^[1-9][0-9]{0,9}$/u.test(name)) {
+      throw profileInvalid('versions', 'keys=malformed', 'a version is no positive decimal integer');
+    }
     if (typeof created !== 'number' || !Number.isFinite(created)) throw protocolError(operations.metadataRead);
     versions.set(Number(name), Math.trunc(created));
   }

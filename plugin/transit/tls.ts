@@ -12,6 +12,7 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import { ProviderError } from '../../shared/errors/error.ts';
+import { caFindingOf } from './ca-finding.ts';
 
 export type TrustOptions = { readonly ca: Buffer; readonly tlsServerName: string };
 export type Trust = {
@@ -28,20 +29,21 @@ export type Trust = {
 export function createTrust(options: TrustOptions): Trust {
   const pem = options.ca.toString('latin1');
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/gu) ?? [];
-  if (blocks.length === 0) throw invalidCa();
+  if (blocks.length === 0) throw invalidCa(options.ca);
   try {
     const ends = blocks.map((block) => Date.parse(new X509Certificate(block).validTo));
     const secureContext = createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true });
     return { secureContext, tlsServerName: options.tlsServerName, endsAtUnixMs: Math.min(...ends) };
   } catch {
-    throw invalidCa();
+    throw invalidCa(options.ca);
   }
 }
 
-function invalidCa(): ProviderError {
+function invalidCa(ca: Buffer): ProviderError {
   return new ProviderError(
     'ca_invalid',
     'openbao.caCertFile holds no usable PEM certificate; install the CA of OpenBao',
+    { facts: { finding: caFindingOf(ca) } },
   );
 }
 

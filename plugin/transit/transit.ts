@@ -15,6 +15,8 @@ export type SendAuthorized = (call: {
   readonly path: string;
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
+  /** False: a denial stands at once, without a new login. */
+  readonly mayRecover?: boolean;
 }) => Promise<BaoBody>;
 
 export type Transit = {

@@ -2,6 +2,7 @@
 
 import type { TlsDetail } from '../../shared/errors/cause.ts';
 import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
+import { tlsHints } from '../../shared/errors/hints.ts';
 
 const dnsCodes = /^(?:ENOTFOUND|EAI_[A-Z]+|ENODATA|ESERVFAIL)$/u;
 const socketCodes =
@@ -15,18 +16,6 @@ const sentences = {
   bao_tls_failed: 'the TLS connection to OpenBao failed',
   bao_unavailable: 'the exchange with OpenBao broke off',
 } as const satisfies Partial<Record<ErrorClass, string>>;
-
-/** What an operator does about each of them. */
-const tlsSentences = {
-  untrusted_ca: 'the certificate of OpenBao is not signed by a CA of openbao.caCertFile; install the CA that signed it',
-  server_name:
-    'the certificate of OpenBao does not name openbao.tlsServerName as a DNS name or IP address; correct the field or issue a certificate with that subject alternative name',
-  certificate_expired:
-    'the certificate of OpenBao, or a CA above it, has expired or is not valid yet; renew it, or correct the clock of this host',
-  protocol_version:
-    'OpenBao speaks neither TLS 1.2 nor TLS 1.3; raise tls_min_version and tls_max_version of its listener',
-  other: 'the TLS connection to OpenBao failed; check that openbao.address is an HTTPS listener of OpenBao',
-} as const satisfies Record<TlsDetail, string>;
 
 const tlsDetailCodes: readonly (readonly [TlsDetail, RegExp])[] = [
   ['server_name', /^(?:ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)$/u],
@@ -45,7 +34,7 @@ export function classifyTransportFailure(error: unknown): ProviderError {
   const errorClass = classOf(code);
   if (errorClass !== 'bao_tls_failed') return new ProviderError(errorClass, sentences[errorClass], { cause: error });
   const detail = tlsDetailCodes.find(([, codes]) => codes.test(code))?.[0] ?? 'other';
-  return new ProviderError(errorClass, tlsSentences[detail], { cause: error, facts: { detail } });
+  return new ProviderError(errorClass, tlsHints[detail], { cause: error, facts: { detail } });
 }
 
 function classOf(code: string): keyof typeof sentences {

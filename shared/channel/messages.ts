@@ -15,6 +15,9 @@ const object = <T extends Parameters<typeof Type.Object>[0]>(members: T) => Type
 export const credentialNames = ['jwt', 'client_secret', 'client_chain', 'pin', 'openbao_ca', 'issuer_ca'] as const;
 const credentialName = Type.Enum([...credentialNames]);
 
+/** Directories in custody that can lose their name. */
+export const directoryNames = ['runtime', 'credentials', 'state'] as const;
+
 /** What the supervisor counts and the plugin exports. */
 const counters = object({
   restarts: Type.Record(Type.String({ maxLength: 32 }), count),
@@ -23,6 +26,15 @@ const counters = object({
   staleSockets: count,
   checkpointsRecreated: count,
   socketLost: Type.Boolean(),
+  /** Whose path no longer leads to them. */
+  directoriesGone: Type.Array(Type.Enum([...directoryNames]), { maxItems: directoryNames.length }),
+  /** Credential files that cannot be read safely at present. */
+  filesRefused: Type.Array(
+    object({ name: credentialName, reason: Type.String({ maxLength: 64 }), sinceUnixMs: count }),
+    {
+      maxItems: credentialNames.length,
+    },
+  ),
   supervisorStartedAtUnixMs: count,
 });
 
@@ -56,11 +68,16 @@ const credential = object({
   absence: Type.Optional(shortText),
 });
 
+/** What lies on disk after a save that was tried. */
+export const onDiskStates = ['predecessor', 'attempted', 'other', 'unreadable'] as const;
+
 const committed = object({
   kind: Type.Literal('committed'),
   commitId: count,
   outcome: Type.Enum(['saved', 'refused', 'failed']),
-  onDisk: Type.Enum(['predecessor', 'attempted', 'other', 'unreadable']),
+  onDisk: Type.Enum([...onDiskStates]),
+  /** Why it failed, where that is known. */
+  finding: Type.Optional(shortText),
 });
 
 const drain = object({
@@ -114,6 +131,8 @@ const health = object({
   ),
   /** What will become a fault when nobody acts. */
   warnings: Type.Optional(Type.Array(word, { maxItems: 16 })),
+  /** The credential in use ends within its refresh window: a new one is needed soon. */
+  isCredentialEnding: Type.Optional(Type.Boolean()),
   /** When each method was last called; absent: never by this plugin. */
   lastCalls: Type.Optional(
     object({
@@ -140,6 +159,8 @@ const report = object({
   latestVersion: Type.Optional(count),
   isUpsertDisabled: Type.Optional(Type.Boolean()),
   warnings: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 8 })),
+  /** What is wrong with the rights of the token; absent: they could not be read. */
+  rightFindings: Type.Optional(Type.Array(word, { maxItems: 32 })),
   /** Without a state: whether a first start could make one, and the key_id that it would have. */
   bootstrap: Type.Optional(
     object({
@@ -182,6 +203,8 @@ const pluginMessage = Type.Union([
   object({
     kind: Type.Literal('giving_up'),
     class: Type.String({ maxLength: 64 }),
+    /** What is wrong with what it was given; a word of `caFindings`. */
+    finding: Type.Optional(word),
     canRelaunchHelp: Type.Boolean(),
   }),
 ]);
@@ -189,6 +212,7 @@ const pluginMessage = Type.Union([
 export type Counters = Type.Static<typeof counters>;
 export type StartMessage = Type.Static<typeof start>;
 export type CredentialMessage = Type.Static<typeof credential>;
+export type DirectoryName = (typeof directoryNames)[number];
 export type CredentialName = (typeof credentialNames)[number];
 export type CommittedMessage = Type.Static<typeof committed>;
 export type DrainMessage = Type.Static<typeof drain>;

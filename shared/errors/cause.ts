@@ -34,6 +34,10 @@ export type LoginDetail = (typeof loginDetails)[number];
 export const tlsDetails = ['untrusted_ca', 'server_name', 'certificate_expired', 'protocol_version', 'other'] as const;
 export type TlsDetail = (typeof tlsDetails)[number];
 
+/** What is wrong with a CA file that holds no usable certificate. */
+export const caFindings = ['ca_empty', 'ca_der', 'ca_no_certificate', 'ca_damaged'] as const;
+export type CaFinding = (typeof caFindings)[number];
+
 export type Cause = {
   /** The one name of the class (policy.ts). */
   readonly class: string;

@@ -87,7 +87,6 @@ export const errorClasses = [
   'encryption_blocked',
   'state_unavailable',
   'deep_probe_invalid',
-  'circuit_breaker_open',
   // neither
   'internal',
 ] as const;

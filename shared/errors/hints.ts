@@ -1,6 +1,6 @@
 // What an operator does about each cause that has a name: one sentence each, in the log as `hint` and in docs/errors.md.
 
-import { type LoginDetail, loginDetails } from './cause.ts';
+import { type LoginDetail, loginDetails, type TlsDetail, tlsDetails } from './cause.ts';
 
 /** For each reason why a login was refused. */
 export const loginHints = {
@@ -39,6 +39,43 @@ export const loginHints = {
     'OpenBao cannot fetch the keys of the issuer; check the way from OpenBao to jwks_url or oidc_discovery_url of the mount',
   other: "OpenBao refused the login with a text that this program does not know; compare OpenBao's log of this moment",
 } as const satisfies Record<LoginDetail, string>;
+
+/** For each reason why a TLS connection to OpenBao was not made. */
+export const tlsHints = {
+  untrusted_ca: 'the certificate of OpenBao is not signed by a CA of openbao.caCertFile; install the CA that signed it',
+  server_name:
+    'the certificate of OpenBao does not name openbao.tlsServerName as a DNS name or IP address; correct the field or issue a certificate with that subject alternative name',
+  certificate_expired:
+    'the certificate of OpenBao, or a CA above it, has expired or is not valid yet; renew it, or correct the clock of this host',
+  protocol_version:
+    'OpenBao speaks neither TLS 1.2 nor TLS 1.3; raise tls_min_version and tls_max_version of its listener',
+  other: 'the TLS connection to OpenBao failed; check that openbao.address is an HTTPS listener of OpenBao',
+} as const satisfies Record<TlsDetail, string>;
+
+/** For each class of a JWT or CA that no login and no handshake was tried with. */
+const credentialHints: Readonly<Record<string, string>> = {
+  jwt_malformed: 'the file of auth.jwt.jwtFile does not hold a signed JWT; check the agent that writes it',
+  jwt_not_yet_valid: 'the nbf of the JWT is still ahead; check the clocks of this node and of the issuer',
+  jwt_issued_in_future: 'the iat of the JWT is still ahead; check the clocks of this node and of the issuer',
+  jwt_issuer_mismatch: 'the iss of the JWT is not auth.jwt.expectedIssuer; correct the issuer or the configuration',
+  jwt_audience_mismatch:
+    'the aud of the JWT has none of auth.jwt.expectedAudience; correct the issuer or the configuration',
+  jwt_subject_mismatch: 'the sub of the JWT is not auth.jwt.expectedSubject; correct the issuer or the configuration',
+  jwt_expired: 'the exp of the JWT has passed; check the agent that renews the file of auth.jwt.jwtFile',
+  jwt_near_expiry:
+    'the JWT has less life left than auth.jwt.minRemainingTtl; check the agent that renews the file of auth.jwt.jwtFile',
+  ca_invalid:
+    'the file of openbao.caCertFile holds no usable certificate: it is empty, damaged, or not PEM; install the CA of OpenBao as PEM',
+};
+
+/** The sentence about a newer JWT or CA that was not accepted: for its class, for the detail of TLS, or of the login. */
+export function credentialHintOf(errorClass: string | undefined, detail: string | undefined): string | undefined {
+  if (errorClass === 'tls_failed') {
+    const known = tlsDetails.find((one) => one === detail);
+    return known === undefined ? undefined : tlsHints[known];
+  }
+  return loginHintOf(detail) ?? (errorClass === undefined ? undefined : credentialHints[errorClass]);
+}
 
 /** The sentence for what came over the channel as a word; undefined for a word of another list, or of more than one. */
 export function loginHintOf(detail: string | undefined): string | undefined {

@@ -102,7 +102,6 @@ const consequences = {
   encryption_blocked: wrong(),
   state_unavailable: wrong(),
   deep_probe_invalid: wrong(),
-  circuit_breaker_open: silent(),
   internal: wrong(1),
 } as const satisfies Record<ErrorClass, Consequences>;
 

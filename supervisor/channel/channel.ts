@@ -23,6 +23,8 @@ const allowed: Readonly<Record<ChannelPhase, readonly PluginMessage['kind'][]>> 
 };
 
 const greatestFramesPerSecond = 50;
+/** A state and every credential, twice; a plugin that leaves more unread does not read. */
+const greatestUnreadBytes = 32 * 1024 * 1024;
 
 export type SupervisorChannel = {
   readonly send: (message: SupervisorMessage) => void;
@@ -80,7 +82,9 @@ export function openSupervisorChannel(
   return {
     send: (message) => {
       if (message.kind === 'committed') hasProposal = false;
-      if (!isDeaf && stream.writable) stream.write(encodeFrame(encodeMessage(message)));
+      if (isDeaf || !stream.writable) return;
+      stream.write(encodeFrame(encodeMessage(message)));
+      if (stream.writableLength > greatestUnreadBytes) violate(violation('nothing back: it does not read'));
     },
     setPhase: (next) => {
       phase = next;

@@ -36,6 +36,7 @@ const listWords: Readonly<Record<string, string>> = {
   limitations: 'limitation',
   warnings: 'warning',
   problems: 'problem',
+  transitRightsFindings: 'right',
 };
 
 function toText({ members }: Report): string {

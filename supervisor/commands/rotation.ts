@@ -41,7 +41,7 @@ const limitation =
 /**
  * Prints its report, also when it then fails.
  *
- * @returns the exit code: 0, or 4 when live metadata could not be read
+ * @returns the exit code: 0, or 4 when live metadata could not be read or the rights of the token are not the right ones
  * @throws ProviderError `config_invalid`, `transition_refused`, `task_failed` and those of the gate
  */
 export async function runRotationCommand(
@@ -93,7 +93,7 @@ async function describeRotation(
   const state = passed.store.current;
   const live = await ask(passed, state, options, deps);
   deps.print(printReport(rotationReport(name, passed, live), options.output));
-  if (live.metadata === 'fail') return 4;
+  if (live.metadata === 'fail' || live.rightFindings?.length !== 0) return 4;
   return state === undefined && live.bootstrap?.isEligible !== true ? 4 : 0;
 }
 
@@ -113,7 +113,10 @@ function rotationReport(name: string, passed: PassedTask, live: ReportMessage): 
     name,
     transitMetadataStatus: live.metadata,
     transitMetadataError: errorOf(live),
-    failureKind: live.metadata === 'pass' ? undefined : live.isUnreachable === true ? 'unreachable' : 'check',
+    failureKind: failureKindOf(live),
+    transitRightsStatus:
+      live.rightFindings === undefined ? 'unknown' : live.rightFindings.length === 0 ? 'pass' : 'fail',
+    transitRightsFindings: live.rightFindings,
     transitDisableUpsert: live.isUpsertDisabled,
     stateLoaded: state !== undefined,
     stateGeneration: state?.generation,
@@ -136,9 +139,21 @@ function rotationReport(name: string, passed: PassedTask, live: ReportMessage): 
     warnings: warningsOf(live),
     ...(name === 'verify-rotation' ? { confidence: 'limited', limitations: [limitation] } : {}),
   };
-  const always = ['name', 'transitMetadataStatus', 'stateLoaded', 'stateCheckpointLoaded', 'rotationState'];
+  const always = [
+    'name',
+    'transitMetadataStatus',
+    'transitRightsStatus',
+    'stateLoaded',
+    'stateCheckpointLoaded',
+    'rotationState',
+  ];
   // An upsert policy that was read and allows keys by accident must not look as if it had not been read.
   return { members, always: live.isUpsertDisabled === undefined ? always : [...always, 'transitDisableUpsert'] };
+}
+
+function failureKindOf({ metadata, isUnreachable, rightFindings }: ReportMessage): string | undefined {
+  if (metadata === 'fail') return isUnreachable === true ? 'unreachable' : 'check';
+  return rightFindings?.length === 0 ? undefined : 'check';
 }
 
 function errorOf({ errorClass, finding }: ReportMessage): string | undefined {

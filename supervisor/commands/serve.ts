@@ -8,28 +8,21 @@ import { createLog } from '../../shared/log/logger.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { BoundTcp } from '../custody/bound-handle.ts';
 import { bindListeners, type Listeners } from '../custody/listeners.ts';
-import { bindSocket } from '../custody/socket.ts';
-import { type CustodyWatch, watchCustody } from '../custody/watch-custody.ts';
-import {
-  type GateDeps,
-  GateRefusal,
-  type LoadedConfig,
-  type Passed,
-  passGate,
-  passGateAgain,
-  readReload,
-} from '../gate/gate.ts';
+import { type GateDeps, GateRefusal, type LoadedConfig, type Passed, passGate, readReload } from '../gate/gate.ts';
 import { refusalFields } from '../gate/refusal-fields.ts';
+import { type Reopened, reopen, socketOptions } from '../gate/reopen.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
-import { countCredentialRefusals, emptyCounters } from '../lifecycle/counters.ts';
-import type { ReplacementCause } from '../lifecycle/events.ts';
+import { countCredentialFiles, emptyCounters } from '../lifecycle/counters.ts';
+import { departedExitCode, type ReplacementCause } from '../lifecycle/events.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
 import { createReadiness } from '../lifecycle/readiness.ts';
 import type { Custody } from '../lifecycle/running.ts';
+import { sayLastWord } from '../notify/last-word.ts';
 import { createNotifier } from '../notify/notify.ts';
-import { statusLine } from '../notify/status-line.ts';
+import { departureLine, refusalLine, statusLine } from '../notify/status-line.ts';
 import type { SystemdSocket } from '../system.ts';
+import { type Guard, guardCustody } from './guard.ts';
 
 export type ServeDeps = GateDeps & {
   readonly random: () => number;
@@ -46,16 +39,18 @@ export type ServeDeps = GateDeps & {
 export type ServeOptions = ConfigOptions & { readonly configPath: string };
 
 /** Runs until it is told to stop. @returns the exit code */
-export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialRefused'>): Promise<number> {
+export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialFiles'>): Promise<number> {
   const log = createSwitchableLog(deps);
   const counters = emptyCounters(deps.clock.wallMs());
   const gateDeps: ServeDeps = {
     ...deps,
-    credentialRefused: countCredentialRefusals(counters, log.write, deps.clock.nowMs),
+    credentialFiles: countCredentialFiles(counters, log.write, deps.clock, () => loop.countersChanged()),
   };
   let passed: Passed | undefined;
   let bound: Listeners | undefined;
-  let watch: CustodyWatch | undefined;
+  let guard: Guard | undefined;
+  let lastWord: string | undefined;
+  let isStartRefused = false;
 
   const passFirst = async (): Promise<Custody> => {
     const first = await passGate(options.configPath, options, gateDeps);
@@ -64,32 +59,40 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     const listeners = await bindFirst(first, gateDeps, counters, log.write);
     bound = listeners;
     logStart(first, listeners, options, log.write);
-    watch = watchCustody({
+    guard = guardCustody({
       clock: deps.clock,
       log: log.write,
       counters,
-      directory: first.socket.directory,
-      isNameOurs: () => bound?.socket.isOurs() === true,
-      credentialDirectories: first.credentials.directories,
-      credentialsChanged: loop.credentialsChanged,
-      countersChanged: loop.countersChanged,
-      nameLost: () => loop.event({ kind: 'name_lost' }),
+      environment: deps.environment,
+      uid: deps.identity.uid,
+      passed: () => passed ?? first,
+      listeners: () => bound ?? listeners,
+      loop,
+      departing: (reason) => {
+        lastWord = departureLine(reason);
+      },
     });
     readiness.begin(first.config.bootstrap.graceTimeoutMs);
     return custodyOf(first, listeners, options, gateDeps);
   };
-  const adoptConfig = (before: Passed, loaded: LoadedConfig) => {
-    passed = { ...before, ...loaded };
-    log.configure(loaded.config);
-    watch?.rewatch();
-    return passed;
+  const adoptPassed = (next: Passed) => {
+    passed = next;
+    log.configure(next.config);
+    guard?.rewatch();
   };
-  const nameFound = () => {
+  /** From now on this is what is held, and what was held before is let go. */
+  const adoptReopened = (before: Passed, reopened: Reopened) => {
+    adoptPassed({ ...before, ...reopened.held });
+    bound = reopened.listeners;
+    reopened.adopt();
+    if (!reopened.isBoundAnew) return;
     counters.socketLost = false;
     loop.countersChanged();
+    guard?.look();
   };
   /** Before a relaunch. A configuration that cannot be read again leaves the old one in force. */
   const passAgain = async (before: Passed, listeners: Listeners, isReload: boolean): Promise<Custody> => {
+    guard?.look();
     let now = before;
     if (isReload) {
       const loaded = await readReload(options.configPath, options, gateDeps, before).catch((error: unknown) => {
@@ -98,16 +101,23 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       });
       if (loaded !== undefined) {
         before.adopt(loaded.config);
-        now = adoptConfig(before, loaded);
+        now = { ...before, ...loaded };
+        adoptPassed(now);
       }
     }
-    if ((await passGateAgain(now, listeners.socket, deps.clock)) === 'free') {
-      bound = { ...listeners, socket: bindSocket(now.socket, socketOptions(now, gateDeps)) };
-      listeners.socket.handle.close();
-      nameFound();
-      log.write('info', 'socket.repaired');
+    const reopened = await reopenOrTell(now, listeners);
+    adoptReopened(now, reopened);
+    if (reopened.isBoundAnew) log.write('info', 'socket.repaired');
+    return custodyOf({ ...now, ...reopened.held }, reopened.listeners, options, gateDeps);
+  };
+  /** A start waits for its state as a save does. */
+  const reopenOrTell = async (before: Passed, listeners: Listeners): Promise<Reopened> => {
+    try {
+      return await reopen(before, listeners, gateDeps);
+    } catch (error) {
+      if (before.stateDirectory.look() !== 'here') guard?.stateNeeded();
+      throw error;
     }
-    return custodyOf(now, bound ?? listeners, options, gateDeps);
   };
   const gate = (isFirst: boolean, isReload: boolean): Promise<Custody> =>
     passed === undefined || bound === undefined || isFirst ? passFirst() : passAgain(passed, bound, isReload);
@@ -116,29 +126,20 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   const prepare = async (cause: ReplacementCause): Promise<Prepared> => {
     if (passed === undefined || bound === undefined) throw new Error('a replacement before the gate');
     const [before, listeners] = [passed, bound];
+    guard?.look();
     const loaded: LoadedConfig =
       cause === 'reload' ? await readReload(options.configPath, options, gateDeps, before) : before;
-    const isFree = (await passGateAgain(before, listeners.socket, deps.clock)) === 'free';
-    const socket = isFree ? bindSocket(before.socket, socketOptions(before, gateDeps)) : listeners.socket;
-    const next = { ...listeners, socket };
+    const reopened = await reopen(before, listeners, gateDeps);
     // The next plugin is greeted with the credentials that its own configuration names.
     before.adopt(loaded.config);
     return {
-      ...custodyOf({ ...before, ...loaded }, next, options, gateDeps),
+      ...custodyOf({ ...before, ...loaded, ...reopened.held }, reopened.listeners, options, gateDeps),
       cause,
       readyMs: loaded.config.bootstrap.graceTimeoutMs,
-      adopt: () => {
-        adoptConfig(before, loaded);
-        bound = next;
-        if (!isFree) return;
-        listeners.socket.handle.close();
-        nameFound();
-      },
+      adopt: () => adoptReopened({ ...before, ...loaded }, reopened),
       abandon: () => {
         before.adopt(before.config);
-        if (!isFree) return;
-        socket.removeName();
-        socket.handle.close();
+        reopened.abandon();
       },
     };
   };
@@ -153,7 +154,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   const tellStatus = (facts: LifeFacts) => {
     const relaunches = Object.values(counters.restarts).reduce((sum, count) => sum + count, 0);
     const isSameUser = passed?.identity.privilege.kind === 'same-user';
-    notifier.status(statusLine({ ...facts, relaunches, version: deps.build.version, isSameUser }));
+    const told = { ...facts, relaunches, version: deps.build.version, isSameUser };
+    notifier.status(() => statusLine(told, deps.clock.wallMs()));
     if (isReloading && facts.isReloadOver) {
       isReloading = false;
       notifier.ready();
@@ -168,11 +170,22 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     removeName: () => bound?.socket.removeName(),
     counters,
     healthChanged: readiness.health,
+    startRefused: (refusal) => {
+      isStartRefused = true;
+      lastWord = refusalLine(refusal);
+    },
+    stateDirectoryGone: () => guard?.stateNeeded(),
     factsChanged: tellStatus,
   });
+  const stopAsked = Promise.withResolvers<void>();
   const stop = () => {
     notifier.stopping();
+    stopAsked.resolve();
     loop.event({ kind: 'stop' });
+  };
+  const sayLast = (line: string, isRefused: boolean) => {
+    const isShown = deps.systemd !== undefined;
+    return sayLastWord({ clock: deps.clock, notifier, isShown, stopAsked: stopAsked.promise }, line, isRefused);
   };
   deps.onSignal('SIGTERM', stop);
   deps.onSignal('SIGINT', stop);
@@ -183,11 +196,11 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   });
   const exitCode = await loop.ended;
   await passed?.store.idle();
-  await notifier.idle();
+  await (exitCode === 0 || lastWord === undefined ? notifier.idle() : sayLast(lastWord, isStartRefused));
   // A gate that was still running when the stop came may have bound the name meanwhile.
   bound?.socket.removeName();
-  for (const lock of passed?.locks ?? []) lock.release();
-  const reason = exitCode === 0 ? undefined : bound === undefined ? 'startup_failed' : 'runtime_failed';
+  for (const lock of Object.values(passed?.locks ?? {})) lock.release();
+  const reason = shutdownReason(exitCode, isStartRefused);
   log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
   return exitCode;
 }
@@ -205,9 +218,13 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
   };
 }
 
-function socketOptions(passed: Passed, deps: GateDeps) {
-  const { socketGid } = passed.identity;
-  return { gid: socketGid, mode: passed.config.server.socketMode, uid: deps.identity.uid, randomHex: deps.randomHex };
+/** Why a process that was not asked to stop ends. */
+export const shutdownReasons = ['startup_failed', 'runtime_failed', 'directory_gone'] as const;
+
+function shutdownReason(exitCode: number, isStartRefused: boolean): (typeof shutdownReasons)[number] | undefined {
+  if (exitCode === 0) return undefined;
+  if (exitCode === departedExitCode) return 'directory_gone';
+  return isStartRefused ? 'startup_failed' : 'runtime_failed';
 }
 
 /** After the gate: complete the checkpoint, then bind. */
@@ -259,6 +276,7 @@ function custodyOf(passed: Passed, bound: Listeners, options: ServeOptions, deps
   const target = [deps.nodePath, ...nodeFlags(deps.pluginBundle, deps.identity.nodeMajor), deps.pluginBundle];
   return {
     store: passed.store,
+    isStateDirectoryGone: () => passed.stateDirectory.look() !== 'here',
     credentials: passed.credentials,
     privilege: passed.identity.privilege,
     launch: () =>

@@ -2,11 +2,11 @@
 // plugin with the next generation and are not kept, only their hash is.
 
 import { createHash } from 'node:crypto';
-import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type CredentialMessage, type CredentialName, credentialNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { errorChain, ProviderError } from '../../shared/errors/error.ts';
+import { isLink } from './credential-directories.ts';
 import { type FileRules, type Reader, readTrustedFile, type TrustedFile } from './trusted-file.ts';
 
 export type CredentialFile = { readonly name: CredentialName; readonly path: string; readonly rules: FileRules };
@@ -51,16 +51,26 @@ export type CredentialCustody = {
   readonly directories: () => readonly string[];
 };
 
+export type FileNews = {
+  /** A file could not be read safely: why, and what it has to be. */
+  readonly refused: (name: CredentialName, reason: string, hint: string) => void;
+  /** A file could be read safely. */
+  readonly read: (name: CredentialName) => void;
+};
+
+/** For who only looks. */
+export const noNews: FileNews = { refused: () => {}, read: () => {} };
+
 type Known = { readonly generation: number; readonly sha256: string; readonly identity: string };
 
 /**
  * @param files  asked each time: a reload may name others
- * @param refused  told of each file that could not be read safely, and why
+ * @param news  told of each file whether it could be read safely
  */
 export function createCredentialCustody(
   files: () => readonly CredentialFile[],
   reader: Reader,
-  refused: (name: CredentialName, reason: string) => void,
+  news: FileNews,
 ): CredentialCustody {
   const known = new Map<CredentialName, Known>();
   const take = (file: CredentialFile): CredentialMessage => {
@@ -81,10 +91,12 @@ export function createCredentialCustody(
     look: () =>
       files().map((file) => {
         try {
-          return take(file);
+          const message = take(file);
+          news.read(file.name);
+          return message;
         } catch (error) {
           const reason = reasonOf(error);
-          refused(file.name, reason);
+          news.refused(file.name, reason, sentenceOf(file, error));
           return { kind: 'credential', name: file.name, generation: 0, modifiedAtUnixMs: 0, absence: reason } as const;
         }
       }),
@@ -94,22 +106,27 @@ export function createCredentialCustody(
 /** The file's directory; for `…/..data/token` also the one in which the link `..data` is swapped. */
 function directoriesOf(path: string): readonly string[] {
   const directory = dirname(path);
-  const isLink = lstatSync(directory, { throwIfNoEntry: false })?.isSymbolicLink() === true;
-  return isLink ? [directory, dirname(directory)] : [directory];
+  return isLink(directory) ? [directory, dirname(directory)] : [directory];
 }
 
 function checkAll(files: readonly CredentialFile[], reader: Reader): void {
   const problems: string[] = [];
+  const fields: string[] = [];
   for (const file of files) {
     try {
       const read: TrustedFile = readTrustedFile(file.path, file.rules, reader);
       read.bytes.fill(0);
     } catch (error) {
-      const [first] = errorChain(error);
-      problems.push(first?.message ?? `${file.rules.field}: cannot be read`);
+      fields.push(file.rules.field);
+      problems.push(sentenceOf(file, error));
     }
   }
-  if (problems.length > 0) throw new ProviderError('file_unsafe', problems.join('; '));
+  if (problems.length > 0)
+    throw new ProviderError('file_unsafe', problems.join('; '), { facts: { field: fields.join(',') } });
+}
+
+function sentenceOf({ rules }: CredentialFile, error: unknown): string {
+  return errorChain(error)[0]?.message ?? `${rules.field}: cannot be read`;
 }
 
 function reasonOf(error: unknown): string {

@@ -1,7 +1,8 @@
 // A directory held by descriptor: every later step goes through the descriptor, so nobody can swap the path under us.
 
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync } from 'node:fs';
+import { fstatSync, lstatSync, readdirSync } from 'node:fs';
 import { ProviderError } from '../../shared/errors/error.ts';
+import { type DirectoryFinding, type HeldDirectory, holdDirectory } from './held-directory.ts';
 
 export type PinnedDirectory = {
   readonly path: string;
@@ -10,22 +11,27 @@ export type PinnedDirectory = {
   readonly at: (name: string) => string;
   /** Entry names at this moment. */
   readonly list: () => readonly string[];
+  /** Whether the path still leads to it, for everybody. */
+  readonly look: () => DirectoryFinding;
   /**
    * Checks again, through the descriptor and by name.
    *
-   * @throws ProviderError `directory_unsafe`
+   * @throws ProviderError `directory_unsafe`; facts: kind, reason
    */
   readonly check: () => void;
   readonly close: () => void;
 };
+
+type Kind = 'runtime' | 'state';
 
 /**
  * @param kind  what the directory is for, used in messages: `runtime` or `state`
  * @param uid  who must own it; undefined: anybody
  * @throws ProviderError `directory_unsafe`; facts: kind, reason
  */
-export function pinDirectory(path: string, kind: 'runtime' | 'state', uid: number | undefined): PinnedDirectory {
-  const descriptor = openDirectory(path, kind);
+export function pinDirectory(path: string, kind: Kind, uid: number | undefined): PinnedDirectory {
+  const held = openDirectory(path, kind);
+  const { descriptor, look, close } = held;
   const check = () => {
     const stats = fstatSync(descriptor);
     if ((stats.mode & 0o022) !== 0)
@@ -33,35 +39,41 @@ export function pinDirectory(path: string, kind: 'runtime' | 'state', uid: numbe
     if (uid !== undefined && stats.uid !== uid) {
       throw unsafe(kind, 'owner', 'must be owned by the user of the provider; chown it');
     }
-    const named = lstatSync(path, { throwIfNoEntry: false });
-    if (named === undefined || named.dev !== stats.dev || named.ino !== stats.ino) {
-      throw unsafe(kind, 'replaced', 'was replaced since it was opened; restart the provider when it is right again');
-    }
+    const finding = look();
+    if (finding !== 'here') throw unsafe(kind, finding, lost[finding]);
   };
   try {
     check();
   } catch (error) {
-    closeSync(descriptor);
+    close();
     throw error;
   }
   const at = (name: string) => `/proc/self/fd/${descriptor}/${name}`;
   const list = () => readdirSync(`/proc/self/fd/${descriptor}`);
-  return { path, descriptor, at, list, check, close: () => closeSync(descriptor) };
+  return { path, descriptor, at, list, look, check, close };
 }
 
-function openDirectory(path: string, kind: string): number {
+const lost: Readonly<Record<Exclude<DirectoryFinding, 'here'>, string>> = {
+  replaced: 'was replaced since it was opened; restart the provider when the new one is right',
+  missing: 'was removed since it was opened; create it again with the owner and mode of docs/operations.md',
+  unreachable: 'cannot be reached: a directory above it does not let this user pass; put its owner or mode right',
+  stale:
+    'was removed or moved away on the host, and this process still sees the old one; create it again with the owner and mode of docs/operations.md, then restart the provider',
+};
+
+function openDirectory(path: string, kind: Kind): HeldDirectory {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined)
     throw unsafe(kind, 'missing', 'must exist; create it with the owner and mode of docs/operations.md');
   if (stats.isSymbolicLink()) throw unsafe(kind, 'symlink', 'must not be a symlink');
   if (!stats.isDirectory()) throw unsafe(kind, 'type', 'must be a directory');
   try {
-    return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    return holdDirectory(path, 'forUse');
   } catch {
     throw unsafe(kind, 'unreadable', 'must be readable by the user of the provider');
   }
 }
 
-function unsafe(kind: string, reason: string, message: string): ProviderError {
+function unsafe(kind: Kind, reason: string, message: string): ProviderError {
   return new ProviderError('directory_unsafe', `the ${kind} directory ${message}`, { facts: { kind, reason } });
 }

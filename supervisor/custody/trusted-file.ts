@@ -58,7 +58,7 @@ export function readTrustedFile(path: string, rules: FileRules, reader: Reader, 
       });
     }
     const identity = `${stats.dev} ${stats.ino} ${stats.mtimeMs} ${stats.size}`;
-    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.floor(stats.mtimeMs), identity };
+    return { bytes: readAll(descriptor, rules), modifiedAtUnixMs: Math.max(0, Math.floor(stats.mtimeMs)), identity };
   } finally {
     closeSync(descriptor);
   }
@@ -76,7 +76,11 @@ function openTrusted(path: string, rules: FileRules): number {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch {
-    throw unsafe(rules, 'file_unreadable', 'must exist and be readable');
+    throw unsafe(
+      rules,
+      'file_unreadable',
+      'must be readable by the user of the provider; check its owner, group and mode',
+    );
   }
 }
 

@@ -6,10 +6,16 @@ import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import type { PairVerdict } from '../../shared/registry/pair.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { type CredentialCustody, createCredentialCustody, credentialFiles } from '../custody/credentials.ts';
+import {
+  type CredentialCustody,
+  createCredentialCustody,
+  credentialFiles,
+  type FileNews,
+  noNews,
+} from '../custody/credentials.ts';
 import { type Lock, takeLock } from '../custody/lock.ts';
 import { type PinnedDirectory, pinDirectory } from '../custody/pinned-directory.ts';
-import { type BoundSocket, proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
+import { proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
 import { createStateFiles } from '../custody/state-files.ts';
 import { StateStore } from '../custody/state-store.ts';
 import {
@@ -67,7 +73,7 @@ export type GateDeps = CallerDeps & {
     args: readonly string[],
     descriptor?: number,
   ) => Promise<{ readonly exitCode: number | undefined; readonly output: string }>;
-  readonly credentialRefused: (name: string, reason: string) => void;
+  readonly credentialFiles: FileNews;
 };
 
 /** What a passed gate holds, until the end. */
@@ -79,7 +85,8 @@ export type Passed = LoadedConfig & {
   readonly store: StateStore;
   readonly pair: PairVerdict;
   readonly socketFinding: SocketFinding;
-  readonly locks: readonly Lock[];
+  readonly stateDirectory: PinnedDirectory;
+  readonly locks: Readonly<Record<'state' | 'runtime', Lock>>;
   /** From now on this configuration counts: its credential files, its state settings. */
   readonly adopt: (config: Config) => void;
 };
@@ -94,7 +101,7 @@ export type Passed = LoadedConfig & {
 export async function passConfig(
   path: string,
   options: ConfigOptions,
-  deps: Omit<GateDeps, 'credentialRefused'>,
+  deps: Omit<GateDeps, 'credentialFiles'>,
   helpers: Helpers,
   locks: readonly ((places: Places) => string)[],
 ): Promise<LoadedConfig> {
@@ -122,7 +129,7 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     const { config } = loaded;
     let current = config;
     const files = () => credentialFiles(current);
-    const credentials = createCredentialCustody(files, deps.identity, deps.credentialRefused);
+    const credentials = createCredentialCustody(files, deps.identity, deps.credentialFiles);
     await check('gate.credentials', () => credentials.check());
     const identity = await check('gate.identity', () => checkIdentity(deps, helpers, config));
     const socketPath = splitPath(config.server.socketPath);
@@ -131,19 +138,17 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     );
     held.push({ release: runtime.close });
     const statePath = splitPath(config.state.path);
-    const lockDeps = lockDepsOf(deps, helpers);
-    const locks: Lock[] = [];
-    const state = await check('gate.lock', async () => {
-      const directory = pinDirectory(statePath.directory, 'state', deps.identity.uid);
-      held.push({ release: directory.close });
-      for (const [where, name] of lockNames(directory, statePath.name, runtime, socketPath.name)) {
-        const lock = await takeLock(where, name, lockDeps);
-        locks.push(lock);
-        held.push(lock);
-      }
-      return directory;
+    const { stateDirectory, locks } = await check('gate.lock', async () => {
+      const stateDirectory = pinDirectory(statePath.directory, 'state', deps.identity.uid);
+      held.push({ release: stateDirectory.close });
+      const lockDeps = lockDepsOf(deps, helpers);
+      const state = await takeLock(stateDirectory, `${statePath.name}.lock`, lockDeps);
+      held.push(state);
+      const socket = await takeLock(runtime, socketLockName(socketPath.name), lockDeps);
+      held.push(socket);
+      return { stateDirectory, locks: { state, runtime: socket } };
     });
-    const store = openStore(state, statePath.name, config, deps);
+    const store = openStore(stateDirectory, statePath.name, config, deps);
     const pair = await check('gate.state', () => store.load());
     const socket = { directory: runtime, name: socketPath.name };
     const socketFinding = await check('gate.socket', () => proveSocketDead(socket, deps.clock));
@@ -154,7 +159,8 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
         activationDelayMs: next.rotation.activationDelayMs,
       });
     };
-    return { ...loaded, helpers, identity, credentials, socket, store, pair, socketFinding, locks, adopt };
+    const custody = { credentials, socket, store, pair, socketFinding, stateDirectory, locks };
+    return { ...loaded, helpers, identity, ...custody, adopt };
   } catch (error) {
     for (const { release } of held.reverse()) release();
     throw error;
@@ -179,14 +185,12 @@ export function openStore(
   });
 }
 
-function lockNames(state: PinnedDirectory, stateName: string, runtime: PinnedDirectory, socketName: string) {
-  return [
-    [state, `${stateName}.lock`],
-    [runtime, `.${socketName}.lock`],
-  ] as const;
+/** The lock in the runtime directory. */
+export function socketLockName(socketName: string): string {
+  return `.${socketName}.lock`;
 }
 
-export function lockDepsOf(deps: Omit<GateDeps, 'credentialRefused' | 'randomHex'>, helpers: Helpers) {
+export function lockDepsOf(deps: Omit<GateDeps, 'credentialFiles' | 'randomHex'>, helpers: Helpers) {
   return {
     uid: deps.identity.uid,
     pid: deps.pid,
@@ -201,25 +205,6 @@ export function lockDepsOf(deps: Omit<GateDeps, 'credentialRefused' | 'randomHex
     },
     pause: (ms: number) => new Promise<void>((resolve) => deps.clock.after(ms, resolve)),
   };
-}
-
-/** What a second look at the socket's name found: still ours, or free to be bound anew. */
-export type NameFinding = 'ours' | 'free';
-
-/**
- * The checks that run again before every relaunch: runtime directory, state pair, and the socket's name, which must be ours
- * or, when it was lost, proven free as at the start. Credentials are looked at too, but one that fails is passed on as absent.
- *
- * @throws GateRefusal
- */
-export async function passGateAgain(passed: Passed, socket: BoundSocket, clock: Clock): Promise<NameFinding> {
-  await check('gate.runtime_directory', () => passed.socket.directory.check());
-  await check('gate.state', () => passed.store.refresh());
-  return check('gate.socket', async () => {
-    if (socket.isOurs()) return 'ours';
-    await proveSocketDead(passed.socket, clock);
-    return 'free';
-  });
 }
 
 /**
@@ -239,7 +224,7 @@ export async function readReload(
     return next;
   });
   const files = () => credentialFiles(loaded.config);
-  await check('gate.credentials', () => createCredentialCustody(files, deps.identity, () => {}).check());
+  await check('gate.credentials', () => createCredentialCustody(files, deps.identity, noNews).check());
   return loaded;
 }
 

@@ -7,10 +7,15 @@ import type { LogFields } from '../../shared/log/fields.ts';
 const seeAll = { 'config invalid': ': run bao-kms-provider config check', 'reload refused': '' } as const;
 
 /** The first problem stands in the hint, where the status line has room for no more. */
-export function refusalFields(error: unknown): Pick<LogFields, 'reason' | 'hint' | 'problem_count' | 'problems'> {
+export function refusalFields(
+  error: unknown,
+): Pick<LogFields, 'reason' | 'field' | 'problem_count' | 'problems'> & { readonly hint: string } {
   const reason = errorClassOf(error);
+  const field = errorChain(error)
+    .map(({ facts }) => facts['field'])
+    .find((one) => typeof one === 'string');
   const invalid = errorChain(error).find((one) => one instanceof ConfigInvalid);
-  if (invalid === undefined) return { reason, hint: hintOf(error) };
+  if (invalid === undefined) return { reason, ...(field === undefined ? {} : { field }), hint: hintOf(error) };
   const problems = invalid.problems.map(sentenceOf);
   const [first = ''] = problems;
   const rest = problems.length === 1 ? '' : `; and ${problems.length - 1} more${seeAll[invalid.lead]}`;

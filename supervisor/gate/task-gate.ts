@@ -4,7 +4,7 @@
 import type { ConfigOptions } from '../../shared/config/config.ts';
 import type { Privilege } from '../../shared/confinement/confinement.ts';
 import type { PairVerdict } from '../../shared/registry/pair.ts';
-import { type CredentialCustody, createCredentialCustody, credentialFiles } from '../custody/credentials.ts';
+import { type CredentialCustody, createCredentialCustody, credentialFiles, noNews } from '../custody/credentials.ts';
 import { takeLock } from '../custody/lock.ts';
 import { pinDirectory } from '../custody/pinned-directory.ts';
 import type { StateStore } from '../custody/state-store.ts';
@@ -12,7 +12,7 @@ import { stateLockPath } from './caller.ts';
 import { checkRuntime, checkTaskIdentity, type Helpers, splitPath } from './checks.ts';
 import { check, type GateDeps, type LoadedConfig, lockDepsOf, openStore, passConfig } from './gate.ts';
 
-export type TaskGateDeps = Omit<GateDeps, 'credentialRefused'>;
+export type TaskGateDeps = Omit<GateDeps, 'credentialFiles'>;
 
 export type PassedTask = LoadedConfig & {
   readonly helpers: Helpers;
@@ -32,11 +32,7 @@ export async function passTaskGate(
   const helpers = await check('gate.runtime', () => checkRuntime(deps));
   const loaded = await passConfig(path, options, deps, helpers, isWriting ? [stateLockPath] : []);
   const { config } = loaded;
-  const credentials = createCredentialCustody(
-    () => credentialFiles(config),
-    deps.identity,
-    () => {},
-  );
+  const credentials = createCredentialCustody(() => credentialFiles(config), deps.identity, noNews);
   await check('gate.credentials', () => credentials.check());
   const privilege = await check('gate.identity', () => checkTaskIdentity(deps, helpers, config));
   const { directory, name } = splitPath(config.state.path);

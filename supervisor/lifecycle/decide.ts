@@ -2,7 +2,16 @@
 // while Y" finds one line here. It does not wait, log, read a clock or roll dice.
 
 import { jitterMs } from '../../shared/time/backoff.ts';
-import type { Effect, Event, Policy, ReplacementCause, RestartReason, State, Step } from './events.ts';
+import {
+  departedExitCode,
+  type Effect,
+  type Event,
+  type Policy,
+  type ReplacementCause,
+  type RestartReason,
+  type State,
+  type Step,
+} from './events.ts';
 
 type Carried = Pick<State, 'failures' | 'hasServed'>;
 
@@ -47,6 +56,8 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
       };
     case 'stop':
       return end(state, 0);
+    case 'depart':
+      return end(state, departedExitCode);
     // The gate is being run; its answer comes. What was asked for meanwhile is done after it.
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
@@ -78,6 +89,8 @@ function whileResting(state: State, event: Event): Step {
       return gateAgain(state);
     case 'stop':
       return end(state, 0);
+    case 'depart':
+      return end(state, departedExitCode);
     // Prepared for a plugin that has gone meanwhile: the gate starts anew, with the configuration that was asked for.
     case 'prepared': {
       if (!isReload(event.cause)) return dropped(state);
@@ -129,10 +142,12 @@ function whileStarting(
       if (event.reason === 'confinement' && !state.hasServed) return end(state, 5);
       return retry(rules, state, event.reason, dice);
     case 'giving_up':
-      if (!event.canRelaunchHelp && !state.hasServed) return end(state, 5);
+      if (!event.canRelaunchHelp && !state.hasServed) return refuseStart(state, event.exitCode);
       return retry(rules, state, 'not_ready', dice);
     case 'stop':
       return end(state, 0);
+    case 'depart':
+      return end(state, departedExitCode);
     // Remembered once, done when serving.
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
@@ -191,14 +206,9 @@ function whileServing(
     case 'preparation_failed':
       return serve(state, state.sinceMs, state.isReloadWanted, []);
     case 'stop':
-      return {
-        state: { ...carry(state), kind: 'stopping' },
-        effects: [
-          { kind: 'remove_name' },
-          { kind: 'drain', deadlineMs: rules.drainMs },
-          { kind: 'arm', afterMs: rules.killMs },
-        ],
-      };
+      return drain(rules, state, 0);
+    case 'depart':
+      return drain(rules, state, departedExitCode);
     // Only before `ready`; the channel refuses them, and no timer runs here.
     case 'ready':
     case 'giving_up':
@@ -240,15 +250,10 @@ function whileReplacing(
       return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
     }
     case 'stop':
-      return {
-        state: { ...carry(state), kind: 'stopping' },
-        effects: [
-          { kind: 'kill_next' },
-          { kind: 'remove_name' },
-          { kind: 'drain', deadlineMs: rules.drainMs },
-          { kind: 'arm', afterMs: rules.killMs },
-        ],
-      };
+    case 'depart': {
+      const { state: next, effects } = drain(rules, state, event.kind === 'stop' ? 0 : departedExitCode);
+      return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
+    }
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
     // Only one replacement is prepared at a time.
@@ -268,11 +273,17 @@ function whileStopping(state: State & { kind: 'stopping' }, event: Event): Step 
     case 'exited':
     case 'timer':
     case 'unfit':
-      return { state: { ...carry(state), kind: 'ended' }, effects: [{ kind: 'kill' }, { kind: 'end', exitCode: 0 }] };
+      return {
+        state: { ...carry(state), kind: 'ended' },
+        effects: [{ kind: 'kill' }, { kind: 'end', exitCode: state.exitCode }],
+      };
     case 'prepared':
       return dropped(state);
-    // A second signal does not restart the clock.
+    // Whoever asked to stop wants no new start.
     case 'stop':
+      return nothing({ ...state, exitCode: 0 });
+    // A second cause does not restart the clock.
+    case 'depart':
     case 'reload':
     case 'name_lost':
     case 'ready':
@@ -284,6 +295,23 @@ function whileStopping(state: State & { kind: 'stopping' }, event: Event): Step 
     case 'next_failed':
       return nothing(state);
   }
+}
+
+/** The plugin ends what runs; then this process ends. */
+function drain(rules: Policy, state: Carried, exitCode: number): Step {
+  return {
+    state: { ...carry(state), kind: 'stopping', exitCode },
+    effects: [
+      { kind: 'remove_name' },
+      { kind: 'drain', deadlineMs: rules.drainMs },
+      { kind: 'arm', afterMs: rules.killMs },
+    ],
+  };
+}
+
+function refuseStart(state: Carried, exitCode: number): Step {
+  const { state: next, effects } = end(state, exitCode);
+  return { state: next, effects: [{ kind: 'refuse_start' }, ...effects] };
 }
 
 function retry(rules: Policy, state: Carried, reason: RestartReason, dice: number): Step {

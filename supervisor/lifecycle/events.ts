@@ -38,7 +38,7 @@ export type State = Carried &
         readonly cause: ReplacementCause;
         readonly isReloadWanted: boolean;
       }
-    | { readonly kind: 'stopping' }
+    | { readonly kind: 'stopping'; readonly exitCode: number }
     | { readonly kind: 'ended' }
   );
 
@@ -61,7 +61,8 @@ export type Event =
   | { readonly kind: 'gate_refused'; readonly exitCode: number }
   | { readonly kind: 'ready' }
   | { readonly kind: 'exited'; readonly reason: 'exit' | 'signal' }
-  | { readonly kind: 'giving_up'; readonly canRelaunchHelp: boolean }
+  /** `exitCode`: what a start ends with that is refused for this. */
+  | { readonly kind: 'giving_up'; readonly canRelaunchHelp: boolean; readonly exitCode: number }
   /** The plugin must go: it hangs, broke a rule of the channel, or is not confined. */
   | { readonly kind: 'unfit'; readonly reason: 'hung' | 'violation' | 'confinement' }
   | { readonly kind: 'reload' }
@@ -76,7 +77,12 @@ export type Event =
   /** The second plugin ended, gave up or is unfit. */
   | { readonly kind: 'next_failed' }
   | { readonly kind: 'timer' }
+  /** A directory is gone for this process, and a new one would find it: make room for it. */
+  | { readonly kind: 'depart' }
   | { readonly kind: 'stop' };
+
+/** Exit code of an end that makes room for a new start. */
+export const departedExitCode = 6;
 
 export type Effect =
   /** `isReload`: the configuration is read again first. */
@@ -97,6 +103,8 @@ export type Effect =
   /** The second plugin takes office; the first closes its listeners and drains. */
   | { readonly kind: 'hand_over'; readonly deadlineMs: number; readonly killMs: number }
   | { readonly kind: 'replacement_failed'; readonly cause: ReplacementCause }
+  /** The start is refused for what the first plugin gave up for. */
+  | { readonly kind: 'refuse_start' }
   | { readonly kind: 'end'; readonly exitCode: number };
 
 export type Step = { readonly state: State; readonly effects: readonly Effect[] };

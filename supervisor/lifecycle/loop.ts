@@ -2,6 +2,7 @@
 // business of office.ts, which drops the events of a plugin that has gone.
 
 import type { Counters, HealthMessage } from '../../shared/channel/messages.ts';
+import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import type { GateRefusal } from '../gate/gate.ts';
@@ -32,9 +33,15 @@ export type LoopDeps = {
   readonly counters: Counters;
   /** A health message came, or there is no plugin. */
   readonly healthChanged: (health: HealthMessage | undefined) => void;
+  /** A start was refused: what the service manager is to show. */
+  readonly startRefused: (refusal: Refusal) => void;
+  /** A state could not be saved because its directory is gone. */
+  readonly stateDirectoryGone: () => void;
   /** After every event: what the status line is made from. */
   readonly factsChanged: (facts: LifeFacts) => void;
 };
+
+export type Refusal = { readonly check: string; readonly reason: ErrorClass; readonly hint: string };
 
 export type LifeFacts = {
   readonly health: HealthMessage | undefined;
@@ -51,6 +58,10 @@ export type Loop = {
   /** Sends the credentials that changed on disk, if a plugin is there. */
   readonly credentialsChanged: () => void;
   readonly countersChanged: () => void;
+  /** Whether there is a plugin in office. */
+  readonly hasPlugin: () => boolean;
+  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
+  readonly hasCredential: () => boolean;
   /** Resolves to the exit code. */
   readonly ended: Promise<number>;
 };
@@ -82,7 +93,8 @@ class LifeLoop implements Loop {
       deps.healthChanged(health);
       this.#tellFacts();
     };
-    this.#office = new Office({ clock, log, counters, event: this.event, healthChanged });
+    const { stateDirectoryGone } = deps;
+    this.#office = new Office({ clock, log, counters, event: this.event, healthChanged, stateDirectoryGone });
     this.#perform({ kind: 'run_gate', isFirst: true, isReload: false });
   }
 
@@ -116,6 +128,10 @@ class LifeLoop implements Loop {
   };
 
   countersChanged = (): void => this.#office.countersChanged();
+
+  hasPlugin = (): boolean => this.#office.pid !== undefined;
+
+  hasCredential = (): boolean => this.#office.hasCredential;
 
   #perform(effect: Effect): void {
     switch (effect.kind) {
@@ -154,6 +170,8 @@ class LifeLoop implements Loop {
           reason: 'not_ready',
           hint: 'the plugin in office stays',
         });
+      case 'refuse_start':
+        return void this.#refused(this.#office.givenUp, true);
       case 'end':
         this.#cancelTimer();
         return this.#ended.resolve(effect.exitCode);
@@ -163,19 +181,22 @@ class LifeLoop implements Loop {
   async #runGate(isFirst: boolean, isReload: boolean): Promise<void> {
     try {
       this.#custody = await this.#deps.gate(isFirst, isReload);
-      this.event({ kind: 'gate_passed' });
     } catch (error) {
-      this.event({ kind: 'gate_refused', exitCode: this.#refused(error) });
+      return this.event({ kind: 'gate_refused', exitCode: this.#refused(error, isFirst) });
     }
+    // Outside: what goes wrong afterwards is no refusal of the gate.
+    this.event({ kind: 'gate_passed' });
   }
 
-  #refused(error: unknown): number {
-    const refusal = error as Partial<GateRefusal>;
-    const check = refusal.check ?? 'gate.listeners';
+  #refused(error: unknown, isFirst: boolean): number {
+    const refusal = error as Partial<GateRefusal> | undefined;
+    const check = refusal?.check ?? 'gate.listeners';
     this.#countRefusal(check);
     this.#refusedBy = check;
-    this.#deps.log('error', 'gate.refused', { check, ...refusalFields(error) });
-    return refusal.exitCode ?? 5;
+    const told = refusalFields(error);
+    this.#deps.log('error', 'gate.refused', { check, ...told });
+    if (isFirst) this.#deps.startRefused({ check, reason: errorClassOf(error), hint: told.hint });
+    return refusal?.exitCode ?? 5;
   }
 
   #countRefusal(check: string): void {

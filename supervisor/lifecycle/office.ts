@@ -4,12 +4,17 @@
 import type { Counters, HealthMessage, PluginMessage, StartMessage } from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
-import { loginHintOf } from '../../shared/errors/hints.ts';
+import { credentialHintOf } from '../../shared/errors/hints.ts';
+import { policies } from '../../shared/errors/policy.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import type { SupervisorChannel } from '../channel/channel.ts';
+import { GateRefusal } from '../gate/gate.ts';
+import { refusalFields } from '../gate/refusal-fields.ts';
 import type { ChildEnd } from './child.ts';
+import { departureReasons } from './departure.ts';
 import type { Event, ReplacementCause } from './events.ts';
+import { refusalOf } from './giving-up.ts';
 import { watchLiveness } from './liveness.ts';
 import { type Custody, type Proposal, type Running, sendCredential, startRunning } from './running.ts';
 
@@ -21,8 +26,12 @@ export type OfficeDeps = {
   readonly event: (event: Event) => void;
   /** The plugin in office said how it is; undefined: there is none. */
   readonly healthChanged: (health: HealthMessage | undefined) => void;
+  /** A state could not be saved because its directory is gone. */
+  readonly stateDirectoryGone: () => void;
 };
 
+/** A plugin that has just started may still be logging in, milliseconds. */
+const loginGraceMs = 10_000;
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
 const greatestNextAttempts = 3;
 
@@ -36,6 +45,7 @@ export class Office {
   #nextAttempts = 0;
   readonly #draining = new Map<number, SupervisorChannel>();
   #generation = 0;
+  #givenUp: Error | undefined;
 
   constructor(deps: OfficeDeps) {
     this.#deps = deps;
@@ -47,6 +57,19 @@ export class Office {
 
   get pid(): number | undefined {
     return this.#running?.child.pid;
+  }
+
+  /** Why a plugin last gave up. */
+  get givenUp(): Error | undefined {
+    return this.#givenUp;
+  }
+
+  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
+  get hasCredential(): boolean {
+    const running = this.#running;
+    if (running === undefined) return true;
+    if (running.inUse.has('jwt')) return !isCredentialEnding(running.lastHealth);
+    return this.#deps.clock.nowMs() - running.startedAtMs < loginGraceMs;
   }
 
   launch(custody: Custody): void {
@@ -129,6 +152,8 @@ export class Office {
       receive: this.#receive,
       violated: this.#violated,
       ended: this.#childEnded,
+      notGreeted: (errorClass, { generation }) =>
+        this.#deps.log('error', 'plugin.not_greeted', { error_class: errorClass, generation }),
     });
     this.#deps.log('info', 'plugin.started', { pid: running.child.pid, generation: running.generation });
     return running;
@@ -196,12 +221,10 @@ export class Office {
       case 'pong':
         return from?.liveness?.pong(message.id);
       case 'credential_result':
+        if (message.result === 'in_use') from?.inUse.add(message.name);
         return from === undefined || isNext ? undefined : this.#credentialResult(message);
       case 'giving_up':
-        if (from === undefined) return;
-        this.#deps.log('error', 'plugin.giving_up', { error_class: message.class, generation });
-        if (isNext) return this.#deps.event({ kind: 'next_failed' });
-        return this.#deps.event({ kind: 'giving_up', canRelaunchHelp: message.canRelaunchHelp });
+        return from === undefined ? undefined : this.#gaveUp(message, generation, isNext);
       // Of a task, never of a plugin that serves: the channel refuses it.
       case 'report':
         return;
@@ -209,6 +232,17 @@ export class Office {
         return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut, generation });
     }
   };
+
+  #gaveUp(message: Extract<PluginMessage, { kind: 'giving_up' }>, generation: number, isNext: boolean): void {
+    const refusal = refusalOf(message);
+    this.#givenUp = refusal;
+    const { hint, field } = refusalFields(refusal);
+    const facts = { error_class: message.class, finding: message.finding, field, hint, generation };
+    this.#deps.log('error', 'plugin.giving_up', facts);
+    if (isNext) return this.#deps.event({ kind: 'next_failed' });
+    const exitCode = refusal instanceof GateRefusal ? refusal.exitCode : 5;
+    this.#deps.event({ kind: 'giving_up', canRelaunchHelp: message.canRelaunchHelp, exitCode });
+  }
 
   #ready(message: Extract<PluginMessage, { kind: 'ready' }>, from: Running, isNext: boolean): void {
     const { privilege } = from.custody;
@@ -246,11 +280,8 @@ export class Office {
   async #commit(commitId: number, state: string, running: Running): Promise<void> {
     try {
       const result = await running.custody.store.commit(state);
-      if (result.outcome === 'failed') {
-        const hint = 'is the state directory writable and the file system not full?';
-        this.#deps.log('warn', 'state.save_failed', { reason: result.onDisk, hint });
-      }
-      running.channel.send({ kind: 'committed', commitId, ...result });
+      const finding = result.outcome === 'failed' ? this.#saveFailed(result.onDisk, running) : undefined;
+      running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });
     } catch (error) {
       this.#deps.log('error', 'state.refused', { error_class: errorClassOf(error) });
       if (this.#running === running) this.#deps.event({ kind: 'unfit', reason: 'violation' });
@@ -258,14 +289,28 @@ export class Office {
     }
   }
 
+  /** @returns what is known of the cause */
+  #saveFailed(onDisk: string, running: Running): string | undefined {
+    if (!running.custody.isStateDirectoryGone()) {
+      const hint = 'is the state directory writable and the file system not full?';
+      this.#deps.log('warn', 'state.save_failed', { reason: onDisk, hint });
+      return undefined;
+    }
+    const finding = departureReasons.state;
+    const hint = 'the state directory was removed or replaced; see directory.gone';
+    this.#deps.log('error', 'state.save_failed', { reason: onDisk, finding, hint });
+    this.#deps.stateDirectoryGone();
+    return finding;
+  }
+
   #credentialResult(message: Extract<PluginMessage, { kind: 'credential_result' }>): void {
     const { name, generation, result, detail, nextTryMs } = message;
     if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
     const event = result === 'refused' ? 'credential.refused' : 'credential.unproven';
-    const cause = { error_class: message.class, detail, hint: loginHintOf(detail) };
+    const cause = { error_class: message.class, detail, hint: credentialHintOf(message.class, detail) };
     this.#deps.log('warn', event, { name, generation, ...cause, next_try_ms: nextTryMs });
     if (result !== 'refused') return;
-    const key = `${name} ${message.class ?? 'unknown'}`;
+    const key = `${name} ${knownClass(message.class)}`;
     const { credentialRefusals } = this.#deps.counters;
     credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;
     this.countersChanged();
@@ -276,4 +321,19 @@ export class Office {
     this.#running = undefined;
     this.#deps.healthChanged(undefined);
   }
+}
+
+const classes: readonly string[] = Object.values(policies).map(({ probeClass }) => probeClass);
+
+/** A counter is kept for the life of this process, so its name is one of ours, whatever the plugin says. */
+function knownClass(said: string | undefined): string {
+  return classes.find((one) => one === said) ?? 'other';
+}
+
+/** What is in use ends soon, or is dead: OpenBao refuses it, or nothing there can be sent. An outage says nothing against it. */
+function isCredentialEnding(health: HealthMessage | undefined): boolean {
+  if (health === undefined) return false;
+  const cause = health.cause?.class ?? '';
+  const isRefused = cause === 'auth_rejected' || cause.startsWith('jwt_');
+  return health.isCredentialEnding === true || (health.healthz !== 'ok' && isRefused);
 }

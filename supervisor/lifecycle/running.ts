@@ -10,7 +10,7 @@ import type {
   StartMessage,
 } from '../../shared/channel/messages.ts';
 import type { Privilege } from '../../shared/confinement/confinement.ts';
-import type { ErrorClass } from '../../shared/errors/error.ts';
+import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { encodeState } from '../../shared/registry/state.ts';
 import type { Cancel } from '../../shared/time/clock.ts';
 import { openSupervisorChannel, type SupervisorChannel } from '../channel/channel.ts';
@@ -22,6 +22,8 @@ import type { Liveness } from './liveness.ts';
 /** What the gate left in our hands for a plugin. */
 export type Custody = {
   readonly store: Pick<StateStore, 'commit' | 'current' | 'stable' | 'idle'>;
+  /** Whether the path of the state directory no longer leads to the one that is held. */
+  readonly isStateDirectoryGone: () => boolean;
   readonly credentials: Pick<CredentialCustody, 'look'>;
   readonly privilege: Privilege;
   /** Starts the process on the listeners of this custody. */
@@ -44,6 +46,10 @@ export type Running = {
   liveness: Liveness | undefined;
   lastHealth: HealthMessage | undefined;
   cancelKill: Cancel;
+  /** On the caller's monotonic clock. */
+  readonly startedAtMs: number;
+  /** Credentials that it said it uses. */
+  readonly inUse: Set<CredentialName>;
   /** The newest generation of each credential that it got. */
   readonly sent: Map<CredentialName, number>;
   /** A proposal that came before office had passed to it. */
@@ -54,6 +60,8 @@ export type RunningEvents = {
   readonly receive: (message: PluginMessage, generation: number) => void;
   readonly violated: (errorClass: ErrorClass, running: Running) => void;
   readonly ended: (running: Running, end: ChildEnd) => void;
+  /** What it was to be told could not be said; it is being killed. */
+  readonly notGreeted: (errorClass: ErrorClass, running: Running) => void;
 };
 
 /** Launches a plugin, sends `start` and every credential, and reports what it says and how it ends. */
@@ -82,10 +90,18 @@ export function startRunning(
     liveness: undefined,
     lastHealth: undefined,
     cancelKill: () => {},
+    startedAtMs: greeting.nowMs(),
+    inUse: new Set(),
     sent: new Map(),
     early: undefined,
   };
-  greet(running, greeting.listen, greeting.counters);
+  try {
+    greet(running, greeting.listen, greeting.counters);
+  } catch (error) {
+    // A plugin that was never greeted says nothing; its end is what the life machine hears of.
+    events.notGreeted(errorClassOf(error), running);
+    child.kill();
+  }
   void child.ended.then((end) => events.ended(running, end));
   return running;
 }

@@ -15,30 +15,53 @@ export type Notifier = {
   readonly ready: () => void;
   readonly reloading: (monotonicUs: number) => void;
   readonly stopping: () => void;
-  /** At most one line a second is sent, always the newest. */
-  readonly status: (line: string) => void;
+  /**
+   * At most one line a second is sent, always the newest. The line tells ages, so it is made anew and sent again every 10 s if
+   * it then reads differently.
+   */
+  readonly status: (line: () => string) => void;
+  /**
+   * The last status line of this process, at once: it stays until the next start. Later ones are not sent.
+   *
+   * Resolves when systemd has read it; a helper that has ended before its message was read could not be told whose it was.
+   */
+  readonly lastWord: (line: string) => Promise<void>;
   /** Resolves when everything was said. */
   readonly idle: () => Promise<void>;
 };
 
 const statusIntervalMs = 1_000;
+const refreshIntervalMs = 10_000;
+/** systemd takes datagrams of 4096 bytes and cuts a longer line without a word (seen on 252 and 257); half is enough to read. */
+const greatestStatusBytes = 2_048;
 
 export function createNotifier(deps: NotifyDeps): Notifier {
   let queue: Promise<void> = Promise.resolve();
-  let wanted: string | undefined;
+  let wanted: (() => string) | undefined;
   let last: string | undefined;
   let isWaiting = false;
+  let isNew = false;
+  let isRefreshing = false;
+  let isOver = false;
   const say = (...assignments: string[]) => {
     const { send } = deps;
     if (send !== undefined) queue = queue.then(() => send(assignments));
   };
   const flush = () => {
-    isWaiting = false;
-    if (wanted === undefined || wanted === last) return;
-    last = wanted;
+    isNew = false;
+    const line = wanted === undefined ? undefined : fitted(wanted());
+    if (isOver || line === undefined || line === last) return;
+    last = line;
     isWaiting = true;
-    say(`STATUS=${wanted}`);
-    deps.clock.after(statusIntervalMs, flush);
+    say(`STATUS=${line}`);
+    deps.clock.after(statusIntervalMs, () => {
+      isWaiting = false;
+      if (isNew) flush();
+    });
+  };
+  const refresh = () => {
+    if (!isWaiting) flush();
+    deps.clock.after(refreshIntervalMs, refresh);
   };
   if (deps.watchdogMs !== undefined) {
     const everyMs = deps.watchdogMs / 3;
@@ -53,9 +76,24 @@ export function createNotifier(deps: NotifyDeps): Notifier {
     reloading: (monotonicUs) => say('RELOADING=1', `MONOTONIC_USEC=${monotonicUs}`),
     stopping: () => say('STOPPING=1'),
     status: (line) => {
-      wanted = line.replace(/[^\x20-\x7e]/gu, ' ').slice(0, 300);
+      wanted = line;
+      isNew = true;
       if (!isWaiting) flush();
+      if (isRefreshing || deps.send === undefined) return;
+      isRefreshing = true;
+      deps.clock.after(refreshIntervalMs, refresh);
+    },
+    lastWord: (line) => {
+      isOver = true;
+      say(`STATUS=${fitted(line)}`);
+      return queue;
     },
     idle: () => queue,
   };
+}
+
+/** One line of printable ASCII; what is too long loses its end, so the cause stands first. */
+function fitted(line: string): string {
+  const printable = line.replace(/[^\x20-\x7e]/gu, ' ');
+  return printable.length <= greatestStatusBytes ? printable : `${printable.slice(0, greatestStatusBytes - 3)}...`;
 }

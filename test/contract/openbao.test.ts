@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { findRights, rightPaths } from '../../plugin/keys/rights.ts';
 import { createJwtIssuer, issuerDefaults } from '../support/jwt-issuer.ts';
 import { findBao, type OpenBaoProcess, startOpenBao } from '../support/openbao/process.ts';
 import {
@@ -337,6 +338,52 @@ function addCases(name: string, isReal: boolean): void {
       [['read'], ['update'], ['deny']],
     );
     assert.equal(dataOf(await w.admin.call('POST', 'sys/capabilities-self', { paths: ['x'] }))['x'], ['root']);
+  });
+
+  test('C20: what a policy with patterns and refusals comes to is what the provider finds', async (w) => {
+    const { mountPath, policyName } = w.names;
+    const paths = rightPaths(mountPath, 'k');
+    const found = async (...rules: readonly (readonly [path: string, capabilities: readonly string[]])[]) => {
+      const policy = [...rules, ['sys/capabilities-self', ['update']] as const]
+        .map(([path, capabilities]) => `path "${path}" { capabilities = ${JSON.stringify(capabilities)} }`)
+        .join('\n');
+      await w.admin.call('POST', `sys/policies/acl/${policyName}-rights`, { policy });
+      const made = { policies: [`${policyName}-rights`], ttl: '5m', no_default_policy: true };
+      const { body } = await w.admin.call('POST', 'auth/token/create', made);
+      const asToken = w.admin.as((body['auth'] as { client_token: string }).client_token);
+      const data = dataOf(await asToken('POST', 'sys/capabilities-self', { paths }));
+      return findRights(mountPath, 'k', new Map(paths.map((path) => [path, data[path] as string[]])));
+    };
+    const renew = ['auth/token/renew-self', ['update']] as const;
+    const [encrypt, decrypt] = [`${mountPath}/encrypt/k`, `${mountPath}/decrypt/k`];
+    assert.equal(await found([encrypt, ['update']]), [
+      'missing_decrypt',
+      'missing_metadata_read',
+      'missing_upsert_read',
+      'missing_renew',
+    ]);
+    const all = [`${mountPath}/*`, ['read', 'update']] as const;
+    assert.equal(await found(all, renew, [`${mountPath}/export/*`, ['deny']], [decrypt, ['deny', 'update']]), [
+      'missing_decrypt',
+      'extra_on_key',
+      'extra_on_mount_config',
+      'extra_key_config',
+      'extra_trim',
+      'extra_rotate',
+      'extra_soft_delete',
+      'extra_import',
+      'extra_restore',
+      'extra_rewrap',
+      'extra_export',
+      'extra_backup',
+    ]);
+    const least = [[`${mountPath}/keys/k`, ['read']], [`${mountPath}/config/keys`, ['read']], renew] as const;
+    assert.equal(await found(...least, [`${mountPath}/+/k`, ['update']]), [
+      'extra_restore',
+      'extra_rewrap',
+      'extra_backup',
+    ]);
+    await w.admin.call('DELETE', `sys/policies/acl/${policyName}-rights`);
   });
 
   test('C21: health needs no token and says whether it is sealed', async (w) => {

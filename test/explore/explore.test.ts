@@ -61,6 +61,8 @@ function createReal() {
     let sealed = Buffer.alloc(0);
     const probes = new Probes({
       clock,
+      random: () => 0.5,
+      readRights: async () => [],
       cache,
       transit: {
         readUpsertDisabled: async () => true,

@@ -150,16 +150,20 @@ const versionByKeyId = new Map(
 export function isHealthy({ plugin }: Node): boolean {
   if (plugin === undefined) return false;
   const { published, metadata, deepKeyId } = plugin;
-  const failure = { reason: 'profile_invalid', errorClass: 'x', kind: 'wrong_answer' } as const;
+  const wrong = { reason: 'profile_invalid', cause: { class: 'x' }, kind: 'wrong_answer' } as const;
+  const failure = metadata === 'bad' || metadata === 'blocked' ? wrong : undefined;
   const isDeepGood = deepKeyId !== undefined && deepKeyId === published?.activeKeyId;
   const verdict = judge(
     {
       state: published,
       metadata: {
         goodAgeMs: metadata === 'none' ? undefined : 0,
-        failure: metadata === 'bad' || metadata === 'blocked' ? failure : undefined,
+        failure,
+        wrong: failure,
+        failing: failure && { sinceUnixMs: 0, ageMs: 0 },
       },
-      deep: { goodAgeMs: isDeepGood ? 0 : undefined, failure: undefined },
+      deep: { goodAgeMs: isDeepGood ? 0 : undefined, failure: undefined, wrong: undefined, failing: undefined },
+      rights: { findings: [], failing: undefined },
       isPersistenceDegraded: false,
       isSocketLost: false,
       isShuttingDown: false,

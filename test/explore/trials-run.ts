@@ -42,8 +42,8 @@ export const plantedTrials: readonly PlantedTrial[] = [
     edits: [
       {
         file: trials,
-        find: 'const later = { ...candidate, failures, nextTryAtMs: now.nowMs + delayMs };',
-        replace: 'const later = { ...candidate, failures, nextTryAtMs: Number.POSITIVE_INFINITY };',
+        find: 'triedAtMs: now.nowMs, nextTryAtMs: now.nowMs + delayMs };',
+        replace: 'triedAtMs: now.nowMs, nextTryAtMs: Number.POSITIVE_INFINITY };',
       },
     ],
   },
@@ -58,14 +58,12 @@ export const plantedTrials: readonly PlantedTrial[] = [
   {
     name: 'what is refused is adopted',
     breaks: 'proven',
-    edits: [
-      { file: trials, find: "  if (outcome.kind === 'good') {\n    const local", replace: '  {\n    const local' },
-    ],
+    edits: [{ file: trials, find: "  if (outcome.kind === 'good') {\n    // One", replace: '  {\n    // One' }],
   },
   {
     name: 'a proof that comes late takes the place of a newer generation',
     breaks: 'taken',
-    edits: [{ file: trials, find: 'local !== undefined && isNewer ?', replace: 'local !== undefined ?' }],
+    edits: [{ file: trials, find: 'return isNewer ?', replace: 'return generation > 0 ?' }],
   },
   {
     name: 'a refusal is said once and never again',

@@ -124,7 +124,7 @@ class Walk {
         return;
       }
       if (step.value.kind === 'tried') {
-        this.event(step.value);
+        this.tried(step.value.name, step.value.generation, step.value.outcome);
         step = steps.next();
       } else step = steps.next(this.attempt(step.value.attempt.openbaoCa, step.value.attempt.jwt));
     }
@@ -135,10 +135,16 @@ class Walk {
     const silent = this.world.isSilent;
     if (isStuck) this.change({ isSilent: true });
     if (name === 'jwt') this.login(true);
-    else if (generation !== undefined)
-      this.event({ kind: 'tried', name, generation, outcome: this.handshake(generation) });
+    else if (generation !== undefined) this.tried(name, generation, this.handshake(generation));
     this.change({ isSilent: silent });
     this.event({ kind: 'trial_ended' });
+  }
+
+  tried(name: TrialName, generation: number, outcome: Outcome): void {
+    const { inUse, candidate } = this.world.machine.names[name];
+    const known = [inUse, candidate].find((one) => one?.generation === generation);
+    const local = known?.local ?? { kind: 'timed', ...always, early: cause('early'), over: cause('over') };
+    this.event({ kind: 'tried', name, generation, local, outcome });
   }
 
   handshake(generation: number): Outcome {
@@ -299,13 +305,7 @@ function changesOf(world: World, bounds: TrialBounds): readonly Move[] {
   }
   const { inUse } = world.machine.names.openbao_ca;
   if (inUse !== undefined && !world.isSilent) {
-    const use = (walk: Walk) =>
-      walk.event({
-        kind: 'tried',
-        name: 'openbao_ca',
-        generation: inUse.generation,
-        outcome: walk.handshake(inUse.generation),
-      });
+    const use = (walk: Walk) => walk.tried('openbao_ca', inUse.generation, walk.handshake(inUse.generation));
     moves.push({ label: 'a call opens a connection', run: use });
   }
   if (!world.hasToken && world.running === undefined) {
@@ -348,6 +348,7 @@ function keyOf(world: World, bounds: TrialBounds): string {
         candidate.generation,
         Math.min(candidate.failures, 5),
         relative(candidate.nextTryAtMs, -1),
+        relative(candidate.triedAtMs, -7_000),
         relative(candidate.offeredAtMs, -7_000),
         from,
         isTelling && candidate.told && [candidate.told.outcome, relative(candidate.told.atMs, -pace.repeatMs)],

@@ -5,11 +5,9 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import type { KmsErrorClass } from '../../plugin/kms/status.ts';
-import type { KmsClient } from '../support/kms-client.ts';
-import type { Provider } from '../support/provider.ts';
+import type { Provider, Sealed } from '../support/provider.ts';
 import type { Workplace } from '../support/workplace.ts';
 
-export type Sealed = Awaited<ReturnType<KmsClient['encrypt']>>;
 export type Seen = {
   readonly status: string;
   readonly encrypt: string;

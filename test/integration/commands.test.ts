@@ -7,6 +7,8 @@ import * as assert from 'uvu/assert';
 import { runCommand } from '../support/command.ts';
 import { type Installed, until, withInstallation } from '../support/installation.ts';
 import { refusalOf } from '../support/kms-client.ts';
+import { parsePolicy } from '../support/openbao/access.ts';
+import { defaultInstallation, providerPolicy } from '../support/openbao/provision.ts';
 import { untilHealthy } from '../support/provider.ts';
 import { skipWithout } from '../support/skip.ts';
 import { pluginId } from '../support/workplace.ts';
@@ -56,6 +58,7 @@ test('rotation-plan before the first start says what a first start would make, a
     assert.equal(rest, {
       name: 'rotation-plan',
       transitMetadataStatus: 'pass',
+      transitRightsStatus: 'pass',
       transitDisableUpsert: true,
       stateLoaded: false,
       stateCheckpointLoaded: false,
@@ -146,6 +149,31 @@ for (const [what, fault, error, kind] of [
       assert.equal([plan.transitMetadataError, plan.failureKind], [error, kind]);
       assert.is(code, fault === undefined ? 0 : 4);
       if (fault === undefined) assert.equal([plan.transitDisableUpsert, plan.warnings.length], [false, 1]);
+    }));
+}
+
+for (const [what, change, metadata, findings] of [
+  ['an extra right', 'path "transit/export/*" { capabilities = ["read"] }', 'pass', ['extra_export']],
+  ['a missing right', /path "transit\/decrypt[^}]*\}/u, 'pass', ['missing_decrypt']],
+  ['a denied read', /path "transit\/keys[^}]*\}/u, 'fail', ['missing_metadata_read']],
+  ['rights that may not be asked for', /path "sys\/[^}]*\}/u, 'pass', ['missing_capabilities']],
+] as const) {
+  test(`${what} fails rotation-plan and verify-rotation, and is named`, () =>
+    withInstallation(async (installed) => {
+      const full = providerPolicy(defaultInstallation);
+      const text = typeof change === 'string' ? `${full}\n${change}` : full.replace(change, '');
+      assert.is.not(text, full);
+      installed.bao.access.policies.set(defaultInstallation.policyName, parsePolicy(text));
+      for (const name of ['rotation-plan', 'verify-rotation']) {
+        const { stdout, code } = await runCommand(installed.workplace, name, '--output', 'json');
+        const plan = JSON.parse(stdout);
+        assert.equal(
+          [code, plan.transitMetadataStatus, plan.transitRightsStatus, plan.failureKind, plan.transitRightsFindings],
+          [4, metadata, 'fail', 'check', findings],
+        );
+      }
+      const { stdout } = await runCommand(installed.workplace, 'rotation-plan');
+      assert.match(stdout, new RegExp(`^right: ${findings[0]}$`, 'mu'));
     }));
 }
 

@@ -1,13 +1,12 @@
 // Either process killed at every step of start, bind, commit, rotation, promotion, replacement and stop. Afterwards the next
 // start (of the plugin: the relaunch) works without help, old data is readable, and nothing is left lying about.
 
-import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CrashStep, createCrashingDistribution } from '../support/crashing-distribution.ts';
 import { type Installed, install } from '../support/installation.ts';
-import { type Provider, untilHealthy } from '../support/provider.ts';
+import { type Provider, type Sealed, untilHealthy, untilSealed } from '../support/provider.ts';
 
 type Scenario = 'start' | 'rotation' | 'promotion' | 'replacement' | 'stop';
 type Case = CrashStep & { readonly scenario: Scenario };
@@ -160,7 +159,7 @@ async function runCase(one: Case): Promise<void> {
   try {
     const provider = installed.start();
     const isOfPlugin = one.file.startsWith('plugin/');
-    const sealed = one.scenario === 'start' ? undefined : await sealOne(provider);
+    const sealed = one.scenario === 'start' ? undefined : await untilSealed(provider);
     if (one.scenario === 'rotation' || one.scenario === 'promotion') rotate(installed);
     if (one.scenario === 'replacement') provider.child.kill('SIGHUP');
     if (one.scenario === 'stop') provider.child.kill('SIGTERM');
@@ -181,18 +180,9 @@ async function runCase(one: Case): Promise<void> {
   }
 }
 
-async function sealOne(provider: Provider) {
-  await untilHealthy(provider);
-  return provider.client.encrypt(randomBytes(32));
-}
-
-async function check(
-  { workplace }: Installed,
-  survivor: Provider,
-  sealed: Awaited<ReturnType<typeof sealOne>> | undefined,
-) {
+async function check({ workplace }: Installed, survivor: Provider, sealed: Sealed | undefined) {
   if (sealed !== undefined) assert.is((await survivor.client.decrypt(sealed)).plaintext.length, 32);
-  const fresh = await sealOne(survivor);
+  const fresh = await untilSealed(survivor);
   assert.is((await survivor.client.decrypt(fresh)).plaintext.length, 32);
   assert.is(await survivor.stop(), 0);
   assert.equal(readdirSync(`${workplace.directory}/run`), ['.kms.sock.lock']);

@@ -46,7 +46,7 @@ test(`${rotations} rotations of the JWT and of the CA under load: each comes int
     const load = await startLoad(provider.client, { inFlight: 8, pauseMs: 20 });
     await Promise.all([rotateJwt(provider, installed), rotateCa(provider, installed)]);
     assert.equal(await load.stop(), []);
-    assert.ok(load.served() > 10_000, `${load.served()} calls`);
+    assert.ok(load.served() > 20 * rotations, `calls all the while: ${load.served()}`);
     assert.is(provider.pluginPid(), pid, 'no restart');
     const metrics = await provider.metrics();
     assert.match(metrics, new RegExp(`credential_generation\\{name="jwt"\\} ${rotations + 1}`, 'u'));

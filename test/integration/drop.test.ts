@@ -8,7 +8,6 @@ import * as assert from 'uvu/assert';
 import { confinementProblem, type Privilege, parseProcStatus } from '../../shared/confinement/confinement.ts';
 import { pluginCommand } from '../../supervisor/lifecycle/plugin-command.ts';
 import { until } from '../support/installation.ts';
-import { withRuntime } from '../support/runtime.ts';
 import { skipWithout } from '../support/skip.ts';
 
 const isRoot = process.geteuid?.() === 0;
@@ -76,7 +75,7 @@ test('with spawn’s own uid and gid instead of the drop all four capabilities w
   if (skipWithout(isRoot, 'the drop by spawn', 'root')) return;
   const script =
     "const { stdout } = require('node:child_process').spawnSync('/bin/cat', ['/proc/self/status'], { uid: 64322, gid: 64322 }); process.stdout.write(stdout)";
-  const text = withRuntime((runtime) => asSupervisor([runtime, '-e', script])) ?? '';
+  const text = asSupervisor([process.execPath, '-e', script]) ?? '';
   assert.is(parseProcStatus(text).effective, '00000000000001e0');
   assert.is(confinementProblem(parseProcStatus(text), separate), 'no_new_privs');
 });

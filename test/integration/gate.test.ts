@@ -110,6 +110,31 @@ for (const { what, check, exitCode, break: breakIt } of refusals) {
     }));
 }
 
+const der = (pem: string) => Buffer.from(pem.replace(/-----[^-]+-----|\s/gu, ''), 'base64');
+
+for (const [what, finding, contentOf] of [
+  ['empty', /: is empty; install/u, () => Buffer.from('\n')],
+  ['in DER form', /openssl x509 -inform der/u, der],
+  ['damaged', /holds a damaged certificate/u, (pem: string) => Buffer.from(pem.replace(/\nMII/u, '\n!!!'))],
+  ['cut off', /holds a damaged certificate/u, (pem: string) => Buffer.from(pem.slice(0, 200))],
+  ['a key', /holds no PEM certificate/u, (pem: string) => Buffer.from(pem.replaceAll('CERTIFICATE', 'PUBLIC KEY'))],
+] as const) {
+  test(`a CA file that is ${what}: refused by gate.credentials with its field and exit 3`, () =>
+    withInstallation(async ({ start, workplace }) => {
+      writeFileSync(workplace.caPath, contentOf(readFileSync(workplace.caPath, 'utf8')));
+      const provider = start();
+      assert.is(await provider.exited, 3);
+      const [refusal, ...others] = provider.log.filter(({ message }) => message === 'gate.refused');
+      assert.equal(others, []);
+      assert.equal(
+        [refusal?.['check'], refusal?.['field'], refusal?.['reason']],
+        ['gate.credentials', 'openbao.caCertFile', 'ca_invalid'],
+      );
+      assert.match(String(refusal?.['hint']), finding);
+      assert.not.ok(existsSync(workplace.socketPath));
+    }));
+}
+
 test('a metrics port in use: exit 5 and no socket', () =>
   withInstallation(async ({ workplace }) => {
     const { createServer } = await import('node:net');

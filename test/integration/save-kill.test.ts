@@ -14,7 +14,10 @@ const program = new URL('../support/save-loop.ts', import.meta.url).pathname;
 
 type Round = { readonly loaded: number | undefined; readonly lastSaved: number; readonly errors: string };
 
-/** Starts, lets it save for a random moment, kills. */
+const greatestSaves = 4;
+const greatestMoreMs = 25;
+
+/** Starts, lets it save a few times and for a random moment more, kills: in the middle of a save, for there is always one. */
 function killOnce(path: string): Promise<Round> {
   const child: ChildProcess = spawn(process.execPath, ['--no-warnings', program, path], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -22,14 +25,15 @@ function killOnce(path: string): Promise<Round> {
   let output = '';
   let errors = '';
   let isArmed = false;
+  const saves = randomInt(greatestSaves);
   child.stderr?.on('data', (chunk: Buffer) => {
     errors += chunk.toString('utf8');
   });
   child.stdout?.on('data', (chunk: Buffer) => {
     output += chunk.toString('utf8');
-    if (isArmed || !/^loaded \d+\n/u.test(output)) return;
+    if (isArmed || !/^loaded \d+\n/u.test(output) || (output.match(/^saved \d+\n/gmu) ?? []).length < saves) return;
     isArmed = true;
-    setTimeout(() => child.kill('SIGKILL'), randomInt(25_000) / 1000);
+    setTimeout(() => child.kill('SIGKILL'), randomInt(1000 * greatestMoreMs) / 1000);
   });
   return new Promise((resolve) => {
     child.once('close', () => {

@@ -1,9 +1,10 @@
 // Mistakes with the policy, the mount and the key: the login is granted, and the probes find them.
 
 import type { Reason } from '../../plugin/health/verdict.ts';
+import type { RightFinding } from '../../plugin/keys/rights.ts';
 import { wrapped } from '../support/openbao/answer.ts';
 import { providerPolicy } from '../support/openbao/provision.ts';
-import { field, type Mistake, role, type Told } from './mistake.ts';
+import { field, type Mistake, role, type Told, type Warned } from './mistake.ts';
 import type { Place } from './place.ts';
 
 const profile = (finding: string): Told => ({ reason: 'profile_invalid', class: 'profile_invalid', finding });
@@ -34,28 +35,33 @@ const otherKey =
     await admin.call('POST', path, body);
   };
 
-const denied = (reason: Reason): Told => ({ reason, class: 'permission_denied', httpStatus: 403 });
+const denied = (reason: Reason, right?: RightFinding): Told => ({
+  reason,
+  class: 'permission_denied',
+  httpStatus: 403,
+  ...(right === undefined ? {} : { right }),
+});
 
 export const rightMistakes: readonly Mistake[] = [
   {
     title: 'the policy does not allow Encrypt',
     make: without(({ installation: { mountPath, keyName } }) => `${mountPath}/encrypt/${keyName}`),
-    told: denied('deep_probe_failed'),
+    told: denied('deep_probe_failed', 'missing_encrypt'),
   },
   {
     title: 'the policy does not allow Decrypt',
     make: without(({ installation: { mountPath, keyName } }) => `${mountPath}/decrypt/${keyName}`),
-    told: denied('deep_probe_failed'),
+    told: denied('deep_probe_failed', 'missing_decrypt'),
   },
   {
     title: 'the policy does not allow to read the key',
     make: without(({ installation: { mountPath, keyName } }) => `${mountPath}/keys/${keyName}`),
-    told: denied('metadata_read_failed'),
+    told: denied('metadata_read_failed', 'missing_metadata_read'),
   },
   {
     title: 'the policy does not allow to read the upsert setting',
     make: without(({ installation: { mountPath } }) => `${mountPath}/config/keys`),
-    told: denied('upsert_check_failed'),
+    told: denied('upsert_check_failed', 'missing_upsert_read'),
   },
   {
     title: 'the policy of the role is not there',
@@ -65,7 +71,7 @@ export const rightMistakes: readonly Mistake[] = [
   {
     title: 'the mount of the configuration is another one',
     config: field('transit.mountPath', 'transit-typo'),
-    told: denied('upsert_check_failed'),
+    told: denied('upsert_check_failed', 'missing_upsert_read'),
   },
 ];
 
@@ -161,12 +167,37 @@ export const keyMistakes: readonly Mistake[] = [
     title: 'the key was made anew under its name',
     isMadeWhileServing: true,
     make: async (place) => {
-      // Nobody sees what is in between; and a key of the same second would have the same time.
-      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      // Nobody sees what is in between, not even a request that is on its way; and a key of the same second would have the same
+      // time.
       place.front.fault = () => wrapped(500, 'in between');
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
       await otherKey({ type: 'aes256-gcm96' })(place);
       place.front.fault = undefined;
     },
     told: profile('version_recreated'),
+  },
+];
+
+export const warned: readonly Warned[] = [
+  {
+    title: 'the policy does not allow to renew the token',
+    make: without(() => 'auth/token/renew-self'),
+    warning: 'missing_renew',
+  },
+  {
+    title: 'the policy does not allow to ask for the rights',
+    make: without(() => 'sys/capabilities-self'),
+    warning: 'missing_capabilities',
+  },
+  {
+    title: 'the policy allows to configure the key',
+    make: async ({ admin, installation }) => {
+      const { mountPath, keyName, policyName } = installation;
+      const more = `path "${mountPath}/keys/${keyName}/config" { capabilities = ["update"] }`;
+      await admin.call('POST', `sys/policies/acl/${policyName}`, {
+        policy: `${providerPolicy(installation)}\n${more}`,
+      });
+    },
+    warning: 'extra_key_config',
   },
 ];

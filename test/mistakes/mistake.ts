@@ -1,6 +1,7 @@
 // One mistake of an administrator: how it is made, and what must be told of it.
 
 import type { Reason } from '../../plugin/health/verdict.ts';
+import type { RightFinding } from '../../plugin/keys/rights.ts';
 import type { ConfigDocument } from '../support/workplace.ts';
 import type { Place, PlaceOptions } from './place.ts';
 
@@ -10,6 +11,8 @@ export type Told = {
   readonly detail?: string;
   readonly finding?: string;
   readonly httpStatus?: number;
+  /** The right that is missing, as OpenBao tells it when it is asked; it stands in place of a finding. */
+  readonly right?: RightFinding;
 };
 
 export type Mistake = PlaceOptions & {
@@ -20,6 +23,13 @@ export type Mistake = PlaceOptions & {
   readonly isMadeWhileServing?: true;
   /** Why it cannot be made on the development server. */
   readonly needsReal?: true;
+};
+
+/** What does no harm yet: Status stays ok, and a warning tells of it. */
+export type Warned = PlaceOptions & {
+  readonly title: string;
+  readonly make: (place: Place) => unknown;
+  readonly warning: RightFinding;
 };
 
 /** Sets a field by its path. */

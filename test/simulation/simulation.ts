@@ -4,7 +4,7 @@
 import { createAuthorizedSend } from '../../plugin/auth/authorized.ts';
 import { createTokenManager } from '../../plugin/auth/token-manager.ts';
 import { Probes } from '../../plugin/health/probes.ts';
-import { runScheduler } from '../../plugin/health/scheduler.ts';
+import { createScheduler } from '../../plugin/health/scheduler.ts';
 import { StatusCache } from '../../plugin/health/status-cache.ts';
 import type { Http, HttpReply } from '../../plugin/transit/http.ts';
 import { operations } from '../../plugin/transit/operations.ts';
@@ -130,6 +130,8 @@ function startNode(world: World, seed: number, signal: AbortSignal): StatusCache
   const cache = new StatusCache(clock, { statusMaxStalenessMs: 120_000, deepMaxAgeMs: 900_000 });
   const probes = new Probes({
     clock,
+    random,
+    readRights: async () => [],
     transit,
     cache,
     commit: async () => ({ outcome: 'saved', onDisk: 'attempted' }),
@@ -153,7 +155,7 @@ function startNode(world: World, seed: number, signal: AbortSignal): StatusCache
     probeIntervalMs: 30_000,
     deepProbeIntervalMs: 300_000,
   };
-  void runScheduler({ clock, random, probes, cache, settings }, signal);
+  void createScheduler({ clock, random, probes, cache, settings }).run(signal);
   const decrypt = () =>
     void transit.decrypt({ ciphertext: 'vault:v1:AAAA', aad: Buffer.from('a') }).catch(() => undefined);
   for (let seedNumber = 0; seedNumber < seedsAtStart; seedNumber += 1) clock.after(seedNumber * 50, decrypt);

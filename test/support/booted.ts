@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
 import { until } from './installation.ts';
+import { createKmsClient } from './kms-client.ts';
 import { createMachine, type Machine, missingForMachine, NoMachine, type Release } from './machine.ts';
 import { defaultInstallation } from './openbao/provision.ts';
 import { type Provisioned, startProvisioned } from './openbao/provisioned.ts';
@@ -138,4 +139,156 @@ export function reloadStep(step: ReturnType<typeof createSteps>['step']): void {
     }
     assert.is(await mainPid(machine), supervisor);
   });
+}
+
+const directories = 'systemd-tmpfiles --create openbao-kms.conf';
+/** Two looks at directories, a drain and a start. */
+const anewMs = 40_000;
+const credentials = '/var/lib/openbao-kms/credentials';
+
+/** The service ended with 6, was started anew, and clients that come by the name are served. */
+async function isBackAnew(machine: Machine, supervisor: number, reason: string): Promise<void> {
+  await until(
+    async () => isAnother(await mainPid(machine), supervisor) && (await isHealthy(machine)),
+    'a new start that finds the directory',
+    anewMs,
+  );
+  const text = await journal(machine);
+  assert.match(text, new RegExp(`"reason":"${reason}","[^\n]*"message":"serve.departing"`, 'u'));
+  assert.match(text, /"exit_code":6,/u);
+  const client = createKmsClient(machine.inside('/run/openbao-kms/kms.sock'));
+  assert.is((await client.status()).healthz, 'ok');
+  client.close();
+}
+
+/** Healthy, and as if no process before had ended for a directory. */
+async function afresh(machine: Machine): Promise<number> {
+  const marks = '/var/lib/openbao-kms/state/.*.departed /run/openbao-kms/.*.departed';
+  await machine.run(`systemctl stop ${unit}; rm -f ${marks}; systemctl start ${unit}`);
+  await until(() => isHealthy(machine), 'healthy', 30_000);
+  return mainPid(machine);
+}
+
+/** Directories that the unit's own view goes on showing. */
+export function lostDirectorySteps(step: ReturnType<typeof createSteps>['step']): void {
+  step('a runtime directory that is removed and made anew is found by a new start, by itself', async ({ machine }) => {
+    const supervisor = await afresh(machine);
+    await machine.run(`rm -rf /run/openbao-kms; ${directories}`);
+    await isBackAnew(machine, supervisor, 'runtime_directory_gone');
+  });
+
+  step(
+    'the same within ten minutes is told and waits; a directory mounted at the path is taken',
+    async ({ machine }) => {
+      const supervisor = await mainPid(machine);
+      await machine.run(`rm -rf /run/openbao-kms; ${directories}`);
+      await until(async () => /"message":"serve.departure_postponed"/u.test(await journal(machine)), 'said', anewMs);
+      await until(async () => /runtime_directory_gone/u.test(await status(machine)), 'the reason in the status line');
+      assert.is(await mainPid(machine), supervisor);
+      await machine.run(`systemctl restart ${unit}`);
+      await until(() => isHealthy(machine), 'healthy after a restart by hand', 30_000);
+      const plugin = await pluginPid(machine);
+      const ids = '$(id -u openbao-kms),gid=$(getent group openbao-kms-socket | cut -d: -f3)';
+      await machine.run(`mount -t tmpfs -o mode=2750,uid=${ids} tmpfs /run/openbao-kms`);
+      await until(
+        async () => isAnother(await pluginPid(machine), plugin) && (await isHealthy(machine)),
+        'repair',
+        anewMs,
+      );
+      assert.match(
+        await said(machine, 'ls -l /run/openbao-kms/kms.sock'),
+        /^srw-rw---- 1 openbao-kms openbao-kms-socket/u,
+      );
+      await machine.run(`systemctl stop ${unit}; umount /run/openbao-kms; systemctl start ${unit}`);
+      await until(() => isHealthy(machine), 'healthy without the mount', 30_000);
+    },
+  );
+
+  step('a runtime directory that is not made anew: starts are tried until it is', async ({ machine }) => {
+    const supervisor = await afresh(machine);
+    await machine.run('rm -rf /run/openbao-kms');
+    await until(
+      async () => /^start refused: gate.runtime_directory \(directory_unsafe\): /u.test(await status(machine)),
+      'the refusal in the status line',
+      anewMs,
+    );
+    await machine.run(directories);
+    await isBackAnew(machine, supervisor, 'runtime_directory_gone');
+  });
+
+  step(
+    'a credentials directory replaced on the host: the one in use serves on, a restart reads the new one',
+    async ({ machine, issuer }) => {
+      const supervisor = await mainPid(machine);
+      machine.write('/root/next', issuer.issue({ jti: 'replaced' }), 0o640, 'openbao-kms');
+      const make = `mv ${credentials} ${credentials}-away; ${directories}; cp -p /root/next ${credentials}/identity.jwt`;
+      await machine.run(make);
+      const said = async () => /"name":"credentials","[^\n]*"message":"directory.gone"/u.test(await journal(machine));
+      await until(said, 'the loss in the log', anewMs);
+      assert.is(await mainPid(machine), supervisor);
+      assert.ok(await isHealthy(machine));
+      await machine.run(`systemctl restart ${unit}`);
+      await until(() => isHealthy(machine), 'healthy with the new one', 30_000);
+    },
+  );
+
+  step(
+    'a credentials directory replaced on the host is found by a new start when none is in use',
+    async ({ machine, issuer }) => {
+      await afresh(machine);
+      machine.write('/root/bad', 'not.a.jwt', 0o640, 'openbao-kms');
+      await machine.run(`cp -p /root/bad ${credentials}/identity.jwt; systemctl restart ${unit}`);
+      const supervisor = await mainPid(machine);
+      machine.write('/root/next', issuer.issue({ jti: 'found' }), 0o640, 'openbao-kms');
+      await machine.run(`rm -rf ${credentials}; ${directories}; cp -p /root/next ${credentials}/identity.jwt`);
+      await isBackAnew(machine, supervisor, 'credentials_directory_gone');
+    },
+  );
+
+  step('a state directory replaced on the host: nothing until a save is due, then a new start', async ({ machine }) => {
+    const supervisor = await mainPid(machine);
+    const state = '/var/lib/openbao-kms/state';
+    await machine.run(`cp -a ${state} ${state}-copy; rm -rf ${state}; mv ${state}-copy ${state}`);
+    await until(
+      async () => /"name":"state","[^\n]*"message":"directory.gone"/u.test(await journal(machine)),
+      'the loss in the log',
+      anewMs,
+    );
+    assert.is(await mainPid(machine), supervisor);
+    // A relaunch needs the state as a save does; without a plugin there is no service that ten minutes would protect.
+    await machine.run(`kill -9 ${await pluginPid(machine)}`);
+    await isBackAnew(machine, supervisor, 'state_directory_gone');
+  });
+}
+
+/** On every systemd the same: what refuses a start stands in `systemctl status`, also between two of its tries. */
+export function refusedStartStep(step: ReturnType<typeof createSteps>['step']): void {
+  step('a refused start shows check, reason and hint in systemctl status, and is no loop', async ({ machine }) => {
+    const ca = '/etc/openbao-kms/tls/ca.crt';
+    await machine.run(`cp -p ${ca} /root/ca`);
+    machine.write(ca, '');
+    try {
+      await machine.run(`systemctl restart --no-block ${unit}`);
+      await isRefusalShown(machine);
+    } finally {
+      await machine.run(`cp -p /root/ca ${ca}; systemctl restart ${unit}`);
+    }
+    await until(() => isHealthy(machine), 'healthy with the CA', 30_000);
+  });
+}
+
+async function isRefusalShown(machine: Machine): Promise<void> {
+  const shows = /Status: "start refused: gate.credentials \(ca_invalid\): openbao.caCertFile: is empty; install/u;
+  const isShown = async () => shows.test(await said(machine, `systemctl status --no-pager ${unit}`));
+  const starts = async () => Number(await property(machine, 'NRestarts'));
+  await until(isShown, 'the refusal', 30_000);
+  const before = await starts();
+  const looks: boolean[] = [];
+  while ((await starts()) < before + 2) {
+    looks.push(await isShown());
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  const shown = looks.filter((one) => one).length;
+  process.stdout.write(`a refused start: shown in ${shown} of ${looks.length} looks over two starts\n`);
+  assert.ok(shown > looks.length / 2, `shown in ${shown} of ${looks.length} looks`);
 }

@@ -78,46 +78,52 @@ async function revokeTokens(admin: Admin): Promise<void> {
 export async function openAdministration(
   change: (config: ConfigDocument) => void = () => {},
 ): Promise<{ readonly administration: Administration; readonly close: () => Promise<void> }> {
-  const server = await startServer();
+  const opened: (() => Promise<void> | void)[] = [];
+  const close = async () => {
+    for (const undo of opened.splice(0).reverse()) await undo();
+  };
+  try {
+    return { administration: await assemble(change, opened), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Says in `opened` what has to be undone, the last first. */
+async function assemble(
+  change: (config: ConfigDocument) => void,
+  opened: (() => Promise<void> | void)[],
+): Promise<Administration> {
+  const { address, rootToken, ca, isReal, backUp, unseal, stop } = await startServer();
+  opened.push(stop);
   const authority = await createAuthority();
-  const front = await startForward(server, { leaf: await createLeaf(authority) });
+  const front = await startForward({ address, ca }, { leaf: await createLeaf(authority) });
+  const admin = createAdmin({ address, token: rootToken, ca });
+  opened.push(admin.close, () => front.close());
   const issuer = createJwtIssuer();
-  const admin = createAdmin({ address: server.address, token: server.rootToken, ca: server.ca });
   await provision(admin, defaultInstallation, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
-  const workplaces: Workplace[] = [];
   const addWorkplace = () => {
     const added = createWorkplace({ address: front.address, ca: authority.pem, jwt: issuer.issue() });
+    opened.push(added.remove);
     added.writeConfig((config) => {
       quickly(config);
       change(config);
     });
-    workplaces.push(added);
     return added;
   };
   const workplace = addWorkplace();
-  const providers: Provider[] = [];
   const start: Administration['start'] = (args, wrap) => {
     const provider = startProvider(workplace, args, wrap);
-    providers.push(provider);
+    opened.push(async () => void (await provider.stop()));
     return provider;
   };
   const keyNames = async () => {
     const { body } = await admin.call('GET', `${defaultInstallation.mountPath}/keys?list=true`, undefined, true);
     return ((body['data'] as { keys?: string[] } | undefined)?.keys ?? []).slice().sort();
   };
-  const close = async () => {
-    await Promise.all(providers.map((provider) => provider.stop()));
-    await front.close();
-    await admin.close();
-    await server.stop();
-    for (const one of workplaces) one.remove();
-  };
-  const { isReal, backUp, unseal } = server;
   const world = { admin, front, authority, issuer, isReal, workplace, start, addWorkplace };
-  return {
-    administration: { ...world, backUp, keyNames, unseal, revokeTokens: () => revokeTokens(admin) },
-    close,
-  };
+  return { ...world, backUp, keyNames, unseal, revokeTokens: () => revokeTokens(admin) };
 }
 
 export async function withAdministration(

@@ -35,6 +35,7 @@ export function createKmsBench() {
         return undefined;
       },
     },
+    evidence: { call: () => {} },
     pluginVersion: '1.4.0',
   });
   const kms = createKms({

@@ -5,7 +5,7 @@
 // it, and taken whenever it is there. A machine that cannot have them skips; a program of ours that does not build is an error.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstExecutable, onPath } from './executable.ts';
 import { limitOf } from './patience.ts';
@@ -40,10 +40,11 @@ function findKubernetes(): KubernetesBinaries | undefined {
   return apiServer === undefined || etcd === undefined ? undefined : { apiServer, etcd, isWhole: true };
 }
 
-type Tools = {
-  /** The module's folder. */
+type Tool = {
+  /** The module's folder, and the program's below it. */
   readonly cwd: string;
-  /** Kept between runs; the programs are named like their folders. */
+  readonly name: string;
+  /** Kept between runs. */
   readonly directory: string;
   readonly flags: readonly string[];
   /** Of the first build; later ones take what Go keeps. */
@@ -53,36 +54,47 @@ type Tools = {
 const sources = join(root, 'test/support/kubernetes');
 const cache = join(root, 'node_modules/.cache');
 
-const smallTools: Tools = { cwd: sources, directory: join(cache, 'kubernetes'), flags: [], calmMs: 540_000 };
+const library = { cwd: sources, directory: join(cache, 'kubernetes'), flags: [], calmMs: 540_000 };
+const etcd: Tool = { ...library, name: 'etcd' };
+const small: Tool = { ...library, name: 'api-server' };
 
-function wholeTools(): Tools {
+function wholeTool(): Tool {
   const cwd = join(sources, 'whole');
-  const [, version = ''] =
-    /^require k8s\.io\/kubernetes (\S+)$/mu.exec(readFileSync(join(cwd, 'go.mod'), 'utf8')) ?? [];
+  const [, version = ''] = /^\s+k8s\.io\/kubernetes (v\S+)$/mu.exec(readFileSync(join(cwd, 'go.mod'), 'utf8')) ?? [];
   const flags = ['-ldflags', `-s -w -X k8s.io/component-base/version.gitVersion=${version}`];
-  return { cwd, directory: join(cache, `kubernetes-${version}`), flags, calmMs: 1_800_000 };
+  return { cwd, name: 'kube-apiserver', directory: join(cache, `kubernetes-${version}`), flags, calmMs: 1_800_000 };
+}
+
+const pathOf = ({ directory, name }: Tool) => join(directory, name);
+
+/** Newer than what it is made of. */
+function isBuilt(tool: Tool): boolean {
+  const modifiedMs = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const from = ['go.mod', 'go.sum', `${tool.name}/main.go`].map((path) => modifiedMs(join(tool.cwd, path)));
+  return modifiedMs(pathOf(tool)) > Math.max(...from);
 }
 
 function buildKubernetes(): KubernetesBinaries | Missing {
-  if (spawnSync('go', ['version']).status !== 0) return { missing: 'kube-apiserver and etcd, or Go' };
-  const whole = wholeTools();
+  const whole = wholeTool();
   const wish = process.env['KUBERNETES'];
-  const isWhole = wish === 'whole' || (wish !== 'small' && existsSync(join(whole.directory, 'kube-apiserver')));
-  const missing = build(smallTools) ?? (isWhole ? build(whole) : undefined);
-  if (missing !== undefined) return { missing };
-  const apiServer = isWhole ? join(whole.directory, 'kube-apiserver') : join(smallTools.directory, 'api-server');
-  return { apiServer, etcd: join(smallTools.directory, 'etcd'), isWhole };
+  const isWhole = wish === 'whole' || (wish !== 'small' && existsSync(pathOf(whole)));
+  const apiServer = isWhole ? whole : small;
+  const missing = build(etcd) ?? build(apiServer);
+  return missing === undefined ? { apiServer: pathOf(apiServer), etcd: pathOf(etcd), isWhole } : { missing };
 }
 
 /** Shared by the files that run side by side: the first one builds, the others wait for it. @returns what is missing for it */
-function build({ cwd, directory, flags, calmMs }: Tools): string | undefined {
+function build(tool: Tool): string | undefined {
+  if (isBuilt(tool)) return undefined;
+  if (spawnSync('go', ['version']).status !== 0) return 'kube-apiserver and etcd, or Go';
+  const { cwd, name, directory, flags, calmMs } = tool;
   // Fetches the modules of every package that is needed, and compiles none.
   const timeout = limitOf(calmMs);
-  const listed = spawnSync('go', ['list', '-deps', '-mod=readonly', './...'], { cwd, timeout, stdio: 'ignore' });
+  const listed = spawnSync('go', ['list', '-deps', '-mod=readonly', `./${name}`], { cwd, timeout, stdio: 'ignore' });
   if (listed.status !== 0) return 'kube-apiserver and etcd, or a current Go and the modules of their libraries';
   mkdirSync(directory, { recursive: true });
-  const command = ['go', 'build', '-trimpath', '-mod=readonly', ...flags, '-o', `${directory}/`, './...'];
+  const command = ['go', 'build', '-trimpath', '-mod=readonly', ...flags, '-o', `${directory}/`, `./${name}`];
   const built = spawnSync('flock', [`${directory}.lock`, ...command], { cwd, timeout, encoding: 'utf8' });
-  if (built.status !== 0) throw new Error(`${cwd} does not build:\n${built.stderr}`);
+  if (built.status !== 0) throw new Error(`${name} does not build:\n${built.stderr}`);
   return undefined;
 }

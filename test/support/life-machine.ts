@@ -13,7 +13,7 @@ export const states: readonly State[] = [
   { ...carried, kind: 'starting', isReloadWanted: false },
   { ...carried, kind: 'serving', sinceMs: 0, isPreparing: false, isReloadWanted: false },
   { ...carried, kind: 'replacing', sinceMs: 0, cause: 'reload', isReloadWanted: false },
-  { ...carried, kind: 'stopping' },
+  { ...carried, kind: 'stopping', exitCode: 0 },
   { ...carried, kind: 'ended' },
 ];
 
@@ -22,7 +22,7 @@ export const events: readonly Event[] = [
   { kind: 'gate_refused', exitCode: 5 },
   { kind: 'ready' },
   { kind: 'exited', reason: 'signal' },
-  { kind: 'giving_up', canRelaunchHelp: false },
+  { kind: 'giving_up', canRelaunchHelp: false, exitCode: 5 },
   { kind: 'unfit', reason: 'hung' },
   { kind: 'unfit', reason: 'confinement' },
   { kind: 'reload' },
@@ -33,6 +33,7 @@ export const events: readonly Event[] = [
   { kind: 'next_ready' },
   { kind: 'next_failed' },
   { kind: 'timer' },
+  { kind: 'depart' },
   { kind: 'stop' },
 ];
 

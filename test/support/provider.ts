@@ -1,6 +1,7 @@
 // A running provider: the real `serve` in its own processes, its log as it comes, and what a test wants to know of it.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { createKmsClient, type KmsClient } from './kms-client.ts';
 import { limitOf, until } from './patience.ts';
@@ -11,6 +12,8 @@ export type LogLine = Record<string, unknown> & {
   readonly process: string;
   readonly level: string;
 };
+
+export type Sealed = Awaited<ReturnType<KmsClient['encrypt']>>;
 
 export type Provider = {
   readonly child: ChildProcess;
@@ -141,4 +144,20 @@ export async function untilHealthy(provider: Pick<Provider, 'client' | 'text'>, 
     throw new Error(`${error.message}\n${provider.text()}`);
   });
   return keyId ?? '';
+}
+
+/**
+ * Encrypts a seed as soon as that is served. With the short ages of tests a busy machine may be unhealthy for a moment between a good
+ * Status and the call after it.
+ */
+export async function untilSealed(provider: Pick<Provider, 'client' | 'text'>): Promise<Sealed> {
+  let sealed: Sealed | undefined;
+  const isServed = async () => {
+    await untilHealthy(provider);
+    sealed = await provider.client.encrypt(randomBytes(32)).catch(() => undefined);
+    return sealed !== undefined;
+  };
+  await until(isServed, 'an Encrypt');
+  if (sealed === undefined) throw new Error('nothing was sealed');
+  return sealed;
 }

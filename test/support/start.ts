@@ -33,11 +33,12 @@ async function cleanUp(): Promise<void> {
 }
 
 let hasStopped = false;
+let cleaned: Promise<void> | undefined;
+/** Whoever comes second waits for the first: the end of the provider is seen while the rest is still being cleaned up. */
 async function stop(exitCode: number): Promise<never> {
-  if (!hasStopped) {
-    hasStopped = true;
-    await cleanUp();
-  }
+  hasStopped = true;
+  cleaned ??= cleanUp();
+  await cleaned;
   process.exit(exitCode);
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -15,9 +15,11 @@ import {
   isAnother,
   isHealthy,
   journal,
+  lostDirectorySteps,
   mainPid,
   pluginPid,
   property,
+  refusedStartStep,
   reloadStep,
   said,
   status,
@@ -143,14 +145,13 @@ step('status line, /ready and metrics say the same within a second of the last c
     engine.isUpsertDisabled = isDisabled;
     const ready = async () => (await (await fetch(`http://${health}/ready`)).json()) as Record<string, unknown>;
     await until(async () => (await ready())['healthz'] === healthz, `/ready: ${healthz}`);
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
-    const line = await status(machine);
+    const line = isDisabled ? /^healthy; / : /^unhealthy: upsert_allowed/u;
+    await until(async () => line.test(await status(machine)), `the status line: ${healthz}`, 1_000);
     assert.is((await ready())['healthz'], healthz);
     assert.match(
       await (await fetch(`http://${metrics}/metrics`)).text(),
       new RegExp(`status_healthy ${isDisabled ? 1 : 0}\n`, 'u'),
     );
-    assert.match(line, isDisabled ? /^healthy; / : /^unhealthy: upsert_allowed/u);
   }
 });
 
@@ -201,6 +202,7 @@ step('systemctl stop while calls run: none is cut, and no socket is left', async
     if (path.includes('/decrypt/')) await new Promise((resolve) => setTimeout(resolve, 1_000));
     return undefined;
   };
+  const before = bao.requests.length;
   const running = Array.from({ length: 16 }, (_, index) =>
     kms.decrypt(
       { ...sealed, annotations: new Map([...sealed.annotations, [`a${index}.example.org`, Buffer.from('x')]]) },
@@ -208,7 +210,8 @@ step('systemctl stop while calls run: none is cut, and no socket is left', async
       10_000,
     ),
   );
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  const arrived = () => bao.requests.slice(before).filter(({ path }) => path.includes('/decrypt/'));
+  await until(() => arrived().length >= running.length, 'the calls at OpenBao');
   assert.is((await machine.run(`systemctl stop ${unit}`)).status, 0);
   bao.fault = undefined;
   const answers = await Promise.allSettled(running);
@@ -218,6 +221,8 @@ step('systemctl stop while calls run: none is cut, and no socket is left', async
   assert.is((await machine.run(`systemctl start ${unit}`)).status, 0);
   await until(() => isHealthy(machine), 'service after the stop', 30_000);
 });
+
+lostDirectorySteps(step);
 
 step('an instance serves a second key beside the first, with files of its own', async ({ machine, bao, issuer }) => {
   const instance = 'bao-kms-provider@second.service';
@@ -297,6 +302,8 @@ step(
     await until(() => isHealthy(machine), 'two users again', 30_000);
   },
 );
+
+refusedStartStep(step);
 
 step('a runtime directory with a wrong mode: the start is refused and the journal says why', async ({ machine }) => {
   await machine.run(`systemctl stop ${unit}`);

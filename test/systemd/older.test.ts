@@ -2,7 +2,16 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createSteps, exposure, isHealthy, reloadStep, said, unit } from '../support/booted.ts';
+import {
+  createSteps,
+  exposure,
+  isHealthy,
+  lostDirectorySteps,
+  refusedStartStep,
+  reloadStep,
+  said,
+  unit,
+} from '../support/booted.ts';
 import { until } from '../support/installation.ts';
 import { createKmsClient } from '../support/kms-client.ts';
 import { startLoad } from '../support/load.ts';
@@ -17,6 +26,15 @@ step('boots, is healthy, and is as confined as on the newer one', async ({ machi
 });
 
 reloadStep(step);
+lostDirectorySteps(step);
+refusedStartStep(step);
+
+step('what this systemd does not know of the unit is a warning', async ({ machine }) => {
+  const { output } = await machine.run(`systemd-analyze verify ${unit}`);
+  assert.match(output, /Unknown key '?(?:name )?'?RestartSteps'?/u);
+  await machine.run(`systemctl restart ${unit}`);
+  await until(() => isHealthy(machine), 'healthy all the same', 30_000);
+});
 
 step('systemctl restart under a load of Decrypts: not one call fails; a stop leaves no socket', async ({ machine }) => {
   const kms = createKmsClient(machine.inside('/run/openbao-kms/kms.sock'));

@@ -4,20 +4,28 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reasons } from '../../plugin/health/verdict.ts';
-import { profileFindings } from '../../plugin/keys/profile.ts';
+import { warningCodes } from '../../plugin/health/warnings.ts';
+import { profileWarningCodes } from '../../plugin/keys/profile.ts';
+import { profileFindings } from '../../plugin/keys/profile-findings.ts';
+import { rightFindings } from '../../plugin/keys/rights.ts';
 import { kmsErrorClasses, kmsFailureOf } from '../../plugin/kms/status.ts';
 import { metricSeries } from '../../plugin/metrics/metrics.ts';
 import { tokenStatuses } from '../../plugin/observe.ts';
+import { onDiskStates } from '../../shared/channel/messages.ts';
 import { type Field, fields } from '../../shared/config/fields.ts';
 import { confinementProblems } from '../../shared/confinement/confinement.ts';
-import { loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
+import { caFindings, loginDetails, tlsDetails } from '../../shared/errors/cause.ts';
 import { errorClasses, ProviderError } from '../../shared/errors/error.ts';
 import { loginHints } from '../../shared/errors/hints.ts';
 import { policies } from '../../shared/errors/policy.ts';
+import { shutdownReasons } from '../../supervisor/commands/serve.ts';
+import { lossReasons } from '../../supervisor/custody/held-directory.ts';
 import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
 import { checkIds } from '../../supervisor/gate/gate.ts';
+import { departureReasons } from '../../supervisor/lifecycle/departure.ts';
 import { restartReasons } from '../../supervisor/lifecycle/events.ts';
 import { stateTable } from '../support/life-machine.ts';
+import { trialTable } from '../support/trial-machine.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const read = (name: string) => readFileSync(`${root}docs/${name}`, 'utf8');
@@ -75,6 +83,10 @@ test('docs/states.md is what the machine does in every state with every event', 
   checkGenerated('states.md', 'life', stateTable());
 });
 
+test('docs/states.md says what is done with a credential on trial', () => {
+  checkGenerated('states.md', 'trials', trialTable());
+});
+
 /** Names in the first column of a section of docs/errors.md, in their order. */
 function namesIn(section: string): string[] {
   const [, after] = read('errors.md').split(`\n## ${section}\n`);
@@ -89,7 +101,14 @@ const names: Readonly<Record<string, readonly string[]>> = {
   'Details of a login': loginDetails,
   'Details of TLS': tlsDetails,
   Findings: profileFindings,
+  Rights: rightFindings,
+  Warnings: warningCodes.filter((code) => !rightFindings.some((finding) => finding === code)),
   'Reasons of a refused file': fileReasons,
+  'Findings of a CA file': caFindings,
+  'Reasons of a lost directory': lossReasons,
+  'Reasons of an end': [...shutdownReasons, ...Object.values(departureReasons)],
+  'Reasons of a failed save': onDiskStates,
+  'Warnings about the key': profileWarningCodes,
   'Reasons of a restart': restartReasons,
   'Reasons of a refused plugin': confinementProblems,
   'Checks of the gate': [...checkIds, 'gate.listeners'],

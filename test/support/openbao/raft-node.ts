@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { end, hasEnded } from '../child.ts';
-import { until } from '../patience.ts';
+import { limitOf, until } from '../patience.ts';
 import type { Leaf } from '../pki.ts';
 import { freePort } from '../ports.ts';
 
@@ -47,6 +47,8 @@ export type RaftNodeOptions = {
 /** A call may wait for the raft log or a restored snapshot. */
 const callMs = 30_000;
 const startMs = 15_000;
+/** One that is frozen answers nothing. */
+const healthMs = 1_000;
 
 /** Writes its files and starts it. */
 export async function startRaftNode({ bao, name, directory, leaf, ca }: RaftNodeOptions): Promise<RaftNode> {
@@ -62,25 +64,28 @@ export async function startRaftNode({ bao, name, directory, leaf, ca }: RaftNode
       method,
       dispatcher,
       headers: { 'content-type': isBytes ? 'application/gzip' : 'application/json', 'x-vault-token': token },
-      headersTimeout: callMs,
-      bodyTimeout: callMs,
+      headersTimeout: limitOf(callMs),
+      bodyTimeout: limitOf(callMs),
       body: body === undefined ? null : isBytes ? body : JSON.stringify(body),
     });
     return { status: reply.statusCode, bytes: Buffer.from(await reply.body.arrayBuffer()) };
   };
-  const health = async () => (await send('GET', 'sys/health', '').catch(() => undefined))?.status ?? 0;
+  const health = async () => {
+    const signal = AbortSignal.timeout(limitOf(healthMs));
+    const reply = await request(`${address}/v1/sys/health`, { dispatcher, signal }).catch(() => undefined);
+    await reply?.body.dump().catch(() => undefined);
+    return reply?.statusCode ?? 0;
+  };
   const version = async () => String(JSON.parse(String((await send('GET', 'sys/seal-status', '')).bytes)).version);
   const log = join(home, 'log');
   const start = async () => {
     const environment = { HOME: home, PATH: process.env['PATH'] ?? '' };
-    const started = spawn(
-      'sh',
-      ['-c', 'exec "$@" >> "$0" 2>&1', log, bao, 'server', `-config=${join(home, 'config.json')}`],
-      {
-        stdio: 'ignore',
-        env: environment,
-      },
-    );
+    // A test that is killed takes it along.
+    const command = ['setpriv', '--pdeathsig=KILL', '--', bao, 'server', `-config=${join(home, 'config.json')}`];
+    const started = spawn('sh', ['-c', 'exec "$@" >> "$0" 2>&1', log, ...command], {
+      stdio: 'ignore',
+      env: environment,
+    });
     child = started;
     const isUp = async () => {
       if (hasEnded(started)) throw new Error(`OpenBao ended:\n${readFileSync(log, 'utf8').slice(-4_000)}`);

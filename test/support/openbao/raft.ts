@@ -53,7 +53,7 @@ export async function startRaftCluster(options: RaftClusterOptions): Promise<Raf
   try {
     const first = await add();
     const keys = await initialise(first);
-    await unseal(first, keys.unsealKey);
+    await unseal(first, keys.unsealKey, [active]);
     while (nodes.length < size) await joins(await add(), first, authority.pem, keys.unsealKey);
     if (size > 1) await untilAllVote(first, keys.rootToken, size);
     return { nodes: [first, ...nodes.slice(1)], authority, ...keys, ...acts(nodes, keys), close };
@@ -111,7 +111,8 @@ function acts(
     await until(isBack, 'the restored backup', electionMs);
   };
   const seal = async (node: RaftNode) => void (await good(node, 'POST', 'sys/seal', rootToken));
-  return { leader, unseal: (node) => unseal(node, unsealKey), seal, backUp, restore };
+  const whenServing = nodes.length === 1 ? [active] : [active, standby];
+  return { leader, unseal: (node) => unseal(node, unsealKey, whenServing), seal, backUp, restore };
 }
 
 const markPath = 'sys/policies/acl/which-backup-this-is';
@@ -125,7 +126,8 @@ async function initialise(node: RaftNode): Promise<Keys> {
   return { rootToken, unsealKey: keys[0] ?? '' };
 }
 
-async function unseal(node: RaftNode, key: string): Promise<void> {
+/** @param served  what its health is when it serves: one that is alone must be active, others are active or a standby */
+async function unseal(node: RaftNode, key: string, served: readonly number[] = [active, standby]): Promise<void> {
   let sentAtMs = Number.NEGATIVE_INFINITY;
   const isServing = async () => {
     const health = await node.health();
@@ -134,7 +136,7 @@ async function unseal(node: RaftNode, key: string): Promise<void> {
       sentAtMs = performance.now();
       await node.send('POST', 'sys/unseal', '', { key });
     }
-    return health === active || health === standby;
+    return served.includes(health);
   };
   await until(isServing, `the unsealing of ${node.name}`, electionMs, 100);
 }

@@ -44,6 +44,7 @@ function createProvider(labels: Identity, version = 1) {
     cache,
     transit,
     discovery: { find: async () => undefined },
+    evidence: { call: () => {} },
     pluginVersion: '1.0.0',
   });
   return { service, active };

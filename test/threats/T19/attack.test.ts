@@ -2,9 +2,16 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { reasons } from '../../../plugin/health/verdict.ts';
+import { warningCodes } from '../../../plugin/health/warnings.ts';
+import { profileFindings } from '../../../plugin/keys/profile-findings.ts';
+import { rightFindings } from '../../../plugin/keys/rights.ts';
 import { kmsErrorClasses } from '../../../plugin/kms/status.ts';
 import { metricSeries } from '../../../plugin/metrics/metrics.ts';
+import { tokenStatuses } from '../../../plugin/observe.ts';
 import { operations } from '../../../plugin/transit/operations.ts';
+import { directoryNames } from '../../../shared/channel/messages.ts';
+import { loginDetails, tlsDetails } from '../../../shared/errors/cause.ts';
 import { errorClasses } from '../../../shared/errors/error.ts';
 import { policies } from '../../../shared/errors/policy.ts';
 import { runHostile } from '../../support/hostile-run.ts';
@@ -15,8 +22,8 @@ const words = new Set<string>([
   ...kmsErrorClasses,
   ...Object.values(policies).map(({ probeClass }) => probeClass),
   ...['ok', 'error', 'status', 'encrypt', 'decrypt', 'jwt', 'none', 'active', 'pending', 'unknown', 'metadata', 'deep'],
-  ...['upsert_check_failed', 'metadata_read_failed', 'deep_probe_failed', 'probe_failed', 'jwt_invalid', 'jwt_expired'],
-  ...['jwt_near_expiry', 'no_usable_session', 'openbao_ca', ...Object.values(operations).map(({ label }) => label)],
+  ...[...loginDetails, ...tlsDetails, ...profileFindings, ...warningCodes, ...rightFindings, ...directoryNames],
+  ...[...reasons, ...tokenStatuses, 'openbao_ca', ...Object.values(operations).map(({ label }) => label)],
   ...['exit', 'signal', 'hung', 'not_ready', 'violation', 'confinement', ...errorClasses],
 ]);
 
@@ -33,7 +40,8 @@ test('no canary in /metrics, every series and label on the list, every label val
       const isListed = name === 'le' || known.get(base ?? '')?.includes(name) === true;
       const isHash = name === 'hash' && /^[A-Za-z0-9_-]{43}$/u.test(value);
       const isBuild = base === 'openbao_kms_build_info';
-      const isClosed = words.has(value) || name === 'le' || isHash || isBuild;
+      const isStatus = name === 'http_status' && /^(?:[1-5]\d\d|none)$/u.test(value);
+      const isClosed = words.has(value) || name === 'le' || isHash || isBuild || isStatus;
       const isClass = name !== 'error_class' || (kmsErrorClasses as readonly string[]).includes(value);
       if (!isListed || !isClosed || !isClass) strangers.push(`${series} ${name}=${value}`);
     }

@@ -100,4 +100,17 @@ test('an address needs no resolver', async () => {
   assert.is(asked, 0);
 });
 
+test('an address that the resolver left out in between is no failed one when it comes back', async () => {
+  const { addresses, resolver, clock } = createTable('a', 'b');
+  await addresses.inOrder();
+  addresses.failed('a');
+  resolver.answer = async () => ['b'];
+  await clock.advance(5_000);
+  assert.equal(await addresses.inOrder(), ['b']);
+  resolver.answer = async () => ['a', 'b'];
+  await clock.advance(5_000);
+
+  assert.equal(await addresses.inOrder(), ['a', 'b']);
+});
+
 test.run();

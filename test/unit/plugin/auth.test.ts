@@ -3,8 +3,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkJwt, type JwtRules, jwtSpan } from '../../../plugin/auth/jwt.ts';
-import type { Grant } from '../../../plugin/auth/login.ts';
+import { type Grant, isTokenAlive, type LoginOptions, loginWithJwt, renewToken } from '../../../plugin/auth/login.ts';
 import { createTokenManager } from '../../../plugin/auth/token-manager.ts';
+import type { Http, HttpCall } from '../../../plugin/transit/http.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 import { startAge } from '../../../shared/time/age.ts';
 import { doublingDelayMs, jitterMs } from '../../../shared/time/backoff.ts';
@@ -410,6 +411,183 @@ test('a login that is stopped in its floor of a second is not made', async () =>
   await late;
 
   assert.equal(calls, ['login']);
+});
+
+test('a header that says alg none in any case of letters is malformed', () => {
+  throwsClass(() => checkJwt(jwt({}, { alg: 'NoNe' }), rules, nowMs), 'jwt_malformed');
+});
+
+test('a JWT of more than 1 MiB is malformed, whatever it says', () => {
+  checkJwt(jwt({ filler: 'x'.repeat(700_000) }), rules, nowMs);
+  throwsClass(() => checkJwt(jwt({ filler: 'x'.repeat(800_000) }), rules, nowMs), 'jwt_malformed');
+});
+
+test('an end that has passed within the leeway is near, one beyond it has passed', () => {
+  throwsClass(() => checkJwt(jwt({ exp: now - 29 }), rules, nowMs), 'jwt_near_expiry');
+  throwsClass(() => checkJwt(jwt({ exp: now - 30 }), rules, nowMs), 'jwt_expired');
+});
+
+test('while logins fail, calls in the window of a living token do not make one each', async () => {
+  let isGood = true;
+  const login = async (): Promise<Grant> => {
+    if (!isGood) throw new ProviderError('bao_unavailable', '');
+    return { token: 't1', leaseMs: 1_800_000, isRenewable: false };
+  };
+  const { clock, calls, tokens } = createBench({ login });
+  await tokens.token();
+  isGood = false;
+  await clock.advance(1_500_000);
+  for (let second = 0; second < 60; second += 1) {
+    assert.is(await tokens.token(), 't1');
+    await clock.advance(1_000);
+  }
+
+  assert.ok(calls.length >= 4 && calls.length <= 9, `${calls.length} logins`);
+});
+
+test('a renewal that ends after its token was found dead does not bring the token back', async () => {
+  const clock = createFakeClock();
+  const renewal = Promise.withResolvers<Grant>();
+  let count = 0;
+  const tokens = createTokenManager({
+    clock,
+    random: () => 0,
+    login: async () => {
+      count += 1;
+      return { token: `t${count}`, leaseMs: 1_800_000, isRenewable: true };
+    },
+    renew: () => renewal.promise,
+    isAlive: async () => false,
+    settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
+    observe: () => {},
+  });
+  await tokens.token();
+  await clock.advance(1_500_000);
+  const recovered = tokens.recover('t1').catch(() => undefined);
+  await clock.settle();
+  renewal.resolve({ token: undefined, leaseMs: 1_800_000, isRenewable: true });
+  await clock.advance(1_000);
+
+  assert.is.not(await recovered, 't1');
+  assert.is(await tokens.token(), 't2');
+});
+
+test('a hundred denials within a second are one question about the token', async () => {
+  let asked = 0;
+  const isAlive = () => {
+    asked += 1;
+    return true;
+  };
+  const { clock, tokens } = createBench({ isAlive });
+  await tokens.token();
+  await clock.advance(1_000);
+  await tokens.recover('t1');
+  assert.is(asked, 1);
+  await Promise.all(Array.from({ length: 100 }, () => tokens.recover('t2')));
+  assert.is(asked, 2);
+  await clock.advance(1_000);
+  await tokens.recover('t2');
+
+  assert.is(asked, 3);
+});
+
+test('what is known of one token says nothing about the next', async () => {
+  const answers = [true, false];
+  const { clock, tokens } = createBench({ isAlive: () => answers.shift() ?? false });
+  await tokens.token();
+  await clock.advance(1_000);
+  assert.is(await tokens.recover('t1'), 't2', 'a new login although it lives');
+  const replacing = tokens.recover('t2');
+  await clock.advance(1_000);
+
+  assert.is(await replacing, 't3', 'dead, and replaced');
+});
+
+test('a trial behind a login that runs is a login of its own', async () => {
+  const hold = Promise.withResolvers<Grant>();
+  const { tokens, clock, calls } = createBench({ login: () => hold.promise });
+  const waiting = tokens.token();
+  const proving = tokens.loginNow();
+  await clock.settle();
+  assert.equal(calls, ['login']);
+  hold.resolve({ token: 't1', leaseMs: 1_800_000, isRenewable: true });
+  await waiting;
+  await clock.advance(1_000);
+  await proving;
+
+  assert.equal(calls, ['login', 'trial']);
+});
+
+test('processes that were started together renew up to a tenth of the window apart', async () => {
+  const clock = createFakeClock();
+  const renewals: string[] = [];
+  for (const random of [0, 0.5]) {
+    const tokens = createTokenManager({
+      clock,
+      random: () => random,
+      login: async () => ({ token: 't', leaseMs: 1_800_000, isRenewable: true }),
+      renew: async () => {
+        renewals.push(`${random} at ${clock.nowMs() / 1000} s`);
+        return { token: undefined, leaseMs: 1_800_000, isRenewable: true };
+      },
+      isAlive: async () => true,
+      settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
+      observe: () => {},
+    });
+    await tokens.token();
+  }
+  await clock.advance(1_600_000);
+
+  assert.equal(renewals, ['0 at 1500 s', '0.5 at 1515 s']);
+});
+
+function answering(status: number, body: unknown): { readonly http: Http; readonly calls: HttpCall[] } {
+  const calls: HttpCall[] = [];
+  const send = async (call: HttpCall) => {
+    calls.push(call);
+    const bytes = Buffer.from(JSON.stringify(body));
+    return { status, contentType: 'application/json', retryAfter: '', date: '', body: bytes };
+  };
+  return { http: { send } as unknown as Http, calls };
+}
+
+const loginOptions: LoginOptions = {
+  mountPath: 'auth/jwt',
+  role: 'kms',
+  loginBeforeTokenExpiryMs: 300_000,
+  tokenRenewalIncrementMs: 1_500,
+  clockSkewLeewayMs: 30_000,
+  encryptPath: 'transit/encrypt/k8s',
+  wallMs: () => nowMs,
+};
+const sent = { timeoutMs: 1_000, signal: new AbortController().signal };
+const granted = (token: string) => ({ auth: { client_token: token, lease_duration: 1_800, renewable: true } });
+
+for (const [status, text, isAlive] of [
+  [200, '', true],
+  [401, 'anything', false],
+  [403, 'permission denied', false],
+  [403, '1 error occurred:\n\t* permission denied\n\n', true],
+  [503, 'permission denied', true],
+] as const) {
+  test(`a token that is answered ${status} ${JSON.stringify(text)} is ${isAlive ? 'alive' : 'dead'}`, async () => {
+    assert.is(await isTokenAlive(answering(status, { errors: [text] }).http, 's.t', sent), isAlive);
+  });
+}
+
+test('a renewal asks for whole seconds, rounded up', async () => {
+  const { http, calls } = answering(200, granted('s.t'));
+  await renewToken(http, loginOptions, 's.t', sent);
+
+  assert.equal(calls[0]?.body, { increment: '2s' });
+});
+
+test('a token that no header can carry is no token', async () => {
+  for (const token of ['s.a\nb', 's.ä', `s.${'x'.repeat(8_191)}`]) {
+    await rejectsClass(loginWithJwt(answering(200, granted(token)).http, loginOptions, 'a.b.c', sent), 'auth_rejected');
+  }
+  const longest = `s.${'x'.repeat(8_190)}`;
+  assert.is((await loginWithJwt(answering(200, granted(longest)).http, loginOptions, 'a.b.c', sent)).token, longest);
 });
 
 test.run();

@@ -2,13 +2,14 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readyBody } from '../../../plugin/health/endpoints.ts';
 import { Probes } from '../../../plugin/health/probes.ts';
-import { runScheduler } from '../../../plugin/health/scheduler.ts';
+import { type ReadyFacts, readyBody } from '../../../plugin/health/ready.ts';
+import { createScheduler } from '../../../plugin/health/scheduler.ts';
 import { StatusCache } from '../../../plugin/health/status-cache.ts';
 import { createDiscovery } from '../../../plugin/keys/discovery.ts';
 import type { CommitOutcome } from '../../../plugin/keys/ledger.ts';
 import type { KeyProfile } from '../../../plugin/keys/profile.ts';
+import type { RightFinding } from '../../../plugin/keys/rights.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 import { parseState } from '../../../shared/registry/state.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -25,6 +26,7 @@ type World = {
   calls: string[];
   proposals: string[];
   promoted: number;
+  rights: readonly RightFinding[];
 };
 
 function createBench() {
@@ -40,6 +42,7 @@ function createBench() {
     calls: [],
     proposals: [],
     promoted: 0,
+    rights: [],
   };
   const fail = (errorClass: ErrorClass | undefined) => {
     if (errorClass !== undefined) throw new ProviderError(errorClass, 'x');
@@ -47,7 +50,9 @@ function createBench() {
   let sealed = Buffer.alloc(0);
   const probes = new Probes({
     clock,
+    random: () => 0.5,
     cache,
+    readRights: async () => world.rights,
     transit: {
       readUpsertDisabled: async () => {
         world.calls.push('upsert');
@@ -270,7 +275,7 @@ test('a failed deep probe with an answer is unhealthy at once, without one it ag
   assert.is(status().healthz, 'unhealthy', 'deep evidence older than three intervals is none');
 });
 
-test('three failures open the breaker for 30 s; then one try decides', async () => {
+test('three failures open the breaker for 10 s; then one try decides', async () => {
   const { probes, world, clock, signal, status } = createBench();
   world.upsert = 'bao_connection_failed';
   for (let index = 0; index < 3; index += 1) await probes.metadata('schedule', signal);
@@ -278,15 +283,16 @@ test('three failures open the breaker for 30 s; then one try decides', async () 
   world.calls.length = 0;
   await probes.metadata('schedule', signal);
   assert.equal(world.calls, []);
-  assert.ok(status().reasons.includes('circuit_breaker_open'));
-  await clock.advance(30_000);
+  assert.is(status().reasons, 'state_unavailable,status_stale,upsert_check_failed', 'a skipped probe is no news');
+  await clock.advance(9_999);
+  assert.is(probes.breakerState(), 'open');
+  await clock.advance(1);
   assert.is(probes.breakerState(), 'half_open');
-  assert.is(JSON.parse(readyBody(undefined, 'closed').body).circuit_breaker, undefined);
   await probes.metadata('schedule', signal);
   assert.equal(world.calls, ['upsert']);
   assert.is(probes.breakerState(), 'open', 'one more failure opened it again');
   world.upsert = undefined;
-  await clock.advance(30_000);
+  await clock.advance(10_000);
   await probes.metadata('schedule', signal);
   assert.is(probes.breakerState(), 'closed');
 });
@@ -301,9 +307,10 @@ test('bootstrap neither asks nor feeds the breaker, and ends without ending anyt
     probeIntervalMs: 30_000,
     deepProbeIntervalMs: 300_000,
   };
-  const running = runScheduler({ clock, random: () => 0.5, probes, cache, settings }, controller.signal);
+  const running = createScheduler({ clock, random: () => 0.5, probes, cache, settings }).run(controller.signal);
   await clock.advance(59_999);
   assert.is(world.calls.length, 12);
+  assert.is(probes.breakerState(), 'closed', 'twelve failures count for nothing');
   world.upsert = undefined;
   await clock.advance(60_000);
   assert.is(cache.verdict().healthz, 'ok');
@@ -375,22 +382,72 @@ test('the ninth waiter of a discovery is refused at once', async () => {
   await Promise.all(waiting);
 });
 
+const readyFacts = (cache: StatusCache, change: Partial<ReadyFacts> = {}): ReadyFacts => ({
+  verdict: cache.verdict(),
+  breaker: 'closed',
+  nextProbeAtUnixMs: undefined,
+  warnings: [],
+  ...change,
+});
+const readyOf = (cache: StatusCache, change: Partial<ReadyFacts> = {}) => {
+  const { status, body } = readyBody(readyFacts(cache, change));
+  return { status, ...JSON.parse(body) };
+};
+
 test('/ready is 200 only while healthy and not stopping, and lists reasons in their order', async () => {
   const { both, cache } = createBench();
   await both();
-  assert.is(readyBody(cache.verdict()).status, 200);
+  assert.is(readyOf(cache).status, 'ok');
+  assert.is(readyBody(readyFacts(cache)).status, 200);
   cache.isSocketLost = true;
-  assert.equal(
-    [readyBody(cache.verdict()).status, JSON.parse(readyBody(cache.verdict()).body).reasons],
-    [200, ['socket_lost']],
-  );
+  assert.equal([readyBody(readyFacts(cache)).status, readyOf(cache).reasons], [200, ['socket_lost']]);
   cache.isShuttingDown = true;
-  assert.equal(
-    [readyBody(cache.verdict()).status, JSON.parse(readyBody(cache.verdict()).body).reasons],
-    [503, ['socket_lost', 'shutting_down']],
-  );
+  assert.equal([readyBody(readyFacts(cache)).status, readyOf(cache).reasons], [503, ['socket_lost', 'shutting_down']]);
   assert.is(readyBody(undefined).status, 503);
-  assert.is(JSON.parse(readyBody(cache.verdict(), 'half_open').body).circuit_breaker, 'half_open');
+  assert.is(readyOf(cache, { breaker: 'half_open' }).circuit_breaker, 'half_open');
+});
+
+test('a key that blocks encryption was answered well: failures before it do not count with those after it', async () => {
+  const { both, world, probes, signal } = createBench();
+  await both();
+  world.upsert = 'bao_connection_failed';
+  await probes.metadata('schedule', signal);
+  await probes.metadata('schedule', signal);
+  world.upsert = undefined;
+  world.profile = profile(2, { minEncryptionVersion: 2 });
+  await probes.metadata('schedule', signal);
+  assert.ok(probes.paceOf('metadata').retryAtMs !== undefined, 'it failed all the same');
+  world.upsert = 'bao_connection_failed';
+  await probes.metadata('schedule', signal);
+
+  assert.is(probes.breakerState(), 'closed');
+});
+
+test('a deep probe that the stop ends is no failure of the key', async () => {
+  const { both, world, probes, cache } = createBench();
+  await both();
+  const stop = new AbortController();
+  Object.defineProperty(world, 'encrypt', {
+    get: () => {
+      stop.abort();
+      return 'bao_permission_denied';
+    },
+  });
+  assert.not.ok(await probes.deep('schedule', stop.signal));
+
+  assert.ok(cache.isDeepGood);
+});
+
+test('another look at a missing right does not put off the probe that was planned for it', async () => {
+  const { both, world, probes, clock, signal } = createBench();
+  world.rights = ['missing_encrypt'];
+  await both();
+  const { retryAtMs } = probes.paceOf('deep');
+  assert.ok(retryAtMs !== undefined);
+  await clock.advance(5_000);
+  await probes.metadata('schedule', signal);
+
+  assert.is(probes.paceOf('deep').retryAtMs, retryAtMs);
 });
 
 test.run();

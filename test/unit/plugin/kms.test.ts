@@ -68,6 +68,7 @@ function createBench(options: Options = {}): Bench {
         return options.discovered?.();
       },
     },
+    evidence: { call: () => {} },
     pluginVersion: '1.4.0',
   });
   const kms = createKms({

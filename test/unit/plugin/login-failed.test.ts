@@ -5,10 +5,10 @@ import * as assert from 'uvu/assert';
 import { createAuthorizedSend } from '../../../plugin/auth/authorized.ts';
 import type { TokenManager } from '../../../plugin/auth/token-manager.ts';
 import {
-  classFor,
+  deepFailure,
   failedAt,
-  isCounted,
-  reasonOfDeep,
+  isOfOpenBao,
+  metadataFailure,
   reasonOfMetadata,
   retryAfterOf,
 } from '../../../plugin/health/probe-failure.ts';
@@ -21,7 +21,7 @@ const rejected = new ProviderError('auth_rejected', 'the hint', { facts: { detai
 const denial = { status: 403, contentType: 'application/json', retryAfter: '', date: '' };
 
 /** What one call over these tokens throws. */
-async function thrownBy(tokens: Partial<TokenManager>): Promise<unknown> {
+async function thrownBy(tokens: Partial<TokenManager>, more: { readonly mayRecover?: false } = {}): Promise<unknown> {
   const http = { send: async () => ({ ...denial, body: Buffer.from('{"errors":["permission denied"]}') }) };
   const send = createAuthorizedSend({
     http: () => http as unknown as Http,
@@ -30,7 +30,7 @@ async function thrownBy(tokens: Partial<TokenManager>): Promise<unknown> {
     nowMs: () => 0,
     observe: () => {},
   });
-  return send({ operation: operations.upsertRead, path: 'transit/config/keys' }).then(
+  return send({ operation: operations.upsertRead, path: 'transit/config/keys', ...more }).then(
     () => undefined,
     (error: unknown) => error,
   );
@@ -49,9 +49,9 @@ test('without a token the probe fails with reason login_failed and the cause of 
   const caught = caughtAtUpsert(await thrownBy({ token: () => Promise.reject(rejected) }));
 
   assert.is(reasonOfMetadata(caught), 'login_failed');
-  assert.is(reasonOfDeep(caught), 'login_failed');
+  assert.is(deepFailure(caught).reason, 'login_failed');
   assert.equal(causeOf(caught), { class: 'auth_rejected', detail: 'audience', httpStatus: 400 });
-  assert.is(classFor(caught), 'auth_rejected');
+  assert.is(metadataFailure(caught).cause.class, 'auth_rejected');
   assert.is(hintOf(caught), 'the hint');
 });
 
@@ -65,15 +65,15 @@ test('a denial of the call itself with a living token stays the failure of the c
   const caught = caughtAtUpsert(await thrownBy({ token: async () => 's.alive', recover: async () => undefined }));
 
   assert.is(reasonOfMetadata(caught), 'upsert_check_failed');
-  assert.is(classFor(caught), 'permission_denied');
-  assert.is(reasonOfDeep(caught), 'deep_probe_failed');
+  assert.is(metadataFailure(caught).cause.class, 'permission_denied');
+  assert.is(deepFailure(caught).reason, 'deep_probe_failed');
 });
 
 test('a login that fails counts for the breaker and keeps the wait that OpenBao asked for', async () => {
   const limited = new ProviderError('bao_rate_limited', '', { facts: { retryAfterMs: 7_000 } });
   const caught = caughtAtUpsert(await thrownBy({ token: () => Promise.reject(limited) }));
 
-  assert.ok(isCounted(reasonOfMetadata(caught)));
+  assert.ok(isOfOpenBao(caught));
   assert.is(retryAfterOf(caught), 7_000);
 });
 
@@ -81,6 +81,31 @@ test('a caller who is gone is no failed login', async () => {
   const canceled = new ProviderError('canceled', 'gone');
 
   assert.is(await thrownBy({ token: () => Promise.reject(canceled) }), canceled);
+});
+
+test('of several errors the outermost that has a fact of the right kind tells it, and the outermost has the hint', () => {
+  const inner = new ProviderError('bao_unavailable', 'inner', { facts: { detail: 'audience', status: 400 } });
+  const outer = new ProviderError('auth_rejected', 'outer', { cause: inner, facts: { detail: 7, status: 503 } });
+
+  assert.equal(causeOf(outer), { class: 'auth_rejected', detail: 'audience', httpStatus: 503 });
+  assert.is(hintOf(outer), 'outer');
+});
+
+test('a call that may not recover asks for no other token, whatever the refusal', async () => {
+  let recoveries = 0;
+  const tokens = {
+    token: async () => 's.t',
+    recover: async () => {
+      recoveries += 1;
+      return undefined;
+    },
+  };
+  await thrownBy(tokens);
+  assert.is(recoveries, 1);
+  const thrown = await thrownBy(tokens, { mayRecover: false });
+
+  assert.is(recoveries, 1);
+  assert.is(causeOf(thrown).class, 'permission_denied');
 });
 
 test.run();

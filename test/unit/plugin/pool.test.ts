@@ -268,4 +268,60 @@ test('connections are given up in a burst of twice the pool, then a pool a secon
   assert.is(spendAll(), 20);
 });
 
+test('who asks for a fresh connection is served before one who has waited longer for any', async () => {
+  const { pool, openings, clock, ...table } = createTable(1);
+  const used = await opened({ pool, openings, clock, ...table });
+  const served: string[] = [];
+  void pool.acquire(forever).then(() => served.push('any'));
+  void pool.acquire(forever, true).then(() => served.push('fresh'));
+  pool.discard(used);
+  openings.shift()?.arrive();
+  await clock.settle();
+
+  assert.equal(served, ['fresh']);
+});
+
+test('a connection whose answer was no good one is not spared for it', async () => {
+  const table = createTable(2);
+  const [good, bad] = [await opened(table), await opened(table)];
+  await table.clock.advance(1_000);
+  table.pool.release(good);
+  table.pool.release(bad, false);
+
+  assert.is(table.pool.closeIdle('10.0.0.1', 500), 1);
+  assert.equal(table.ended, [bad.name]);
+});
+
+test('a connection that has ended when it arrives is given to nobody, and another one is opened', async () => {
+  const { pool, openings, clock } = createTable(1);
+  const waiting = pool.acquire(forever);
+  openings.shift()?.arrive().close();
+  await clock.settle();
+  const second = openings.shift()?.arrive();
+
+  assert.ok(second !== undefined);
+  assert.is(await waiting, second);
+});
+
+test('a connection that has ended leaves no timer', async () => {
+  const table = createTable(1);
+  const connection = await opened(table);
+  connection.close();
+
+  assert.is(table.clock.timers(), 0);
+});
+
+test('who leaves after being served takes nobody else out of the line', async () => {
+  const table = createTable(1);
+  const leaver = new AbortController();
+  const first = table.pool.acquire(leaver.signal);
+  table.openings.shift()?.arrive();
+  const connection = await first;
+  const second = table.pool.acquire(forever);
+  leaver.abort(new ProviderError('canceled', 'gone'));
+  table.pool.release(connection);
+
+  assert.is(await Promise.race([second, table.clock.settle()]), connection);
+});
+
 test.run();

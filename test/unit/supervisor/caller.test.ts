@@ -166,4 +166,25 @@ test('the places are those of the document, else those of an installation; the l
   assert.is(socketLockPath(installed), '/run/openbao-kms/.kms.sock.lock');
 });
 
+for (const [what, exitCode, output] of [
+  ['a helper that failed', 2, `alice:x:${provider}:1::/:/bin/sh\n`],
+  ['the line of another user', 0, `alice:x:${provider + 7}:1::/:/bin/sh\n`],
+  ['a name that a shell would read', 0, `a$(id):x:${provider}:1::/:/bin/sh\n`],
+] as const) {
+  test(`${what} gives nobody a name: the user is told by number`, () =>
+    withPlaces('provider', 'provider', async (directory) => {
+      const deps = { ...depsOf(stranger, {}), runHelper: async () => ({ exitCode, output }) };
+      const found = await advice(checkUser(placesIn(directory), deps, helpers));
+      assert.match(found, new RegExp(`^run this as uid ${provider}:`, 'u'));
+    }));
+}
+
+if (isRoot) {
+  test('root is told whose the provider is, although the runtime directory is root’s', () =>
+    withPlaces('provider', 'root', async (directory) => {
+      const found = await advice(checkUser(placesIn(directory), depsOf(0, both), helpers));
+      assert.match(found, /^run this as openbao-kms:/u);
+    }));
+}
+
 test.run();

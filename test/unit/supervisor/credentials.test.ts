@@ -1,12 +1,26 @@
 // Custody of credential files: all six kinds with their rules, generations by content, and what an unsafe file does.
 
-import { chmodSync, mkdtempSync, renameSync, rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CredentialName, credentialNames } from '../../../shared/channel/messages.ts';
-import { createCredentialCustody, credentialFiles, credentialRules } from '../../../supervisor/custody/credentials.ts';
+import {
+  createCredentialCustody,
+  credentialFiles,
+  credentialRules,
+  noNews,
+} from '../../../supervisor/custody/credentials.ts';
 import { throwsClass } from '../../support/throws.ts';
 
 const reader = { uid: process.geteuid?.() ?? -1, gids: [process.getegid?.() ?? -1] };
@@ -24,7 +38,10 @@ function withCustody(
   const paths = Object.fromEntries(credentialNames.map((name) => [name, at(name)])) as Record<CredentialName, string>;
   const refused: string[] = [];
   const files = () => credentialFiles({ credentialPaths: paths });
-  const custody = createCredentialCustody(files, reader, (name, reason) => refused.push(`${name} ${reason}`));
+  const custody = createCredentialCustody(files, reader, {
+    ...noNews,
+    refused: (name, reason) => void refused.push(`${name} ${reason}`),
+  });
   try {
     run({ at, custody, refused });
   } finally {
@@ -119,6 +136,41 @@ test('a check names every problem at once, by its configuration field', () =>
     const { message } = throwsClass(custody.check, 'file_unsafe');
 
     assert.match(message, /auth\.cert\.pkcs11\.pinFile.*openbao\.caCertFile/u);
+  }));
+
+test('each kind of file has its own forbidden bits and greatest size', () => {
+  assert.equal(
+    Object.entries(credentialRules).map(([name, { forbiddenBits, greatestBytes }]) => [
+      name,
+      forbiddenBits.toString(8),
+      greatestBytes,
+    ]),
+    [
+      ['openbao_ca', '22', 1_048_576],
+      ['jwt', '37', 1_048_576],
+      ['client_secret', '137', 1_048_576],
+      ['issuer_ca', '22', 1_048_576],
+      ['client_chain', '37', 1_048_576],
+      ['pin', '37', 4_096],
+    ],
+  );
+});
+
+test('behind a linked directory the one that holds the link is watched too, and nothing twice', () =>
+  withCustody(({ at }) => {
+    const directory = dirname(at('jwt'));
+    symlinkSync('.', join(directory, '..data'));
+    const path = join(directory, '..data/jwt');
+    const named = {
+      jwt: path,
+      client_secret: '',
+      client_chain: '',
+      pin: '',
+      openbao_ca: '',
+      issuer_ca: '',
+    };
+    const custody = createCredentialCustody(() => credentialFiles({ credentialPaths: named }), reader, noNews);
+    assert.equal([...custody.directories()].sort(), [directory, join(directory, '..data')].sort());
   }));
 
 test.run();

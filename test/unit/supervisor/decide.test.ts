@@ -21,7 +21,7 @@ for (const state of states) {
       const { state: next, effects } = step(state, event);
 
       assert.type(next.kind, 'string');
-      const isStop = event.kind === 'stop' || state.kind === 'stopping';
+      const isStop = event.kind === 'stop' || event.kind === 'depart' || state.kind === 'stopping';
       if (state.hasServed && !isStop) assert.not.ok(kinds(effects).includes('end'));
       if (kinds(effects).includes('launch')) assert.is(next.kind, 'starting');
       const hasTimer = kinds(effects).includes('arm');
@@ -63,12 +63,48 @@ test('the first gate that refuses ends the start with its exit code; later ones 
   assert.is(later.state.kind, 'blocked');
 });
 
-test('a first plugin that gives up for good ends the start with 5; a later one does not', () => {
+test('a first plugin that gives up for good is a refused start with the exit code of its cause; a later one is not', () => {
   const first = at('starting', { hasServed: false });
+  const giveUp = (canRelaunchHelp: boolean) => ({ kind: 'giving_up', canRelaunchHelp, exitCode: 3 }) as const;
 
-  assert.equal(step(first, { kind: 'giving_up', canRelaunchHelp: false }).effects.at(-1), { kind: 'end', exitCode: 5 });
-  assert.is(step(first, { kind: 'giving_up', canRelaunchHelp: true }).state.kind, 'waiting');
-  assert.is(step(at('starting'), { kind: 'giving_up', canRelaunchHelp: false }).state.kind, 'waiting');
+  const { effects } = step(first, giveUp(false));
+  assert.equal(kinds(effects), ['refuse_start', 'kill', 'remove_name', 'end']);
+  assert.equal(effects.at(-1), { kind: 'end', exitCode: 3 });
+  assert.is(step(first, giveUp(true)).state.kind, 'waiting');
+  assert.is(step(at('starting'), giveUp(false)).state.kind, 'waiting');
+});
+
+for (const kind of ['gating', 'waiting', 'blocked', 'starting'] as const) {
+  test(`a departure while ${kind} has nothing to drain: it ends at once with 6`, () => {
+    assert.equal(step(at(kind), { kind: 'depart' }).effects, [
+      { kind: 'kill' },
+      { kind: 'remove_name' },
+      { kind: 'end', exitCode: 6 },
+    ]);
+  });
+}
+
+for (const kind of ['serving', 'replacing'] as const) {
+  test(`a departure while ${kind} drains the plugin in office, then ends with 6`, () => {
+    const { state, effects } = step(at(kind), { kind: 'depart' });
+    assert.is(state.kind, 'stopping');
+    assert.equal(kinds(effects).slice(-3), ['remove_name', 'drain', 'arm']);
+    assert.is(kinds(effects).includes('kill_next'), kind === 'replacing');
+    assert.equal(step(state, { kind: 'exited', reason: 'exit' }).effects.at(-1), { kind: 'end', exitCode: 6 });
+    assert.equal(step(state, { kind: 'timer' }).effects.at(-1), { kind: 'end', exitCode: 6 });
+  });
+}
+
+test('a stop during a departure is a stop: it ends with 0, and no sooner', () => {
+  const departing = step(at('serving'), { kind: 'depart' }).state;
+  const stopped = step(departing, { kind: 'stop' });
+  assert.equal(stopped.effects, []);
+  assert.equal(step(stopped.state, { kind: 'timer' }).effects.at(-1), { kind: 'end', exitCode: 0 });
+});
+
+test('a departure during a stop changes nothing', () => {
+  const stopping = step(at('serving'), { kind: 'stop' }).state;
+  assert.equal(step(stopping, { kind: 'depart' }), { state: stopping, effects: [] });
 });
 
 test('a first plugin that is not confined ends the start', () => {
@@ -215,6 +251,25 @@ test('the drop names every flag; the runtime starts with its permission model on
     '--max-old-space-size=64',
   ]);
   assert.ok(nodeFlags('/x/plugin.mjs', 26).includes('--allow-net'));
+});
+
+test('a replacement that comes into office begins without failures; a preparation that failed does not begin a new minute', () => {
+  assert.is(step(at('replacing', { failures: 3 }), { kind: 'next_ready' }).state.failures, 0);
+  const { state } = step(
+    at('serving', { sinceMs: 5, isPreparing: true } as Partial<State>),
+    { kind: 'preparation_failed' },
+    100,
+  );
+  assert.is(state.kind === 'serving' && state.sinceMs, 5);
+});
+
+test('a repair that was prepared for a plugin that is gone is dropped, and brings no relaunch forward', () => {
+  for (const kind of ['waiting', 'blocked'] as const) {
+    const before = at(kind);
+    const { state, effects } = step(before, { kind: 'prepared', cause: 'socket_lost', readyMs: 1 });
+    assert.is(state, before);
+    assert.equal(kinds(effects), ['drop_prepared']);
+  }
 });
 
 test.run();

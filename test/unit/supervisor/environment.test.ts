@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readConfig } from '../../../shared/config/config.ts';
 import { parseArguments } from '../../../supervisor/arguments.ts';
-import { environmentProblems } from '../../../supervisor/environment.ts';
+import { environmentProblems, firstOf } from '../../../supervisor/environment.ts';
 import { minimalDocument } from '../../support/config-document.ts';
 
 const told = (environment: Record<string, string>) =>
@@ -57,6 +57,19 @@ test('they are problems of the configuration, before those of the file, and of n
     ['BAO_KMS_PROVIDER_LOGLEVEL', 'configVersion'],
   );
   assert.is(parseArguments(['version'], { BAO_KMS_PROVIDER_LOGLEVEL: 'debug' }).command.name, 'version');
+});
+
+test('an empty variable leaves the next name its word', () => {
+  assert.is(firstOf({ A: '', B: 'b', C: 'c' }, ['A', 'B', 'C']), 'b');
+  assert.is(firstOf({ A: '' }, ['A', 'B']), undefined);
+});
+
+test('problems stand in the order of the names, however the environment is ordered', () => {
+  const environment = { BAO_KMS_PROVIDER_ZZZZ_QQQQ: 'x', BAO_KMS_PROVIDER_AAAA_QQQQ: 'x' };
+  assert.equal(
+    environmentProblems(environment).map(({ field }) => field),
+    ['BAO_KMS_PROVIDER_AAAA_QQQQ', 'BAO_KMS_PROVIDER_ZZZZ_QQQQ'],
+  );
 });
 
 test.run();

@@ -12,10 +12,14 @@ import {
   parseSupervisorMessage,
   type SupervisorMessage,
 } from '../../../shared/channel/messages.ts';
+import { errorClassOf } from '../../../shared/errors/error.ts';
+import type { LogFields } from '../../../shared/log/fields.ts';
 import { encodeState, parseState, type RegistryState } from '../../../shared/registry/state.ts';
 import { StateStore } from '../../../supervisor/custody/state-store.ts';
+import { GateRefusal } from '../../../supervisor/gate/gate.ts';
 import type { ChildEnd } from '../../../supervisor/lifecycle/child.ts';
 import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
+import { refusalOf } from '../../../supervisor/lifecycle/giving-up.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../../../supervisor/lifecycle/loop.ts';
 import type { Custody } from '../../../supervisor/lifecycle/running.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -94,6 +98,7 @@ async function createBench() {
   const custody: Custody = {
     store,
     credentials: { look: () => credentials },
+    isStateDirectoryGone: () => world.isStateDirectoryGone,
     privilege: { kind: 'same-user' },
     launch,
     start: {
@@ -108,10 +113,15 @@ async function createBench() {
   const counters = emptyCounters(0);
   const world = {
     log: [] as string[],
+    lines: [] as { readonly message: string; readonly fields: LogFields | undefined }[],
     facts: undefined as LifeFacts | undefined,
     adopted: 0,
     abandoned: 0,
     refuse: false,
+    isStateDirectoryGone: false,
+    refusals: [] as unknown[],
+    health: [] as unknown[],
+    stateNeeded: 0,
     preparing: Promise.resolve(),
   };
   const refuseIfTold = () => {
@@ -120,7 +130,10 @@ async function createBench() {
   const loop = createLoop({
     clock,
     random: () => 0.5,
-    log: (_, message) => world.log.push(message),
+    log: (_, message, fields) => {
+      world.log.push(message);
+      world.lines.push({ message, fields });
+    },
     gate: async () => {
       refuseIfTold();
       return custody;
@@ -138,7 +151,11 @@ async function createBench() {
     },
     removeName: () => {},
     counters,
-    healthChanged: () => {},
+    healthChanged: (health) => world.health.push(health?.healthz),
+    startRefused: (refusal) => world.refusals.push(refusal),
+    stateDirectoryGone: () => {
+      world.stateNeeded += 1;
+    },
     factsChanged: (facts) => {
       world.facts = facts;
     },
@@ -421,6 +438,82 @@ test('a relaunch that the gate refuses says by what and when it is tried again',
   assert.ok((world.facts?.nextTryMs ?? 0) > 0);
 });
 
+test('what the first plugin gives up for is a refusal of the gate: check, field, reason, and exit 3', async () => {
+  const { clock, plugin, loop, world, counters } = await createBench();
+  let exitCode: number | undefined;
+  void loop.ended.then((code) => {
+    exitCode = code;
+  });
+  plugin(0).say({ kind: 'giving_up', class: 'ca_invalid', finding: 'ca_der', canRelaunchHelp: false });
+  await clock.settle();
+
+  assert.is(exitCode, 3);
+  const [refusal] = world.refusals as [{ check: string; reason: string; hint: string }];
+  assert.equal([refusal.check, refusal.reason], ['gate.credentials', 'ca_invalid']);
+  assert.match(refusal.hint, /^openbao\.caCertFile: .*openssl x509 -inform der/u);
+  assert.equal(counters.gateRefusals, { credentials: 1 });
+  const line = world.lines.find(({ message }) => message === 'gate.refused');
+  assert.is(line?.fields?.field, 'openbao.caCertFile');
+});
+
+test('a plugin that gives up for something of its own ends the start with 5', async () => {
+  const { clock, plugin, loop, world } = await createBench();
+  let exitCode: number | undefined;
+  void loop.ended.then((code) => {
+    exitCode = code;
+  });
+  plugin(0).say({ kind: 'giving_up', class: 'no_such_class', finding: 'x', canRelaunchHelp: false });
+  await clock.settle();
+
+  assert.is(exitCode, 5);
+  assert.is((world.refusals as { hint: string }[])[0]?.hint, 'an error of our own');
+});
+
+test('a save that fails because the state directory is gone says so, to the plugin and to who can act', async () => {
+  const { inOffice, clock, files, world } = await createBench();
+  const office = await inOffice();
+  world.isStateDirectoryGone = true;
+  files.failFrom = 1;
+  office.say(propose(following(firstState())));
+  await clock.settle();
+
+  const [answer] = answers(office) as { outcome: string; finding?: string }[];
+  assert.equal([answer?.outcome, answer?.finding], ['failed', 'state_directory_gone']);
+  assert.is(world.stateNeeded, 1);
+});
+
+test('whether a credential is in use is what the plugin in office said', async () => {
+  const { inOffice, clock, loop, reload } = await createBench();
+  const office = await inOffice();
+  assert.ok(loop.hasCredential(), 'it has just started');
+  await clock.advance(10_000);
+  assert.not.ok(loop.hasCredential());
+  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  await clock.settle();
+  assert.ok(loop.hasCredential());
+  const failing = (errorClass: string) =>
+    office.say({
+      ...healthy,
+      healthz: 'unhealthy',
+      reasons: ['login_failed'],
+      errorClasses: [errorClass],
+      cause: { class: errorClass, sinceUnixMs: 0 },
+    });
+  failing('connection_failed');
+  await clock.settle();
+  assert.ok(loop.hasCredential(), 'an outage says nothing against it');
+  failing('auth_rejected');
+  await clock.settle();
+  assert.not.ok(loop.hasCredential(), 'it cannot log in any more');
+  office.say({ ...healthy, isCredentialEnding: true });
+  await clock.settle();
+  assert.not.ok(loop.hasCredential(), 'it ends within its refresh window');
+  const next = await reload();
+  next.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' }, ready, healthy);
+  await clock.advance(20_000);
+  assert.ok(loop.hasCredential(), 'what the next one said before it took office counts too');
+});
+
 test('giving_up of a plugin that was killed already is no news of the one that started after it', async () => {
   const { clock, plugin, plugins, loop } = await createBench();
   let isEnded = false;
@@ -436,6 +529,82 @@ test('giving_up of a plugin that was killed already is no news of the one that s
 
   assert.not.ok(isEnded);
   assert.not.ok(plugin(1).isKilled);
+});
+
+const sick: PluginMessage = { ...healthy, healthz: 'unhealthy', reasons: ['status_stale'] };
+
+test('what a second plugin said of itself before it took office is passed on once, when it takes it', async () => {
+  const { inOffice, clock, reload, world } = await createBench();
+  await inOffice();
+  const next = await reload();
+  next.say(ready, sick);
+  await clock.settle();
+
+  assert.equal(world.health, ['ok', 'unhealthy']);
+});
+
+test('a plugin that took office from another one is killed when it leaves a ping unanswered', async () => {
+  const { inOffice, clock, reload } = await createBench();
+  await inOffice();
+  const next = await reload();
+  next.say(ready);
+  await clock.advance(20_000);
+
+  assert.ok(next.isKilled);
+});
+
+test('a replaced plugin that does not end is killed after 17 s, and not before', async () => {
+  const { inOffice, clock, reload } = await createBench();
+  const office = await inOffice();
+  const next = await reload();
+  next.say(ready);
+  await clock.settle();
+  await clock.advance(16_999);
+  assert.not.ok(office.isKilled);
+  await clock.advance(1);
+
+  assert.ok(office.isKilled);
+});
+
+test('each refused credential of the plugin in office is counted and told to both, none of the second one is', async () => {
+  const { inOffice, clock, reload, counters } = await createBench();
+  const office = await inOffice();
+  const next = await reload();
+  const refused: PluginMessage = {
+    kind: 'credential_result',
+    name: 'jwt',
+    generation: 1,
+    result: 'refused',
+    class: 'auth_failed',
+  };
+  office.say(refused);
+  await clock.settle();
+  office.say(refused);
+  next.say(refused);
+  await clock.settle();
+
+  assert.equal(counters.credentialRefusals, { 'jwt auth_failed': 2 });
+  assert.is(next.heard.filter(({ kind }) => kind === 'counters').length, 2);
+});
+
+test('a plugin that is healthy has its credential, although the last login failed', async () => {
+  const { inOffice, clock, loop } = await createBench();
+  const office = await inOffice();
+  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  office.say({ ...healthy, reasons: ['login_failed'], errorClasses: ['auth_rejected'] });
+  await clock.advance(1_000);
+
+  assert.ok(loop.hasCredential());
+});
+
+test('a state of another identity is a refusal of the state check; a class that nobody knows is an error of ours', () => {
+  const givingUp = { kind: 'giving_up', canRelaunchHelp: false } as const;
+  const bound = refusalOf({ ...givingUp, class: 'state_binding' });
+  assert.ok(bound instanceof GateRefusal);
+  assert.is(bound.check, 'gate.state');
+  const unknown = refusalOf({ ...givingUp, class: 'no_such_class' });
+  assert.not.ok(unknown instanceof GateRefusal);
+  assert.is(errorClassOf(unknown), 'internal');
 });
 
 test.run();

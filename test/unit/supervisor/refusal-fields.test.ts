@@ -64,4 +64,10 @@ for (const [format, expected] of [
   });
 }
 
+test('a first problem of any length leaves room in the hint for how many more there are', () => {
+  const { hint } = refusalFields(new ConfigInvalid(problemsOf(2, 'x'.repeat(1_000))));
+
+  assert.is(hint.indexOf('; and 1 more'), 400);
+});
+
 test.run();

@@ -9,6 +9,7 @@ import type { Http } from '../../../../plugin/transit/http.ts';
 import type { PluginMessage } from '../../../../shared/channel/messages.ts';
 import { ProviderError } from '../../../../shared/errors/error.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';
+import { rejectsClass } from '../../../support/throws.ts';
 
 type Result = Extract<PluginMessage, { kind: 'credential_result' }>;
 
@@ -24,9 +25,13 @@ const jwtRules = {
 function createBench() {
   const clock = createFakeClock();
   const accepts = { ca: new Set(['ca1']), jwt: new Set(['jwt1']), isSilent: false };
+  /** What an answer waits for. */
+  const answers: { hold: Promise<void> | undefined } = { hold: undefined };
   const told: string[] = [];
   const logins: string[] = [];
   const closed: string[] = [];
+  /** The very bytes of each CA, as they were handed over. */
+  const seen: Buffer[] = [];
   const results: Result[] = [];
   const stopped = new AbortController();
   const check = (ca: string) => {
@@ -36,7 +41,10 @@ function createBench() {
   const httpOf = (ca: string): Http & { readonly ca: string } => ({
     ca,
     send: () => Promise.reject(new Error('unused')),
-    handshake: async () => check(ca),
+    handshake: async () => {
+      await answers.hold;
+      check(ca);
+    },
     close: async () => void closed.push(ca),
   });
   const session: Session = new Session({
@@ -45,6 +53,7 @@ function createBench() {
     jwtRules,
     openPools: (bytes) => {
       const ca = bytes.toString();
+      seen.push(bytes);
       if (ca === '') throw new ProviderError('ca_invalid', 'empty');
       return { login: httpOf(ca), transit: httpOf(ca) };
     },
@@ -52,6 +61,7 @@ function createBench() {
       const { ca } = http as Http & { readonly ca: string };
       const name = nameOf(jwt);
       logins.push(`${ca} ${name}`);
+      await answers.hold;
       check(ca);
       if (!accepts.jwt.has(name)) throw new ProviderError('auth_rejected', 'no', { facts: { detail: 'signature' } });
       return { token: `token of ${name}`, leaseMs: 1_800_000, isRenewable: true };
@@ -99,7 +109,23 @@ function createBench() {
     tokens.stop();
     return session.close();
   };
-  return { clock, accepts, told, results, logins, closed, session, tokens, offer, jwt, begin, end };
+  return {
+    clock,
+    accepts,
+    answers,
+    told,
+    results,
+    logins,
+    closed,
+    seen,
+    stopped,
+    session,
+    tokens,
+    offer,
+    jwt,
+    begin,
+    end,
+  };
 }
 
 function nameOf(jwt: string): string {
@@ -268,6 +294,19 @@ test('without a token a login is tried every five seconds, whatever the back-off
   await bench.end();
 });
 
+test('a JWT in use ends when no login would be tried with it any more, whatever its candidate is', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.offer('jwt', 2, bench.jwt('jwt2', { exp: Math.floor(bench.clock.wallMs() / 1000) + 130 }));
+  await bench.clock.advance(60_000);
+  assert.not.ok(bench.session.isJwtEnding(), 'the refused one ends soon, the one in use does not');
+  assert.is(bench.session.jwtTtlMs(), 3_539_000);
+  await bench.clock.advance(3_480_000);
+
+  assert.ok(bench.session.isJwtEnding());
+  await bench.end();
+});
+
 test('a CA that is no certificate is reported and changes nothing', async () => {
   const bench = createBench();
   await bench.begin();
@@ -300,7 +339,7 @@ test('a warning names what waits, why, and for how long; it ends when the candid
   await bench.clock.advance(30_000);
   const [warning] = bench.session.warnings();
   assert.equal(
-    [warning?.name, warning?.state, warning?.cause.detail, warning?.waitingMs],
+    [warning?.name, warning?.state, warning?.detail, warning?.waitingMs],
     ['jwt', 'refused', 'signature', 30_000],
   );
   bench.accepts.jwt.add('jwt2');
@@ -308,6 +347,195 @@ test('a warning names what waits, why, and for how long; it ends when the candid
 
   assert.equal(bench.session.warnings(), []);
   await bench.end();
+});
+
+const forever = new AbortController().signal;
+
+test('the bytes of a CA that is let go are overwritten', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.accepts.ca.add('ca2');
+  bench.offer('openbao_ca', 2, 'ca2');
+  await bench.clock.advance(1_000);
+
+  assert.equal(bench.seen[0], Buffer.alloc(3));
+  assert.is(bench.seen[1]?.toString(), 'ca2', 'those in use are not');
+  await bench.end();
+});
+
+test('a login that fails everywhere says why its first attempt failed', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.offer('openbao_ca', 2, 'ca2');
+  await bench.clock.advance(4_000);
+  bench.accepts.ca = new Set(['ca2']);
+  bench.accepts.jwt.clear();
+
+  await rejectsClass(bench.session.login(forever, false), 'bao_tls_failed');
+  assert.equal(bench.logins.slice(1), ['ca1 jwt1', 'ca2 jwt1']);
+  await bench.end();
+});
+
+test('a CA in use that fails is tried last, and a request that ends for another reason does not clear it', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.offer('openbao_ca', 2, 'ca2');
+  await bench.clock.advance(4_000);
+  bench.session.used(new ProviderError('bao_tls_failed', 'tls'));
+  bench.session.used(new ProviderError('timeout', 'silent'));
+  bench.accepts.ca.clear();
+
+  await rejectsClass(bench.session.login(forever, false), 'bao_tls_failed');
+  assert.equal(bench.logins.slice(1), ['ca2 jwt1', 'ca1 jwt1']);
+  await bench.end();
+});
+
+test('a login without an answer takes no CA into use', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.offer('openbao_ca', 2, 'ca2');
+  await bench.clock.advance(4_000);
+  bench.session.used(new ProviderError('bao_tls_failed', 'tls'));
+  bench.accepts.isSilent = true;
+
+  await rejectsClass(bench.session.login(forever, false), 'timeout');
+  assert.equal(bench.logins.slice(1), ['ca2 jwt1']);
+  assert.is(bench.session.generations().openbao_ca, 1);
+  await bench.end();
+});
+
+test('a first CA that is no certificate is refused and not in use', async () => {
+  const bench = createBench();
+  bench.offer('openbao_ca', 1, '');
+  await bench.clock.settle();
+
+  assert.equal(bench.told, ['openbao_ca 1 refused']);
+  assert.is(bench.session.generations().openbao_ca, 0);
+  await bench.end();
+});
+
+test('the same refusal is said again after a minute, and not before', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.offer('jwt', 2, bench.jwt('jwt2'));
+  await bench.clock.advance(600_000);
+  const said = bench.told.filter((line) => line === 'jwt 2 refused signature').length;
+
+  assert.ok(said >= 6 && said <= 10, `${said} times in ten minutes`);
+  await bench.end();
+});
+
+test('a JWT that waits for its next try is tried at once over a new CA', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.offer('jwt', 2, bench.jwt('jwt2'));
+  await bench.clock.advance(300_000);
+  for (const before = bench.logins.length; bench.logins.length === before; ) await bench.clock.advance(1_000);
+  bench.accepts.jwt.add('jwt2');
+  bench.accepts.ca.add('ca2');
+  bench.offer('openbao_ca', 2, 'ca2');
+  await bench.clock.advance(7_000);
+
+  assert.equal(bench.session.generations(), { openbao_ca: 2, jwt: 2 });
+  await bench.end();
+});
+
+test('while the JWT in use ends soon its candidate is tried every few seconds', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.offer('jwt', 2, bench.jwt('jwt2', { exp: Math.floor(bench.clock.wallMs() / 1000) + 7_200 }));
+  const triesIn = async (ms: number) => {
+    const before = bench.logins.filter((login) => login === 'ca1 jwt2').length;
+    await bench.clock.advance(ms);
+    return bench.logins.filter((login) => login === 'ca1 jwt2').length - before;
+  };
+  await bench.clock.advance(3_000_000);
+  const calm = await triesIn(100_000);
+  await bench.clock.advance(160_000);
+  const urgent = await triesIn(100_000);
+
+  assert.ok(calm <= 4, `${calm} while it has life left`);
+  assert.ok(urgent >= 14, `${urgent} before its end`);
+  await bench.end();
+});
+
+test('a CA that is overtaken while its handshake runs comes into use with its own pools', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.accepts.ca.add('ca2');
+  const gate = Promise.withResolvers<void>();
+  bench.answers.hold = gate.promise;
+  bench.offer('openbao_ca', 2, 'ca2');
+  await bench.clock.settle();
+  bench.offer('openbao_ca', 3, 'ca3');
+  gate.resolve();
+  await bench.clock.settle();
+
+  assert.is(bench.session.generations().openbao_ca, 2);
+  assert.is((bench.session.pools().login as Http & { readonly ca: string }).ca, 'ca2');
+  assert.equal(bench.closed, ['ca1', 'ca1']);
+  await bench.end();
+});
+
+test('a JWT that is overtaken while its login runs is still there for the next login', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.accepts.jwt.add('jwt2');
+  const gate = Promise.withResolvers<void>();
+  bench.answers.hold = gate.promise;
+  bench.offer('jwt', 2, bench.jwt('jwt2'));
+  await bench.clock.advance(4_000);
+  bench.offer('jwt', 3, bench.jwt('jwt3'));
+  gate.resolve();
+  await bench.clock.settle();
+
+  assert.is(bench.session.generations().jwt, 2);
+  assert.is((await bench.session.login(forever, false)).token, 'token of jwt2');
+  await bench.end();
+});
+
+test('a trial that ends well after a newer generation came into use does not take that back', async () => {
+  const bench = createBench();
+  await bench.begin();
+  bench.accepts.jwt.add('jwt2');
+  const gate = Promise.withResolvers<void>();
+  bench.answers.hold = gate.promise;
+  bench.offer('jwt', 2, bench.jwt('jwt2'));
+  await bench.clock.advance(4_000);
+  assert.is(bench.logins.at(-1), 'ca1 jwt2');
+  bench.offer('jwt', 3, bench.jwt('jwt1', { exp: Math.floor(bench.clock.wallMs() / 1000) + 3_595 }));
+  assert.is(bench.session.generations().jwt, 3, 'its bytes are those in use');
+  gate.resolve();
+  await bench.clock.settle();
+
+  assert.is(bench.session.generations().jwt, 3);
+  await bench.end();
+});
+
+test('a handshake that the stop ends says nothing about its CA', async () => {
+  const bench = createBench();
+  await bench.begin();
+  const gate = Promise.withResolvers<void>();
+  bench.answers.hold = gate.promise;
+  bench.offer('openbao_ca', 2, 'ca2');
+  await bench.clock.settle();
+  bench.stopped.abort();
+  gate.reject(new ProviderError('canceled', 'stopping'));
+  await bench.clock.settle();
+
+  assert.is(bench.told.length, 2);
+  await bench.end();
+});
+
+test('after the stop no timer is set any more', async () => {
+  const bench = createBench();
+  await bench.begin();
+  await bench.end();
+  const before = bench.clock.timers();
+  bench.offer('jwt', 2, bench.jwt('jwt2'));
+  await bench.clock.settle();
+
+  assert.is(bench.clock.timers(), before);
 });
 
 test.run();

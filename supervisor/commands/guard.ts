@@ -1,0 +1,76 @@
+// What `serve` keeps an eye on: the directories and files in custody, and whether this process has to make room for a new one
+// because a directory is gone. Wires the watch to the life machine and to the departure; decides nothing itself.
+
+import type { Counters } from '../../shared/channel/messages.ts';
+import type { Log } from '../../shared/log/fields.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { readDepartureMark, writeDepartureMark } from '../custody/departure-mark.ts';
+import type { Listeners } from '../custody/listeners.ts';
+import { watchCustody } from '../custody/watch-custody.ts';
+import { splitPath } from '../gate/checks.ts';
+import type { Passed } from '../gate/gate.ts';
+import { createDeparture, departureReasons } from '../lifecycle/departure.ts';
+import type { Loop } from '../lifecycle/loop.ts';
+
+export type GuardDeps = {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly uid: number;
+  /** What is held at this moment. */
+  readonly passed: () => Passed;
+  readonly listeners: () => Listeners;
+  readonly loop: Loop;
+  /** Why this process is about to end. */
+  readonly departing: (reason: string) => void;
+};
+
+export type Guard = {
+  /** Other credential directories may be named now. */
+  readonly rewatch: () => void;
+  /** Looks at the directories before one of them is used. */
+  readonly look: () => void;
+  /** The state directory is needed, and it is gone. */
+  readonly stateNeeded: () => void;
+};
+
+export function guardCustody(deps: GuardDeps): Guard {
+  const { clock, log, loop, passed, uid } = deps;
+  const places = () => [
+    { directory: passed().stateDirectory, name: splitPath(passed().config.state.path).name },
+    { directory: passed().socket.directory, name: passed().socket.name },
+  ];
+  const before = readDepartureMark(places(), uid);
+  const departure = createDeparture({
+    clock,
+    log,
+    isUnderServiceManager: (deps.environment['NOTIFY_SOCKET'] ?? '') !== '',
+    isCredentialGood: loop.hasCredential,
+    isServing: loop.hasPlugin,
+    lastAtUnixMs: () => before,
+    note: (atUnixMs) => writeDepartureMark(places(), atUnixMs),
+    depart: (name) => {
+      deps.departing(departureReasons[name]);
+      loop.event({ kind: 'depart' });
+    },
+  });
+  const watch = watchCustody({
+    clock,
+    log,
+    counters: deps.counters,
+    runtime: () => passed().socket.directory,
+    state: () => passed().stateDirectory,
+    isNameOurs: () => deps.listeners().socket.isOurs(),
+    credentialDirectories: () => passed().credentials.directories(),
+    credentialsChanged: loop.credentialsChanged,
+    countersChanged: loop.countersChanged,
+    nameLost: () => loop.event({ kind: 'name_lost' }),
+    directoriesLooked: departure.looked,
+  });
+  const stateNeeded = () => {
+    watch.look();
+    departure.saveDue();
+  };
+  return { rewatch: watch.rewatch, look: watch.look, stateNeeded };
+}

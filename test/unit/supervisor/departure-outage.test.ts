@@ -1,0 +1,80 @@
+// A JWT that is good for hours is no reason to end, whatever OpenBao does: docs/operations.md, "Directories that lost their name".
+
+import { duplexPair } from 'node:stream';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { encodeFrame } from '../../../shared/channel/frame.ts';
+import { encodeMessage, type PluginMessage } from '../../../shared/channel/messages.ts';
+import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
+import { createDeparture } from '../../../supervisor/lifecycle/departure.ts';
+import { Office } from '../../../supervisor/lifecycle/office.ts';
+import type { Custody } from '../../../supervisor/lifecycle/running.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+
+const confinement = {
+  uids: [1, 1, 1, 1],
+  gids: [1, 1, 1, 1],
+  groups: [],
+  inheritable: '0',
+  permitted: '0',
+  effective: '0',
+  bounding: '0',
+  ambient: '0',
+  noNewPrivs: 1,
+  seccomp: 0,
+};
+
+test('OpenBao is down, the token has ended, the credentials directory is away for a moment: the JWT in use is kept', async () => {
+  const clock = createFakeClock();
+  const [ours, theirs] = duplexPair();
+  const log: string[] = [];
+  const office = new Office({
+    clock,
+    log: (_, message) => void log.push(message),
+    counters: emptyCounters(0),
+    event: () => {},
+    healthChanged: () => {},
+    stateDirectoryGone: () => {},
+  });
+  const custody = {
+    store: { current: undefined, stable: undefined, idle: async () => {}, commit: async () => ({}) },
+    credentials: { look: () => [] },
+    isStateDirectoryGone: () => false,
+    privilege: { kind: 'same-user' },
+    launch: () => ({ pid: 1, channel: ours, kill: () => {}, ended: new Promise(() => {}) }),
+    start: { kind: 'start', task: 'serve', build: {}, config: {}, overrides: {}, identityFingerprint: '' },
+  } as unknown as Custody;
+  office.launch(custody);
+  const say = async (message: PluginMessage) => {
+    theirs.write(encodeFrame(encodeMessage(message)));
+    await clock.settle();
+  };
+  await say({ kind: 'ready', confinement, isPermissionModelOn: true });
+  await say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  await say({
+    kind: 'health',
+    healthz: 'unhealthy',
+    reasons: ['status_stale', 'login_failed'],
+    errorClasses: ['connection_failed'],
+    cause: { class: 'connection_failed', sinceUnixMs: 1 },
+    rotationState: 'active',
+    isCredentialEnding: false,
+  } as PluginMessage);
+  const departed: string[] = [];
+  const departure = createDeparture({
+    clock,
+    log: (_, message) => void log.push(message),
+    isUnderServiceManager: true,
+    isCredentialGood: () => office.hasCredential,
+    isServing: () => office.pid !== undefined,
+    lastAtUnixMs: () => undefined,
+    note: () => true,
+    depart: (name) => void departed.push(name),
+  });
+  const findings = { runtime: 'here', credentials: 'missing', state: 'here' } as const;
+  departure.looked(findings);
+  await clock.advance(10_000);
+  departure.looked(findings);
+  assert.equal(departed, []);
+});
+test.run();

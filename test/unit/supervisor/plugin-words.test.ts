@@ -1,0 +1,142 @@
+// What a plugin that has turned hostile says about credentials must not fill the supervisor's memory or end it.
+
+import { duplexPair } from 'node:stream';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { encodeFrame } from '../../../shared/channel/frame.ts';
+import { encodeMessage, type PluginMessage } from '../../../shared/channel/messages.ts';
+import { encodeState } from '../../../shared/registry/state.ts';
+import { StateStore } from '../../../supervisor/custody/state-store.ts';
+import type { ChildEnd } from '../../../supervisor/lifecycle/child.ts';
+import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
+import { createLoop } from '../../../supervisor/lifecycle/loop.ts';
+import type { Custody } from '../../../supervisor/lifecycle/running.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+import { createMemoryFiles } from '../../support/memory-files.ts';
+import { firstState, identity } from '../../support/vectors.ts';
+
+const confinement = {
+  uids: [1, 1, 1, 1],
+  gids: [1, 1, 1, 1],
+  groups: [],
+  inheritable: '0',
+  permitted: '0',
+  effective: '0',
+  bounding: '0',
+  ambient: '0',
+  noNewPrivs: 1,
+  seccomp: 0,
+};
+
+async function bench() {
+  const clock = createFakeClock();
+  const store = new StateStore({
+    files: createMemoryFiles(),
+    name: 'key-registry.json',
+    identity,
+    requireCheckpoint: false,
+    activationDelayMs: 120_000,
+    nowMs: clock.nowMs,
+    randomHex: () => '00000000',
+  });
+  await store.load();
+  await store.commit(encodeState(firstState()));
+  const log: string[] = [];
+  const plugins: {
+    ours: ReturnType<typeof duplexPair>[0];
+    say: (message: PluginMessage) => void;
+    isKilled: boolean;
+  }[] = [];
+  const custody: Custody = {
+    store,
+    credentials: { look: () => [] },
+    isStateDirectoryGone: () => false,
+    privilege: { kind: 'same-user' },
+    launch: () => {
+      const [ours, theirs] = duplexPair();
+      const ended = Promise.withResolvers<ChildEnd>();
+      const one = {
+        ours,
+        say: (message: PluginMessage) => void theirs.write(encodeFrame(encodeMessage(message))),
+        isKilled: false,
+      };
+      theirs.on('error', () => {});
+      plugins.push(one);
+      const kill = () => {
+        one.isKilled = true;
+        ended.resolve({ reason: 'signal', exitCode: undefined, signal: 'SIGKILL' });
+      };
+      // Nothing reads `theirs`: the plugin does not care for what it is told.
+      return { pid: plugins.length, channel: ours, kill, ended: ended.promise };
+    },
+    start: {
+      kind: 'start',
+      task: 'serve',
+      build: { version: '1', commit: '', buildDate: '', dirty: '' },
+      config: {},
+      overrides: {},
+      identityFingerprint: '',
+    },
+  };
+  const counters = emptyCounters(0);
+  const loop = createLoop({
+    clock,
+    random: () => 0.5,
+    log: (_, message) => void log.push(message),
+    gate: async () => custody,
+    prepare: async () => Promise.reject(new Error('none')),
+    removeName: () => {},
+    counters,
+    healthChanged: () => {},
+    startRefused: () => {},
+    stateDirectoryGone: () => {},
+    factsChanged: () => {},
+  });
+  await clock.settle();
+  const office = plugins[0];
+  if (office === undefined) throw new Error('no plugin');
+  office.say({ kind: 'ready', confinement, isPermissionModelOn: true });
+  await clock.settle();
+  return { clock, log, plugins, counters, loop, office };
+}
+
+/** 64 characters that JSON writes as six bytes each. */
+const word = (n: number) =>
+  [...`${n}`.padStart(8, '0')]
+    .map((digit) => String.fromCharCode(Number(digit)))
+    .join('')
+    .padEnd(64, '\u0001');
+const refused = (n: number): PluginMessage => ({
+  kind: 'credential_result',
+  name: 'jwt',
+  generation: 1,
+  result: 'refused',
+  class: word(n),
+});
+
+test('45 allowed frames a second for 20 s leave no word of the plugin and little else in the supervisor', async () => {
+  const { clock, counters, office } = await bench();
+  for (let second = 1; second <= 20; second += 1) {
+    for (let count = 0; count < 45; count += 1) office.say(refused(45 * second + count));
+    // Its pings can be answered unread: their numbers are 1, 2, 3.
+    office.say({ kind: 'pong', id: Math.floor((second - 1) / 2), lagMs: 0 });
+    await clock.advance(1_000);
+  }
+
+  assert.equal(Object.keys(counters.credentialRefusals), ['jwt other']);
+  assert.ok(office.ours.writableLength < 1024 * 1024);
+});
+
+test('a plugin that cannot be greeted is ended and launched again; the life machine never stands still', async () => {
+  const { clock, log, plugins, counters, loop } = await bench();
+  // Larger than a frame: the greeting of the next plugin throws.
+  for (let count = 0; count < 23_000; count += 1) counters.credentialRefusals[`jwt ${word(count)}`] = 1;
+  loop.event({ kind: 'exited', reason: 'exit' });
+  await clock.advance(600_000);
+
+  assert.ok(plugins.length > 10, `${plugins.length} launches in ten minutes`);
+  assert.ok(plugins.filter(({ isKilled }) => !isKilled).length <= 1, 'nobody is left unwatched');
+  assert.ok(log.some((line) => line.includes('plugin.not_greeted')));
+});
+
+test.run();
