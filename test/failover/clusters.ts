@@ -39,7 +39,7 @@ async function startReal(bao: string): Promise<Cluster> {
     return node;
   };
   const isWell = async (port: number) => {
-    const slow = new Promise<number>((resolve) => setTimeout(() => resolve(0), 500));
+    const slow = new Promise<number>((resolve) => setTimeout(() => resolve(0), 1_000));
     return [200, 429].includes(await Promise.race([nodeAt(port).health(), slow]));
   };
   const untilWell = async (port: number) => {

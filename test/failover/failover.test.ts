@@ -5,10 +5,9 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Balancer, startBalancer } from '../support/balancer.ts';
-import { quickly } from '../support/installation.ts';
 import { createJwtIssuer, issuerDefaults } from '../support/jwt-issuer.ts';
 import { createAdmin, defaultInstallation, provision } from '../support/openbao/provision.ts';
-import { limitOf } from '../support/patience.ts';
+import { limitOf, until } from '../support/patience.ts';
 import { type Provider, startProvider, untilHealthy } from '../support/provider.ts';
 import { createWorkplace, type Workplace } from '../support/workplace.ts';
 import { type Cluster, type Deed, startCluster } from './clusters.ts';
@@ -25,13 +24,14 @@ type Kind = 'blind' | 'looking';
 type Lost = { readonly afterMs: number; readonly why: string };
 type Seen = { readonly served: number; readonly lost: readonly Lost[] };
 
+type Sealed = Awaited<ReturnType<Provider['client']['encrypt']>>;
 type Scene = {
   readonly cluster: Cluster;
   readonly balancer: Balancer;
   readonly provider: Provider;
   readonly workplace: Workplace;
   /** One for each worker: Decrypts of one ciphertext would be answered together. */
-  readonly sealed: readonly Awaited<ReturnType<Provider['client']['encrypt']>>[];
+  readonly sealed: readonly Sealed[];
 };
 
 async function prepare(cluster: Cluster): Promise<string> {
@@ -53,11 +53,25 @@ async function openScene(cluster: Cluster, jwt: string, kind: Kind): Promise<Sce
   const balancer = await startBalancer({ ports, ...(kind === 'looking' ? { isWell: cluster.isWell } : {}) });
   const address = `https://127.0.0.1:${balancer.port}`;
   const workplace = createWorkplace({ address, ca: cluster.authority.pem, jwt });
-  workplace.writeConfig(quickly);
+  workplace.writeConfig((config) => {
+    config['status'] = { probeInterval: '5s', deepProbeInterval: '10s', statusMaxStaleness: '60s' };
+  });
   const provider = startProvider(workplace);
   await untilHealthy(provider);
-  const sealed = await Promise.all(Array.from({ length: inFlight }, () => provider.client.encrypt(randomBytes(32))));
+  const sealed = await Promise.all(Array.from({ length: inFlight }, () => untilEncrypted(provider)));
   return { cluster, balancer, provider, workplace, sealed };
+}
+
+/** Nodes that have just come back may refuse for a while: the scene begins when none does. */
+async function untilEncrypted(provider: Provider): Promise<Sealed> {
+  let sealed: Sealed | undefined;
+  const isServed = async () => {
+    sealed = await provider.client.encrypt(randomBytes(32)).catch(() => undefined);
+    return sealed !== undefined;
+  };
+  await until(isServed, 'an Encrypt');
+  if (sealed === undefined) throw new Error('nothing was encrypted');
+  return sealed;
 }
 
 async function closeScene({ provider, balancer, workplace }: Scene): Promise<void> {

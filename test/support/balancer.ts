@@ -24,24 +24,25 @@ type Pair = { readonly front: Socket; readonly back: Socket; readonly port: numb
 export async function startBalancer({ ports, isWell }: BalancerOptions): Promise<Balancer> {
   const isolated = new Set<number>();
   const pairs = new Set<Pair>();
-  let well: readonly number[] = ports;
+  const unwell = new Set<number>();
   let turn = 0;
   const choose = (): number | undefined => {
-    if (isWell !== undefined) return well[0];
+    if (isWell !== undefined) return ports.find((port) => !unwell.has(port)) ?? ports[0];
     turn += 1;
     return ports[turn % ports.length];
   };
-  const look = async () => {
-    if (isWell === undefined) return;
-    const found = await Promise.all(ports.map((port) => (isolated.has(port) ? false : isWell(port))));
-    // When nobody answers it, it may be the one who is cut off.
-    if (found.includes(true)) well = ports.filter((_, index) => found[index] === true);
+  const look = async (port: number) => {
+    const isFine = !isolated.has(port) && (await isWell?.(port)) === true;
+    if (isFine) unwell.delete(port);
+    else unwell.add(port);
   };
-  const timer = setInterval(() => void look(), lookMs);
+  const lookAtAll = () => {
+    if (isWell !== undefined) for (const port of ports) void look(port);
+  };
+  const timer = setInterval(lookAtAll, lookMs);
   const server = createServer({ pauseOnConnect: true }, (front) => {
-    const port = choose();
+    const port = choose() ?? 0;
     front.on('error', () => {});
-    if (port === undefined) return void front.destroy();
     const back = connect(port, '127.0.0.1');
     const pair = { front, back, port };
     pairs.add(pair);

@@ -85,6 +85,10 @@ test('the configured server is asked', async () =>
 const day = 86_400_000;
 const impostors: readonly (readonly [string, () => Promise<Leaf>, object?])[] = [
   ['signed by another CA', () => createLeaf(stranger)],
+  [
+    'whose common name alone is the configured name',
+    () => createLeaf(authority, { commonName: 'localhost', names: [], addresses: [] }),
+  ],
   ['with another name', () => createLeaf(authority, { names: ['bao.example'], addresses: [] })],
   [
     'with the address of the URL but not the configured name',

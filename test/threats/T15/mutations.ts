@@ -18,6 +18,10 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    name: 'a common name counts',
+    edits: [{ file, find: '{ ...certificate, subject: noSubject }', replace: 'certificate' }],
+  },
+  {
     name: 'system roots are trusted too',
     edits: [
       {
