@@ -21,12 +21,12 @@ const running = 'supervisor/lifecycle/running.ts';
 const pluginServe = 'plugin/serve.ts';
 
 const starting: readonly CrashStep[] = [
-  { file: gate, at: "    const loaded = await check('gate.config'", side: 'before' },
+  { file: gate, at: '    const loaded = await passConfig(', side: 'before' },
   { file: gate, at: "    await check('gate.credentials', () => credentials.check());\n    const", side: 'before' },
   { file: gate, at: "    const identity = await check('gate.identity'", side: 'before' },
   { file: gate, at: "    const runtime = await check('gate.runtime_directory'", side: 'before' },
-  { file: gate, at: "    const state = await check('gate.lock'", side: 'before' },
-  { file: gate, at: '        held.push(lock);', side: 'after' },
+  { file: gate, at: "    const { stateDirectory, locks } = await check('gate.lock'", side: 'before' },
+  { file: gate, at: '      held.push(state);', side: 'after' },
   { file: gate, at: "    const pair = await check('gate.state'", side: 'before' },
   { file: gate, at: "    const socketFinding = await check('gate.socket'", side: 'before' },
   { file: serve, at: '  const listeners = bindListeners(', side: 'before' },
@@ -48,8 +48,16 @@ const committing: readonly CrashStep[] = [
   { file: store, at: '      await this.#saveText(this.#options.name, encodeState(next));', side: 'before' },
   { file: store, at: '      await this.#saveText(this.#options.name, encodeState(next));', side: 'after' },
   { file: store, at: '    this.#noteStable(next);\n    return', side: 'before' },
-  { file: office, at: "      running.channel.send({ kind: 'committed', commitId, ...result });", side: 'before' },
-  { file: office, at: "      running.channel.send({ kind: 'committed', commitId, ...result });", side: 'after' },
+  {
+    file: office,
+    at: "      running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });",
+    side: 'before',
+  },
+  {
+    file: office,
+    at: "      running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });",
+    side: 'after',
+  },
   { file: pluginServe, at: "        send({ kind: 'propose', commitId, state });", side: 'before' },
   { file: pluginServe, at: "        send({ kind: 'propose', commitId, state });", side: 'after' },
   { file: pluginServe, at: '      waiting.get(message.commitId)?.({', side: 'before' },
@@ -114,8 +122,8 @@ const stopping: readonly CrashStep[] = [
     at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });",
     side: 'after',
   },
-  { file: serve, at: '  await passed?.store.idle();\n  await notifier.idle();', side: 'before' },
-  { file: serve, at: '  for (const lock of passed?.locks ?? []) lock.release();', side: 'after' },
+  { file: serve, at: '  await passed?.store.idle();\n  await (exitCode', side: 'before' },
+  { file: serve, at: '  for (const lock of Object.values(passed?.locks ?? {})) lock.release();', side: 'after' },
   { file: pluginServe, at: '    cache.isShuttingDown = true;', side: 'after' },
   { file: pluginServe, at: "    deps.send({ kind: 'drained', cut });", side: 'after' },
 ];

@@ -34,7 +34,7 @@ export const mutations: readonly Mutation[] = [
       },
       {
         file: 'plugin/transit/response.ts',
-        find: 'return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, retryAfterMs);',
+        find: 'return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, more);',
         replace:
           'return new ProviderError(classify(reply.status, readErrors(reply.body)), readErrors(reply.body), { facts: { status: reply.status, waitMs: retryAfterMs ?? 0 } });',
       },
