@@ -120,11 +120,12 @@ export async function runOrder(
   };
   try {
     while (goodAtMs === undefined) await callFor(callEveryMs);
-    for (const change of order) {
+    for (const [index, change] of order.entries()) {
       await perform[change]();
       done.add(change);
       changedAtMs = performance.now();
-      if (gapMs > 0) await callFor(gapMs);
+      // After the last one it is the way back that is measured.
+      if (gapMs > 0 && index < order.length - 1) await callFor(gapMs);
     }
     const lastMs = changedAtMs;
     goodAtMs = undefined;
