@@ -217,7 +217,9 @@ const scenarios: Record<string, () => Promise<void>> = {
           'the gauge',
         );
         const { status, body } = await provider.ready();
-        assert.equal([status, body['warnings']], [200, [{ warning: 'credentials_directory_gone' }]]);
+        const told = (body['warnings'] as { readonly warning: string }[]).map(({ warning }) => warning);
+        // The file that is in it is missing, too.
+        assert.equal([status, told], [200, ['credential_refused', 'credentials_directory_gone']]);
         makeDirectory(installed.workplace, 'creds');
         putJwt(installed, 'two');
         await isInUse(provider, 2);
