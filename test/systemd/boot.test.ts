@@ -236,7 +236,7 @@ step('an instance serves a second key beside the first, with files of its own', 
   assert.is((await second.status()).healthz, 'ok');
   second.close();
   await until(
-    async () => /^healthy; key /u.test(await said(machine, `systemctl show -p StatusText --value ${instance}`)),
+    async () => /^healthy; .*key /u.test(await said(machine, `systemctl show -p StatusText --value ${instance}`)),
     'its status line',
   );
   const pid = await said(machine, `systemctl show -p MainPID --value ${instance}`);
