@@ -3,10 +3,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hasKubernetes } from '../support/kubernetes-binaries.ts';
-import { threatIds, tryThreats } from './run.ts';
+import { threatIds, threatParts, tryThreats } from './run.ts';
 
 test('each mutation of each threat is noticed by its attack', async () => {
-  const results = await tryThreats(threatIds(), true);
+  const results = await tryThreats(threatParts(threatIds()), true);
   const unnoticed = results.flatMap(({ id, mutations }) =>
     mutations.filter(({ isNoticed }) => !isNoticed).map(({ name }) => `${id}: ${name}`),
   );

@@ -31,7 +31,11 @@ export type Mutation = {
   readonly needsRoot?: true;
 };
 
+/** One attack of a threat and what switches its controls off: `attack.test.ts` with `mutations.ts`, `x.test.ts` with `x.mutations.ts`. */
+export type ThreatPart = { readonly id: string; readonly attack: string; readonly mutations: string };
+
 export type ThreatResult = {
+  /** The threat, and the name of the attack where it is not the threat's only one: `T21 kms-socket`. */
   readonly id: string;
   readonly isRepelled: boolean;
   readonly mutations: readonly { readonly name: string; readonly isNoticed: boolean; readonly output: string }[];
@@ -43,10 +47,10 @@ const copied = ['supervisor', 'plugin', 'shared', 'test', 'deploy', 'package.jso
 /** @param endsAtFirstFailure  the rest is not of interest: it would only wait for what does not come */
 function runAttack(
   directory: string,
-  id: string,
+  attack: string,
   endsAtFirstFailure = false,
 ): Promise<{ readonly isGreen: boolean; readonly output: string }> {
-  const file = join(directory, 'test/threats', id, 'attack.test.ts');
+  const file = join(directory, attack);
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--no-warnings', file], {
       cwd: directory,
@@ -110,18 +114,18 @@ export function createCopy({ name, edits, needsBuild }: Mutation): string {
   return directory;
 }
 
-async function tryMutation(id: string, mutation: Mutation) {
+async function tryMutation(attack: string, mutation: Mutation) {
   const directory = createCopy(mutation);
   try {
-    const { isGreen, output } = await runAttack(directory, id, true);
+    const { isGreen, output } = await runAttack(directory, attack, true);
     return { name: mutation.name, isNoticed: !isGreen && !output.includes('ERR_MODULE_NOT_FOUND'), output };
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-async function mutationsOf(id: string): Promise<readonly Mutation[]> {
-  const file = join(root, 'test/threats', id, 'mutations.ts');
+async function mutationsOf(part: ThreatPart): Promise<readonly Mutation[]> {
+  const file = join(root, part.mutations);
   if (!existsSync(file)) return [];
   const { mutations } = (await import(file)) as { mutations: readonly Mutation[] };
   return mutations;
@@ -133,11 +137,29 @@ export function threatIds(): string[] {
     .sort();
 }
 
+/** The attacks of some threats, in the order of their names. */
+export function threatParts(ids: readonly string[]): ThreatPart[] {
+  return ids.flatMap((id) => {
+    const folder = join('test/threats', id);
+    const files = readdirSync(join(root, folder)).filter((name) => name.endsWith('.test.ts'));
+    return files.sort().map((file) => {
+      const name = file.replace(/\.test\.ts$/u, '');
+      const isOnly = name === 'attack';
+      return {
+        id: isOnly ? id : `${id} ${name}`,
+        attack: join(folder, file),
+        mutations: join(folder, isOnly ? 'mutations.ts' : `${name}.mutations.ts`),
+      };
+    });
+  });
+}
+
 /** @param isAttackKnownGood  the attack itself ran elsewhere already */
-export async function tryThreats(ids: readonly string[], isAttackKnownGood = false): Promise<ThreatResult[]> {
+export async function tryThreats(parts: readonly ThreatPart[], isAttackKnownGood = false): Promise<ThreatResult[]> {
   const results = new Map<string, ThreatResult>();
   const jobs: (() => Promise<void>)[] = [];
-  for (const id of ids) {
+  for (const part of parts) {
+    const { id, attack } = part;
     results.set(id, { id, isRepelled: true, mutations: [], output: '' });
     const update = (change: (result: ThreatResult) => ThreatResult) => {
       const before = results.get(id);
@@ -145,17 +167,17 @@ export async function tryThreats(ids: readonly string[], isAttackKnownGood = fal
     };
     if (!isAttackKnownGood) {
       jobs.push(async () => {
-        const { isGreen, output } = await runAttack(root, id);
+        const { isGreen, output } = await runAttack(root, attack);
         update((result) => ({ ...result, isRepelled: isGreen, output }));
       });
     }
-    for (const mutation of await mutationsOf(id)) {
+    for (const mutation of await mutationsOf(part)) {
       if (mutation.needsRoot === true && process.geteuid?.() !== 0) {
         process.stdout.write(`\nSKIPPED: ${id}: ${mutation.name} (needs root)\n`);
         continue;
       }
       jobs.push(async () => {
-        const outcome = await tryMutation(id, mutation);
+        const outcome = await tryMutation(attack, mutation);
         update((result) => ({ ...result, mutations: [...result.mutations, outcome] }));
       });
     }
@@ -170,7 +192,7 @@ export async function tryThreats(ids: readonly string[], isAttackKnownGood = fal
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   const wanted = process.argv.slice(2).filter((word) => !word.startsWith('-'));
   const ids = wanted.length === 0 ? threatIds() : wanted;
-  const results = await tryThreats(ids);
+  const results = await tryThreats(threatParts(ids));
   const server = findBao() === undefined ? 'development' : 'development (real where an attack asks for it)';
   process.stdout.write('threat  attack    mutation\n');
   let isGood = results.length > 0;
@@ -178,10 +200,10 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
     const isSkipped = output.includes('SKIPPED: ');
     isGood &&= isSkipped || (isRepelled && mutations.length > 0 && mutations.every(({ isNoticed }) => isNoticed));
     if (isSkipped) {
-      process.stdout.write(`${id}     skipped   ${/SKIPPED: (.*)/u.exec(output)?.[1] ?? ''}\n`);
+      process.stdout.write(`${id.padEnd(7)} skipped   ${/SKIPPED: (.*)/u.exec(output)?.[1] ?? ''}\n`);
       continue;
     }
-    process.stdout.write(`${id}     ${isRepelled ? 'repelled' : 'SUCCEEDS'}  `);
+    process.stdout.write(`${id.padEnd(7)} ${isRepelled ? 'repelled' : 'SUCCEEDS'}  `);
     const lines = mutations.map(({ name, isNoticed }) => `${isNoticed ? 'noticed' : 'UNNOTICED'}: ${name}`);
     process.stdout.write(`${lines.length === 0 ? 'NONE' : lines.join('\n                  ')}\n`);
     if (!isRepelled) process.stdout.write(`${output}\n`);
