@@ -1,21 +1,24 @@
 // The task `serve`: builds everything from one `start` message and runs it until `drain`. Order: check what was sent, build
 // the clients, open the listeners, say `ready`, probe.
 
-import type {
-  Confinement,
-  Counters,
-  CredentialMessage,
-  PluginMessage,
-  StartMessage,
-  SupervisorMessage,
+import {
+  type Confinement,
+  type Counters,
+  type CredentialMessage,
+  type PluginMessage,
+  type PortName,
+  portNames,
+  type StartMessage,
+  type SupervisorMessage,
 } from '../shared/channel/messages.ts';
 import { requireConfig } from '../shared/config/config.ts';
-import { errorClassOf, ProviderError } from '../shared/errors/error.ts';
+import { ProviderError } from '../shared/errors/error.ts';
 import type { Log } from '../shared/log/fields.ts';
 import { deriveFingerprint } from '../shared/registry/fingerprint.ts';
 import { checkBinding } from '../shared/registry/pair.ts';
 import { parseState } from '../shared/registry/state.ts';
 import type { Clock } from '../shared/time/clock.ts';
+import { createBounds } from './bounds.ts';
 import { type CallEvidence, createCallEvidence } from './health/call-evidence.ts';
 import { createHealthEndpoint, createMetricsEndpoint, type HttpEndpoint } from './health/endpoints.ts';
 import { createLastCalls } from './health/last-calls.ts';
@@ -100,6 +103,7 @@ export async function startServing(
     decryptFailing: () => evidence.decryptFailing(),
     rightFindings: () => cache.verdict().rightFindings,
     directoriesGone: () => cache.directoriesGone,
+    portsTaken: () => counters.portsTaken,
   };
   const startedAtMs = clock.nowMs();
   const credentialFiles = new Map<string, number>();
@@ -223,9 +227,10 @@ export async function startServing(
   if (start.listen === 'when_healthy') await untilProvenHealthy(scheduler, stopped.signal);
   const server = createKmsServer(kms, clock);
   let isLive = false;
-  const endpoints = await openListeners(start, server, {
-    metrics: createMetricsEndpoint(metrics.text),
-    health: createHealthEndpoint(() => isLive, readyFacts),
+  const diagnostics = { clock, reached: createBounds(deps.log, metrics, clock) };
+  const { endpoints, portsUnopened } = await openListeners(start, server, {
+    metrics: createMetricsEndpoint(diagnostics, metrics.text),
+    health: createHealthEndpoint(diagnostics, () => isLive, readyFacts),
   });
   isLive = true;
   lastCalls.opened();
@@ -251,7 +256,7 @@ export async function startServing(
     }
     if (message.kind === 'drain' && !cache.isShuttingDown) void drain(message.deadlineMs, message.reason === 'replace');
   };
-  deps.send({ kind: 'ready', ...deps.confinement() });
+  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });
   const warnings = () => warningsOf(warningSources);
   reporter = createHealthReporter({
     clock,
@@ -280,23 +285,33 @@ function takeCounters(cache: StatusCache, counters: Counters): void {
   cache.directoriesGone = counters.directoriesGone;
 }
 
-type Endpoints = { readonly metrics: HttpEndpoint; readonly health: HttpEndpoint };
+type Endpoints = Readonly<Record<PortName, HttpEndpoint>>;
 
 async function openListeners(
   start: StartMessage,
   server: { listen: (descriptor: number) => Promise<void> },
   endpoints: Endpoints,
-): Promise<readonly HttpEndpoint[]> {
-  try {
-    if (start.metrics !== undefined) await endpoints.metrics.listen(descriptors.metrics, start.metrics);
-    if (start.health !== undefined) await endpoints.health.listen(descriptors.health, start.health);
-    await server.listen(descriptors.kms);
-    return [endpoints.health, endpoints.metrics];
-  } catch (cause) {
-    if (errorClassOf(cause) === 'listener_unavailable') throw cause;
-    throw new ProviderError('listener_unavailable', 'a listener cannot be opened; is its address in use?', { cause });
+): Promise<{ readonly endpoints: readonly HttpEndpoint[]; readonly portsUnopened: PortName[] }> {
+  const portsUnopened: PortName[] = [];
+  for (const name of portNames) {
+    const address = start[name];
+    // Whoever took the port between our bind and our listen takes the diagnostics and not the service.
+    const isOpen = address === undefined || (await opens(endpoints[name], descriptors[name], address));
+    if (!isOpen) portsUnopened.push(name);
   }
+  try {
+    await server.listen(descriptors.kms);
+  } catch (cause) {
+    throw new ProviderError('listener_unavailable', 'the KMS socket cannot be opened', { cause });
+  }
+  return { endpoints: [endpoints.health, endpoints.metrics], portsUnopened };
 }
+
+const opens = (endpoint: HttpEndpoint, descriptor: number, address: { host: string; port: number }) =>
+  endpoint.listen(descriptor, address).then(
+    () => true,
+    () => false,
+  );
 
 async function closeAll(endpoints: readonly HttpEndpoint[]): Promise<void> {
   for (const endpoint of endpoints) await endpoint.close();

@@ -1,9 +1,14 @@
-// /live, /ready and /metrics over plain HTTP on inherited descriptors. Answered from memory; nothing here calls OpenBao.
+// /live, /ready and /metrics over plain HTTP on inherited descriptors: one request a connection, answered from memory; nothing here
+// calls OpenBao. What strangers on the host may hold of it is bounded (docs/limits.md), whatever they send and however slowly.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { STATUS_CODES } from 'node:http';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { ProviderError } from '../../shared/errors/error.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import type { Reached } from '../bounds.ts';
+import { type Asked, readRequest } from './one-request.ts';
 import { type ReadyFacts, readyBody } from './ready.ts';
+import { createVisitors, type Visitor, type Visitors } from './visitors.ts';
 
 export type HttpEndpoint = {
   /**
@@ -13,14 +18,21 @@ export type HttpEndpoint = {
   readonly close: () => Promise<void>;
 };
 
+export type EndpointDeps = { readonly clock: Clock; readonly reached: Reached };
+
 type Answer = { readonly status: number; readonly contentType: string; readonly body: string };
 type Route = (path: string) => Promise<Answer> | Answer;
 
 const json = 'application/json';
 
+/** One text of /metrics serves everybody who asks within this time. */
+export const sharedTextMs = 1_000;
+/** After the answer: what the client still sends is thrown away for so long, or it would lose the answer to a reset. */
+const lingerMs = 500;
+
 /** @param facts  may throw; then the answer says so */
-export function createHealthEndpoint(isLive: () => boolean, facts: () => ReadyFacts): HttpEndpoint {
-  return createEndpoint(['GET', 'HEAD'], (path) => {
+export function createHealthEndpoint(deps: EndpointDeps, isLive: () => boolean, facts: () => ReadyFacts): HttpEndpoint {
+  return createEndpoint(deps, ['GET', 'HEAD'], (path) => {
     if (path === '/live') {
       const isUp = isLive();
       return {
@@ -30,7 +42,7 @@ export function createHealthEndpoint(isLive: () => boolean, facts: () => ReadyFa
       };
     }
     if (path === '/ready') return { contentType: json, ...readyBody(factsOrNone(facts)) };
-    return notFound;
+    return plain(404, 'not found');
   });
 }
 
@@ -42,55 +54,110 @@ function factsOrNone(facts: () => ReadyFacts): ReadyFacts | undefined {
   }
 }
 
-export function createMetricsEndpoint(text: () => Promise<string>): HttpEndpoint {
-  return createEndpoint(['GET'], async (path) => {
-    if (path !== '/metrics') return notFound;
-    return { status: 200, contentType: 'text/plain; version=0.0.4; charset=utf-8', body: await text() };
+/** @param text  a rendering costs milliseconds and tens of kilobytes, so it is shared */
+export function createMetricsEndpoint(deps: EndpointDeps, text: () => Promise<string>): HttpEndpoint {
+  let shared: Promise<string> | undefined;
+  let renderedAtMs = 0;
+  const sharedText = () => {
+    const nowMs = deps.clock.nowMs();
+    if (shared === undefined || nowMs - renderedAtMs >= sharedTextMs) {
+      [shared, renderedAtMs] = [text(), nowMs];
+    }
+    return shared;
+  };
+  return createEndpoint(deps, ['GET'], async (path) => {
+    if (path !== '/metrics') return plain(404, 'not found');
+    return { status: 200, contentType: 'text/plain; version=0.0.4; charset=utf-8', body: await sharedText() };
   });
 }
 
-const notFound: Answer = { status: 404, contentType: 'text/plain', body: 'not found\n' };
+const plain = (status: number, text: string): Answer => ({ status, contentType: 'text/plain', body: `${text}\n` });
 
-function createEndpoint(methods: readonly string[], route: Route): HttpEndpoint {
-  const server = createServer(
-    { maxHeaderSize: 8_192 },
-    (request, response) => void serve(methods, route, request, response),
+function createEndpoint(deps: EndpointDeps, methods: readonly string[], route: Route): HttpEndpoint {
+  const visitors = createVisitors(deps.clock, (reason) =>
+    deps.reached(reason === 'crowded' ? 'diagnostics_connections' : 'diagnostics_time'),
   );
-  server.headersTimeout = 5_000;
-  server.requestTimeout = 10_000;
-  server.keepAliveTimeout = 30_000;
-  server.timeout = 30_000;
-  server.maxConnections = 64;
+  const answer = async ({ method, path }: Asked) =>
+    methods.includes(method) ? answerOf(route, path) : plain(405, 'method not allowed');
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    visit(socket, visitors, deps, answer);
+  });
   return {
     listen: (descriptor, expected) => listen(server, descriptor, expected),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        server.closeIdleConnections();
+        visitors.endAll();
       }),
   };
 }
 
-async function serve(
-  methods: readonly string[],
-  route: Route,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const isAllowed = methods.includes(request.method ?? '');
-  const answer = isAllowed ? await answerOf(route, request.url ?? '') : methodNotAllowed;
-  const length = Buffer.byteLength(answer.body);
-  response.writeHead(answer.status, { 'content-type': answer.contentType, 'content-length': length });
-  response.end(request.method === 'HEAD' ? undefined : answer.body);
+/** One connection: its request is read, answered once, and it ends. */
+function visit(
+  socket: Socket,
+  visitors: Visitors,
+  { clock, reached }: EndpointDeps,
+  answer: (asked: Asked) => Promise<Answer>,
+): void {
+  let received = Buffer.alloc(0);
+  let isServed = false;
+  const visitor: Visitor = {
+    get isServed() {
+      return isServed;
+    },
+    end: () => socket.destroy(),
+  };
+  const left = visitors.enter(visitor);
+  socket.once('close', left);
+  socket.on('error', () => socket.destroy());
+  const end = (text: string) => {
+    socket.end(text);
+    const cancel = clock.after(lingerMs, () => socket.destroy());
+    socket.once('close', cancel);
+  };
+  const hear = (chunk: Buffer) => {
+    received = Buffer.concat([received, chunk]);
+    const asked = readRequest(received);
+    if (asked === 'incomplete') return;
+    isServed = true;
+    received = Buffer.alloc(0);
+    socket.off('data', hear);
+    // Read and thrown away: a reset because of unread bytes would take the answer with it.
+    socket.resume();
+    if (typeof asked === 'string') {
+      if (asked === 'too_large') reached('diagnostics_head');
+      return end(asked === 'too_large' ? shown(plain(431, 'request too large')) : shown(plain(400, 'bad request')));
+    }
+    if (asked.isFollowed) reached('diagnostics_pipelining');
+    void answer(asked).then((one) => end(conversation(asked, one)));
+  };
+  socket.on('data', hear);
+  socket.once('end', () => {
+    if (!isServed) socket.destroy();
+  });
 }
 
-const methodNotAllowed: Answer = { status: 405, contentType: 'text/plain', body: 'method not allowed\n' };
+/** The answer, and one refusal for everything that was sent behind the request. */
+function conversation({ method, isFollowed }: Asked, answer: Answer): string {
+  if (!isFollowed) return shown(answer, method === 'HEAD');
+  return shown(answer, method === 'HEAD', 'keep-alive') + shown(plain(503, 'one request for each connection'));
+}
 
-async function answerOf(route: Route, url: string): Promise<Answer> {
+function shown({ status, contentType, body }: Answer, isHead = false, connection = 'close'): string {
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+    `content-type: ${contentType}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    `connection: ${connection}`,
+  ];
+  return `${head.join('\r\n')}\r\n\r\n${isHead ? '' : body}`;
+}
+
+async function answerOf(route: Route, path: string): Promise<Answer> {
   try {
-    return await route(url.split('?')[0] ?? '');
+    return await route(path);
   } catch {
-    return { status: 500, contentType: 'text/plain', body: 'internal error\n' };
+    return plain(500, 'internal error');
   }
 }
 

@@ -1,6 +1,6 @@
 // What is no fault yet and will become one when nobody acts: told in `/ready` (still 200), in the status line and as gauges.
 
-import type { DirectoryName } from '../../shared/channel/messages.ts';
+import type { DirectoryName, PortName } from '../../shared/channel/messages.ts';
 import { isFatal, type RightFinding, rightFindings } from '../keys/rights.ts';
 
 /** Every warning; a finding about our rights is one under its own name. */
@@ -11,6 +11,8 @@ export const warningCodes = [
   'decrypt_failing',
   'credentials_directory_gone',
   'state_directory_gone',
+  'metrics_port_taken',
+  'health_port_taken',
   ...rightFindings.filter((finding) => !isFatal(finding)),
 ] as const;
 export type WarningCode =
@@ -20,6 +22,8 @@ export type WarningCode =
   | 'decrypt_failing'
   | 'credentials_directory_gone'
   | 'state_directory_gone'
+  | 'metrics_port_taken'
+  | 'health_port_taken'
   | RightFinding;
 
 export type Warning = {
@@ -50,6 +54,8 @@ export type WarningSources = {
   readonly rightFindings: () => readonly RightFinding[];
   /** Of the supervisor: no new credential can arrive, nothing can be saved. That of the socket is a fault and no warning. */
   readonly directoriesGone: () => readonly DirectoryName[];
+  /** Of the supervisor: nobody can scrape, or probe, there. */
+  readonly portsTaken: () => readonly PortName[];
 };
 
 const directoryWarnings = [
@@ -65,6 +71,7 @@ export function warningsOf(sources: WarningSources): readonly Warning[] {
     ...(sources.isStatusSilent() ? [{ warning: 'no_status_calls' as const }] : []),
     ...(decrypt === undefined ? [] : [{ warning: 'decrypt_failing' as const, class: decrypt.class }]),
     ...directoryWarnings.filter(([name]) => gone.includes(name)).map(([, warning]) => ({ warning })),
+    ...sources.portsTaken().map((name) => ({ warning: `${name}_port_taken` as const })),
     ...sources
       .rightFindings()
       .filter((finding) => !isFatal(finding))

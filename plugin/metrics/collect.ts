@@ -1,6 +1,6 @@
 // Sets the gauges that are read only when somebody scrapes.
 
-import { type Counters, directoryNames } from '../../shared/channel/messages.ts';
+import { type Counters, directoryNames, portNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { TokenStatus } from '../auth/token-manager.ts';
@@ -126,6 +126,7 @@ function collectSupervisor({ counters }: CollectDeps, metrics: Metrics): void {
   for (const directory of directoryNames) {
     metrics.set('directory_gone', rest.directoriesGone.includes(directory) ? 1 : 0, { directory });
   }
+  for (const port of portNames) metrics.set('port_taken', rest.portsTaken.includes(port) ? 1 : 0, { port });
   metrics.set('supervisor_start_time_seconds', rest.supervisorStartedAtUnixMs / 1000);
 }
 

@@ -59,6 +59,8 @@ const series = [
   ['socket_restarts_total', 'counter', [], 'dead sockets replaced at bind'],
   ['socket_lost', 'gauge', [], '1 while the name of the socket is gone or foreign'],
   ['directory_gone', 'gauge', ['directory'], '1 while the path of a directory in custody no longer leads to it'],
+  ['port_taken', 'gauge', ['port'], '1 while somebody else has the port of /metrics or of the health endpoints'],
+  ['bound_reached_total', 'counter', ['bound'], 'refusals because somebody wanted more than a bound allows'],
   ['checkpoints_recreated_total', 'counter', [], 'states accepted without their checkpoint'],
   ['plugin_restarts_total', 'counter', ['reason'], 'relaunches of the plugin'],
   ['gate_refusals_total', 'counter', ['check'], 'relaunches that the gate refused'],

@@ -18,6 +18,9 @@ const credentialName = Type.Enum([...credentialNames]);
 /** Directories in custody that can lose their name. */
 export const directoryNames = ['runtime', 'credentials', 'state'] as const;
 
+/** The ports of /metrics and of /live and /ready. */
+export const portNames = ['metrics', 'health'] as const;
+
 /** What the supervisor counts and the plugin exports. */
 const counters = object({
   restarts: Type.Record(Type.String({ maxLength: 32 }), count),
@@ -28,6 +31,8 @@ const counters = object({
   socketLost: Type.Boolean(),
   /** Whose path no longer leads to them. */
   directoriesGone: Type.Array(Type.Enum([...directoryNames]), { maxItems: directoryNames.length }),
+  /** Configured and not open, because somebody else has them. */
+  portsTaken: Type.Array(Type.Enum([...portNames]), { maxItems: portNames.length }),
   /** Credential files that cannot be read safely at present. */
   filesRefused: Type.Array(
     object({ name: credentialName, reason: Type.String({ maxLength: 64 }), sinceUnixMs: count }),
@@ -183,7 +188,13 @@ const report = object({
 });
 
 const pluginMessage = Type.Union([
-  object({ kind: Type.Literal('ready'), confinement, isPermissionModelOn: Type.Boolean() }),
+  object({
+    kind: Type.Literal('ready'),
+    confinement,
+    isPermissionModelOn: Type.Boolean(),
+    /** Ports that it was given and could not open. */
+    portsUnopened: Type.Optional(Type.Array(Type.Enum([...portNames]), { maxItems: portNames.length })),
+  }),
   health,
   object({ kind: Type.Literal('propose'), commitId: count, state: stateText }),
   object({
@@ -213,6 +224,7 @@ export type Counters = Type.Static<typeof counters>;
 export type StartMessage = Type.Static<typeof start>;
 export type CredentialMessage = Type.Static<typeof credential>;
 export type DirectoryName = (typeof directoryNames)[number];
+export type PortName = (typeof portNames)[number];
 export type CredentialName = (typeof credentialNames)[number];
 export type CommittedMessage = Type.Static<typeof committed>;
 export type DrainMessage = Type.Static<typeof drain>;

@@ -1,11 +1,12 @@
 // What `serve` keeps an eye on: the directories and files in custody, and whether this process has to make room for a new one
 // because a directory is gone. Wires the watch to the life machine and to the departure; decides nothing itself.
 
-import type { Counters } from '../../shared/channel/messages.ts';
+import { type Counters, type PortName, portNames } from '../../shared/channel/messages.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { readDepartureMark, writeDepartureMark } from '../custody/departure-mark.ts';
-import type { Listeners } from '../custody/listeners.ts';
+import { bindPort, type Listeners, portsTaken } from '../custody/listeners.ts';
+import { watchPorts } from '../custody/port-watch.ts';
 import { watchCustody } from '../custody/watch-custody.ts';
 import { splitPath } from '../gate/checks.ts';
 import type { Passed } from '../gate/gate.ts';
@@ -21,6 +22,10 @@ export type GuardDeps = {
   /** What is held at this moment. */
   readonly passed: () => Passed;
   readonly listeners: () => Listeners;
+  /** These count from now on. */
+  readonly listenersChanged: (listeners: Listeners) => void;
+  /** Ports that the plugin in office, or the one that is being launched, was given. */
+  readonly portsGiven: () => readonly PortName[];
   readonly loop: Loop;
   /** Why this process is about to end. */
   readonly departing: (reason: string) => void;
@@ -33,6 +38,8 @@ export type Guard = {
   readonly look: () => void;
   /** The state directory is needed, and it is gone. */
   readonly stateNeeded: () => void;
+  /** A plugin could not open ports that it was given. */
+  readonly portsUnopened: (names: readonly PortName[]) => void;
 };
 
 export function guardCustody(deps: GuardDeps): Guard {
@@ -72,5 +79,25 @@ export function guardCustody(deps: GuardDeps): Guard {
     watch.look();
     departure.saveDue();
   };
-  return { rewatch: watch.rewatch, look: watch.look, stateNeeded };
+  const settings = () => passed().config.server;
+  const isOurs = (name: PortName) => deps.listeners()[name] !== undefined;
+  const tellPorts = watchPorts({
+    clock,
+    log,
+    counters: deps.counters,
+    taken: () => portsTaken(settings(), deps.listeners()),
+    bind: (name) => bindPort(settings(), name),
+    bound: (name, port) => deps.listenersChanged({ ...deps.listeners(), [name]: port }),
+    unserved: () => portNames.filter((name) => isOurs(name) && !deps.portsGiven().includes(name)),
+    countersChanged: loop.countersChanged,
+    replace: () => loop.event({ kind: 'port_bound' }),
+  });
+  const portsUnopened = (names: readonly PortName[]) => {
+    for (const name of names) {
+      deps.listeners()[name]?.handle.close();
+      deps.listenersChanged({ ...deps.listeners(), [name]: undefined });
+    }
+    tellPorts();
+  };
+  return { rewatch: watch.rewatch, look: watch.look, stateNeeded, portsUnopened };
 }

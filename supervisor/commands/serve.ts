@@ -1,6 +1,6 @@
 // The command `serve`: gate, listeners, plugin, custody, until a signal. Reads top-down in the order of trust.
 
-import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
+import { type Counters, type PortName, portNames, type StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
 import type { Log, LogFields, LogLevel } from '../../shared/log/fields.ts';
@@ -51,6 +51,11 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   let guard: Guard | undefined;
   let lastWord: string | undefined;
   let isStartRefused = false;
+  let portsGiven: readonly PortName[] = [];
+  const given = (custody: Custody): Custody => {
+    portsGiven = portNames.filter((name) => custody.start[name] !== undefined);
+    return custody;
+  };
 
   const passFirst = async (): Promise<Custody> => {
     const first = await passGate(options.configPath, options, gateDeps);
@@ -67,13 +72,17 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       uid: deps.identity.uid,
       passed: () => passed ?? first,
       listeners: () => bound ?? listeners,
+      listenersChanged: (next) => {
+        bound = next;
+      },
+      portsGiven: () => portsGiven,
       loop,
       departing: (reason) => {
         lastWord = departureLine(reason);
       },
     });
     readiness.begin(first.config.bootstrap.graceTimeoutMs);
-    return custodyOf(first, listeners, options, gateDeps);
+    return given(custodyOf(first, bound, options, gateDeps));
   };
   const adoptPassed = (next: Passed) => {
     passed = next;
@@ -83,7 +92,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   /** From now on this is what is held, and what was held before is let go. */
   const adoptReopened = (before: Passed, reopened: Reopened) => {
     adoptPassed({ ...before, ...reopened.held });
-    bound = reopened.listeners;
+    // A port may have been bound since the gate began.
+    bound = { ...(bound ?? reopened.listeners), socket: reopened.listeners.socket };
     reopened.adopt();
     if (!reopened.isBoundAnew) return;
     counters.socketLost = false;
@@ -108,7 +118,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     const reopened = await reopenOrTell(now, listeners);
     adoptReopened(now, reopened);
     if (reopened.isBoundAnew) log.write('info', 'socket.repaired');
-    return custodyOf({ ...now, ...reopened.held }, reopened.listeners, options, gateDeps);
+    return given(custodyOf({ ...now, ...reopened.held }, bound ?? reopened.listeners, options, gateDeps));
   };
   /** A start waits for its state as a save does. */
   const reopenOrTell = async (before: Passed, listeners: Listeners): Promise<Reopened> => {
@@ -132,11 +142,15 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     const reopened = await reopen(before, listeners, gateDeps);
     // The next plugin is greeted with the credentials that its own configuration names.
     before.adopt(loaded.config);
+    const next = custodyOf({ ...before, ...loaded, ...reopened.held }, reopened.listeners, options, gateDeps);
     return {
-      ...custodyOf({ ...before, ...loaded, ...reopened.held }, reopened.listeners, options, gateDeps),
+      ...next,
       cause,
       readyMs: loaded.config.bootstrap.graceTimeoutMs,
-      adopt: () => adoptReopened({ ...before, ...loaded }, reopened),
+      adopt: () => {
+        given(next);
+        adoptReopened({ ...before, ...loaded }, reopened);
+      },
       abandon: () => {
         before.adopt(before.config);
         reopened.abandon();
@@ -175,6 +189,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       lastWord = refusalLine(refusal);
     },
     stateDirectoryGone: () => guard?.stateNeeded(),
+    portsUnopened: (names) => guard?.portsUnopened(names),
     factsChanged: tellStatus,
   });
   const stopAsked = Promise.withResolvers<void>();

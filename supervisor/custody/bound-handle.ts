@@ -2,6 +2,7 @@
 // runtime's underscored function and tests it at every start.
 
 import net from 'node:net';
+import { constants } from 'node:os';
 import { ProviderError } from '../../shared/errors/error.ts';
 
 /** What the runtime gives back; errors come as negative numbers. Keep it referenced or it is closed. */
@@ -57,19 +58,21 @@ export type BoundTcp = { readonly handle: BoundHandle; readonly host: string; re
  * Binds a TCP address. A port in use shows only when the bound address is read back.
  *
  * @param host  an IP address, or `localhost`
- * @throws ProviderError `listener_unavailable`
+ * @returns undefined when somebody else has the port
+ * @throws ProviderError `listener_unavailable`: an address that this host does not have, or a port that we may not bind
  */
-export function bindTcp(field: string, host: string, port: number): BoundTcp {
+export function bindTcp(field: string, host: string, port: number): BoundTcp | undefined {
   const address = host === 'localhost' ? '127.0.0.1' : host;
   if (net.isIP(address) === 0) throw unavailable(field, 'needs an IP address or localhost');
   const handle = binder()(address, port, net.isIP(address));
+  if (handle === -constants.errno.EADDRINUSE) return undefined;
   if (typeof handle === 'number') throw unavailable(field, 'cannot be bound');
   const found: { address?: string; port?: number } = {};
   const status = handle.getsockname?.(found) ?? -1;
   const isBound = status === 0 && found.address === address && (port === 0 ? found.port !== 0 : found.port === port);
   if (!isBound || found.port === undefined) {
     handle.close();
-    throw unavailable(field, 'is in use');
+    return undefined;
   }
   return { handle, host: address, port: found.port };
 }

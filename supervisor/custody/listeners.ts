@@ -1,22 +1,21 @@
-// The three listeners of one provider: metrics and health first, then the socket, so that a busy port leaves no socket.
+// The three listeners of one provider. The socket is the service; the two ports are diagnostics, and whoever takes one of them before
+// us takes nothing else: the socket opens all the same, and the port is tried again.
 
+import { type PortName, portNames } from '../../shared/channel/messages.ts';
 import { parseListener } from '../../shared/config/rules.ts';
 import { type BoundTcp, bindTcp } from './bound-handle.ts';
 import { type BindSocketOptions, type BoundSocket, bindSocket, type SocketName } from './socket.ts';
 
-export type Listeners = {
-  readonly socket: BoundSocket;
-  readonly metrics: BoundTcp | undefined;
-  readonly health: BoundTcp | undefined;
-};
+/** A port is absent when it is switched off, or taken by somebody else. */
+export type Listeners = { readonly socket: BoundSocket } & Readonly<Record<PortName, BoundTcp | undefined>>;
 
-export type ListenerSettings = {
-  readonly socket: SocketName;
-  readonly options: BindSocketOptions;
+export type PortSettings = {
   /** `host:port`; empty switches it off. */
   readonly metricsAddress: string;
   readonly healthAddress: string;
 };
+
+export type ListenerSettings = PortSettings & { readonly socket: SocketName; readonly options: BindSocketOptions };
 
 /**
  * Binds all three; what was bound is closed again on failure.
@@ -24,20 +23,33 @@ export type ListenerSettings = {
  * @throws ProviderError `listener_unavailable`, `directory_unsafe`
  */
 export function bindListeners(settings: ListenerSettings): Listeners {
-  let metrics: BoundTcp | undefined;
-  let health: BoundTcp | undefined;
+  const bound: BoundTcp[] = [];
+  const bind = (name: PortName) => {
+    const port = bindPort(settings, name);
+    if (port !== undefined) bound.push(port);
+    return port;
+  };
   try {
-    metrics = bindListener('server.metricsAddress', settings.metricsAddress);
-    health = bindListener('server.healthAddress', settings.healthAddress);
-    return { socket: bindSocket(settings.socket, settings.options), metrics, health };
+    const ports = { metrics: bind('metrics'), health: bind('health') };
+    return { socket: bindSocket(settings.socket, settings.options), ...ports };
   } catch (error) {
-    metrics?.handle.close();
-    health?.handle.close();
+    for (const { handle } of bound) handle.close();
     throw error;
   }
 }
 
-function bindListener(field: string, address: string): BoundTcp | undefined {
-  const listener = parseListener(address);
-  return listener === undefined ? undefined : bindTcp(field, listener.host, listener.port);
+const fieldOf = (name: PortName) => `${name}Address` as const;
+
+/**
+ * @returns undefined when it is switched off or somebody else has it
+ * @throws ProviderError `listener_unavailable`: this host does not have the address, or we may not bind the port
+ */
+export function bindPort(settings: PortSettings, name: PortName): BoundTcp | undefined {
+  const listener = parseListener(settings[fieldOf(name)]);
+  return listener && bindTcp(`server.${fieldOf(name)}`, listener.host, listener.port);
+}
+
+/** Switched on and not ours. */
+export function portsTaken(settings: PortSettings, listeners: Omit<Listeners, 'socket'>): PortName[] {
+  return portNames.filter((name) => settings[fieldOf(name)] !== '' && listeners[name] === undefined);
 }

@@ -14,6 +14,7 @@ export function emptyCounters(startedAtUnixMs: number): Counters {
     checkpointsRecreated: 0,
     socketLost: false,
     directoriesGone: [],
+    portsTaken: [],
     filesRefused: [],
     supervisorStartedAtUnixMs: startedAtUnixMs,
   };

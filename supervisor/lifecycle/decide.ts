@@ -63,8 +63,9 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
       return nothing({ ...state, isReloadWanted: true });
     case 'prepared':
       return dropped({ ...state, isReloadWanted: state.isReloadWanted || isReload(event.cause) });
-    // The gate itself repairs a lost name.
+    // The gate itself repairs a lost name, and the plugin that is launched gets every port.
     case 'name_lost':
+    case 'port_bound':
     case 'ready':
     case 'exited':
     case 'giving_up':
@@ -99,6 +100,7 @@ function whileResting(state: State, event: Event): Step {
     }
     // Late news of a plugin that is gone; the next gate repairs a lost name.
     case 'name_lost':
+    case 'port_bound':
     case 'gate_passed':
     case 'gate_refused':
     case 'ready':
@@ -155,6 +157,7 @@ function whileStarting(
       return dropped({ ...state, isReloadWanted: state.isReloadWanted || isReload(event.cause) });
     // Looked at again when it serves.
     case 'name_lost':
+    case 'port_bound':
     case 'gate_passed':
     case 'gate_refused':
     case 'preparation_failed':
@@ -192,6 +195,10 @@ function whileServing(
     case 'name_lost':
       if (state.isPreparing) return nothing(state);
       return { state: { ...state, isPreparing: true }, effects: [{ kind: 'prepare', cause: 'socket_lost' }] };
+    // Said again until it is served.
+    case 'port_bound':
+      if (state.isPreparing) return nothing(state);
+      return { state: { ...state, isPreparing: true }, effects: [{ kind: 'prepare', cause: 'port_bound' }] };
     case 'prepared':
       return {
         state: {
@@ -260,6 +267,7 @@ function whileReplacing(
     case 'prepared':
     case 'preparation_failed':
     case 'name_lost':
+    case 'port_bound':
     case 'ready':
     case 'giving_up':
     case 'gate_passed':
@@ -286,6 +294,7 @@ function whileStopping(state: State & { kind: 'stopping' }, event: Event): Step 
     case 'depart':
     case 'reload':
     case 'name_lost':
+    case 'port_bound':
     case 'ready':
     case 'giving_up':
     case 'gate_passed':

@@ -51,10 +51,14 @@ export const restartReasons = [
   'confinement',
   'reload',
   'socket_lost',
+  'port_bound',
 ] as const;
 export type RestartReason = (typeof restartReasons)[number];
-/** Why a plugin that is well is replaced: it was asked for, or the socket's name was lost and bound anew. */
-export type ReplacementCause = 'reload' | 'socket_lost';
+/**
+ * Why a plugin that is well is replaced: it was asked for, the socket's name was lost and bound anew, or a port of the diagnostics
+ * that was taken is ours now.
+ */
+export type ReplacementCause = 'reload' | 'socket_lost' | 'port_bound';
 
 export type Event =
   | { readonly kind: 'gate_passed' }
@@ -68,6 +72,8 @@ export type Event =
   | { readonly kind: 'reload' }
   /** The socket's name is gone or foreign, and its directory is safe. */
   | { readonly kind: 'name_lost' }
+  /** A port of the diagnostics is bound that the plugin in office was not given. */
+  | { readonly kind: 'port_bound' }
   /** The gate passed for a second plugin (after a reload with the configuration read again): it may start. */
   | { readonly kind: 'prepared'; readonly cause: ReplacementCause; readonly readyMs: number }
   /** The gate refused it; nothing changed. */

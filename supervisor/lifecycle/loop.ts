@@ -1,7 +1,7 @@
 // Feeds events to decide and performs its effects; owns the one timer. Makes no choice of its own; who is in office is the
 // business of office.ts, which drops the events of a plugin that has gone.
 
-import type { Counters, HealthMessage } from '../../shared/channel/messages.ts';
+import type { Counters, HealthMessage, PortName } from '../../shared/channel/messages.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
@@ -37,6 +37,8 @@ export type LoopDeps = {
   readonly startRefused: (refusal: Refusal) => void;
   /** A state could not be saved because its directory is gone. */
   readonly stateDirectoryGone: () => void;
+  /** A plugin could not open ports that it was given. */
+  readonly portsUnopened: (names: readonly PortName[]) => void;
   /** After every event: what the status line is made from. */
   readonly factsChanged: (facts: LifeFacts) => void;
 };
@@ -69,6 +71,7 @@ export type Loop = {
 const refusalEvents: Readonly<Record<ReplacementCause, string>> = {
   reload: 'reload.refused',
   socket_lost: 'socket.repair_refused',
+  port_bound: 'port.repair_refused',
 };
 
 export function createLoop(deps: LoopDeps): Loop {
@@ -93,8 +96,9 @@ class LifeLoop implements Loop {
       deps.healthChanged(health);
       this.#tellFacts();
     };
-    const { stateDirectoryGone } = deps;
-    this.#office = new Office({ clock, log, counters, event: this.event, healthChanged, stateDirectoryGone });
+    const { stateDirectoryGone, portsUnopened } = deps;
+    const { event } = this;
+    this.#office = new Office({ clock, log, counters, event, healthChanged, stateDirectoryGone, portsUnopened });
     this.#perform({ kind: 'run_gate', isFirst: true, isReload: false });
   }
 

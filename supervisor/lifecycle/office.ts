@@ -1,7 +1,7 @@
 // Who is in office: the plugin that serves, the one that is to replace it, and those that still drain. What they say is checked
 // against that here: only the one in office proposes, only after its `ready`, and office passes only over a state at rest.
 
-import type { Counters, HealthMessage, PluginMessage, StartMessage } from '../../shared/channel/messages.ts';
+import type { Counters, HealthMessage, PluginMessage, PortName, StartMessage } from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { credentialHintOf } from '../../shared/errors/hints.ts';
@@ -28,6 +28,14 @@ export type OfficeDeps = {
   readonly healthChanged: (health: HealthMessage | undefined) => void;
   /** A state could not be saved because its directory is gone. */
   readonly stateDirectoryGone: () => void;
+  /** A plugin could not open ports that it was given: somebody else listens there. */
+  readonly portsUnopened: (names: readonly PortName[]) => void;
+};
+
+const handOverEvents: Readonly<Record<ReplacementCause, string>> = {
+  reload: 'reload.done',
+  socket_lost: 'socket.repaired',
+  port_bound: 'port.served',
 };
 
 /** A plugin that has just started may still be logging in, milliseconds. */
@@ -111,8 +119,7 @@ export class Office {
     this.#watchLiveness(next);
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
     if (before !== undefined) this.#retire(before, deadlineMs, killMs);
-    const event = this.#nextCause === 'socket_lost' ? 'socket.repaired' : 'reload.done';
-    this.#deps.log('info', event, { generation: next.generation });
+    this.#deps.log('info', handOverEvents[this.#nextCause], { generation: next.generation });
     if (next.early !== undefined) this.#proposed(next.early, next.generation);
     return next.custody;
   }
@@ -252,6 +259,9 @@ export class Office {
     if (problem !== undefined) {
       this.#deps.log('error', 'plugin.unconfined', { reason: problem, privilege: privilege.kind });
       return this.#deps.event(isNext ? { kind: 'next_failed' } : { kind: 'unfit', reason: 'confinement' });
+    }
+    if (message.portsUnopened !== undefined && message.portsUnopened.length > 0) {
+      this.#deps.portsUnopened(message.portsUnopened);
     }
     if (isNext) return void this.#nextReady(from);
     this.#watchLiveness(from);

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
+import { sharedTextMs } from '../../plugin/health/endpoints.ts';
 import { createKmsClient, type KmsClient } from './kms-client.ts';
 import { limitOf, until } from './patience.ts';
 import type { Workplace } from './workplace.ts';
@@ -85,6 +86,7 @@ export function startProvider(
     });
   const event = (message: string, calmMs?: number) => line((one) => one.message === message, calmMs);
   const client = createKmsClient(workplace.socketPath);
+  let scrapedAtMs = Number.NEGATIVE_INFINITY;
   const address = async (name: 'health_address' | 'metrics_address') => String((await event('serve.start'))[name]);
   return {
     child,
@@ -99,7 +101,13 @@ export function startProvider(
       return { status, body: JSON.parse(body) };
     },
     live: async () => (await get(`http://${await address('health_address')}/live`)).status,
-    metrics: async () => (await get(`http://${await address('metrics_address')}/metrics`)).body,
+    metrics: async () => {
+      // One text serves everybody who asks within a second: a test wants what is so now.
+      await new Promise((resolve) => setTimeout(resolve, scrapedAtMs + sharedTextMs - performance.now()));
+      const { body } = await get(`http://${await address('metrics_address')}/metrics`);
+      scrapedAtMs = performance.now();
+      return body;
+    },
     exited,
     stop: async () => {
       client.close();

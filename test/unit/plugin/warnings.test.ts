@@ -122,6 +122,7 @@ const nothing: WarningSources = {
   decryptFailing: () => undefined,
   rightFindings: () => [],
   directoriesGone: () => [],
+  portsTaken: () => [],
 };
 
 test('every warning has its words; what makes unhealthy is none', () => {
@@ -135,6 +136,7 @@ test('every warning has its words; what makes unhealthy is none', () => {
     decryptFailing: () => ({ class: 'decrypt_failed' }),
     rightFindings: () => ['missing_decrypt', 'extra_export'],
     directoriesGone: () => ['runtime', 'credentials', 'state'],
+    portsTaken: () => ['health', 'metrics'],
   });
 
   assert.equal(found, [
@@ -144,6 +146,8 @@ test('every warning has its words; what makes unhealthy is none', () => {
     { warning: 'decrypt_failing', class: 'decrypt_failed' },
     { warning: 'credentials_directory_gone' },
     { warning: 'state_directory_gone' },
+    { warning: 'health_port_taken' },
+    { warning: 'metrics_port_taken' },
     { warning: 'extra_export' },
   ]);
   assert.equal(warningsOf(nothing), []);

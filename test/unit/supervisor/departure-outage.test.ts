@@ -35,6 +35,7 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
     event: () => {},
     healthChanged: () => {},
     stateDirectoryGone: () => {},
+    portsUnopened: () => {},
   });
   const custody = {
     store: { current: undefined, stable: undefined, idle: async () => {}, commit: async () => ({}) },

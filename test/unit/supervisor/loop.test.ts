@@ -153,6 +153,7 @@ async function createBench() {
     counters,
     healthChanged: (health) => world.health.push(health?.healthz),
     startRefused: (refusal) => world.refusals.push(refusal),
+    portsUnopened: () => {},
     stateDirectoryGone: () => {
       world.stateNeeded += 1;
     },

@@ -90,6 +90,7 @@ async function bench() {
     healthChanged: () => {},
     startRefused: () => {},
     stateDirectoryGone: () => {},
+    portsUnopened: () => {},
     factsChanged: () => {},
   });
   await clock.settle();
