@@ -2,6 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { boundNames } from '../../../plugin/bounds.ts';
 import { reasons } from '../../../plugin/health/verdict.ts';
 import { warningCodes } from '../../../plugin/health/warnings.ts';
 import { profileFindings } from '../../../plugin/keys/profile-findings.ts';
@@ -10,7 +11,7 @@ import { kmsErrorClasses } from '../../../plugin/kms/status.ts';
 import { metricSeries } from '../../../plugin/metrics/metrics.ts';
 import { tokenStatuses } from '../../../plugin/observe.ts';
 import { operations } from '../../../plugin/transit/operations.ts';
-import { directoryNames } from '../../../shared/channel/messages.ts';
+import { directoryNames, portNames } from '../../../shared/channel/messages.ts';
 import { loginDetails, tlsDetails } from '../../../shared/errors/cause.ts';
 import { errorClasses } from '../../../shared/errors/error.ts';
 import { policies } from '../../../shared/errors/policy.ts';
@@ -23,6 +24,7 @@ const words = new Set<string>([
   ...Object.values(policies).map(({ probeClass }) => probeClass),
   ...['ok', 'error', 'status', 'encrypt', 'decrypt', 'jwt', 'none', 'active', 'pending', 'unknown', 'metadata', 'deep'],
   ...[...loginDetails, ...tlsDetails, ...profileFindings, ...warningCodes, ...rightFindings, ...directoryNames],
+  ...[...portNames, ...boundNames],
   ...[...reasons, ...tokenStatuses, 'openbao_ca', ...Object.values(operations).map(({ label }) => label)],
   ...['exit', 'signal', 'hung', 'not_ready', 'violation', 'confinement', ...errorClasses],
 ]);
