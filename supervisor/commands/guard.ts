@@ -5,7 +5,7 @@ import { type Counters, type PortName, portNames } from '../../shared/channel/me
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { readDepartureMark, writeDepartureMark } from '../custody/departure-mark.ts';
-import { bindPort, type Listeners, portsTaken } from '../custody/listeners.ts';
+import { bindPort, type Listeners, type Ports, portsTaken } from '../custody/listeners.ts';
 import { watchPorts } from '../custody/port-watch.ts';
 import { watchCustody } from '../custody/watch-custody.ts';
 import { splitPath } from '../gate/checks.ts';
@@ -25,7 +25,7 @@ export type GuardDeps = {
   /** These count from now on. */
   readonly listenersChanged: (listeners: Listeners) => void;
   /** Ports that the plugin in office, or the one that is being launched, was given. */
-  readonly portsGiven: () => readonly PortName[];
+  readonly portsGiven: () => Ports | undefined;
   readonly loop: Loop;
   /** Why this process is about to end. */
   readonly departing: (reason: string) => void;
@@ -80,7 +80,11 @@ export function guardCustody(deps: GuardDeps): Guard {
     departure.saveDue();
   };
   const settings = () => passed().config.server;
-  const isOurs = (name: PortName) => deps.listeners()[name] !== undefined;
+  /** One that was bound again is another one. */
+  const isUnserved = (name: PortName) => {
+    const port = deps.listeners()[name];
+    return port !== undefined && port !== deps.portsGiven()?.[name];
+  };
   const tellPorts = watchPorts({
     clock,
     log,
@@ -88,7 +92,7 @@ export function guardCustody(deps: GuardDeps): Guard {
     taken: () => portsTaken(settings(), deps.listeners()),
     bind: (name) => bindPort(settings(), name),
     bound: (name, port) => deps.listenersChanged({ ...deps.listeners(), [name]: port }),
-    unserved: () => portNames.filter((name) => isOurs(name) && !deps.portsGiven().includes(name)),
+    unserved: () => portNames.filter(isUnserved),
     countersChanged: loop.countersChanged,
     replace: () => loop.event({ kind: 'port_bound' }),
   });

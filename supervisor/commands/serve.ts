@@ -1,13 +1,13 @@
 // The command `serve`: gate, listeners, plugin, custody, until a signal. Reads top-down in the order of trust.
 
-import { type Counters, type PortName, portNames, type StartMessage } from '../../shared/channel/messages.ts';
+import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
 import type { Log, LogFields, LogLevel } from '../../shared/log/fields.ts';
 import { createLog } from '../../shared/log/logger.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { BoundTcp } from '../custody/bound-handle.ts';
-import { bindListeners, type Listeners } from '../custody/listeners.ts';
+import { bindListeners, type Listeners, type Ports } from '../custody/listeners.ts';
 import { type GateDeps, GateRefusal, type LoadedConfig, type Passed, passGate, readReload } from '../gate/gate.ts';
 import { refusalFields } from '../gate/refusal-fields.ts';
 import { type Reopened, reopen, socketOptions } from '../gate/reopen.ts';
@@ -51,11 +51,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   let guard: Guard | undefined;
   let lastWord: string | undefined;
   let isStartRefused = false;
-  let portsGiven: readonly PortName[] = [];
-  const given = (custody: Custody): Custody => {
-    portsGiven = portNames.filter((name) => custody.start[name] !== undefined);
-    return custody;
-  };
+  /** Those that the plugin in office, or the one that is being launched, was given. */
+  let portsGiven: Ports | undefined;
 
   const passFirst = async (): Promise<Custody> => {
     const first = await passGate(options.configPath, options, gateDeps);
@@ -82,7 +79,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       },
     });
     readiness.begin(first.config.bootstrap.graceTimeoutMs);
-    return given(custodyOf(first, bound, options, gateDeps));
+    portsGiven = listeners;
+    return custodyOf(first, listeners, options, gateDeps);
   };
   const adoptPassed = (next: Passed) => {
     passed = next;
@@ -118,7 +116,9 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     const reopened = await reopenOrTell(now, listeners);
     adoptReopened(now, reopened);
     if (reopened.isBoundAnew) log.write('info', 'socket.repaired');
-    return given(custodyOf({ ...now, ...reopened.held }, bound ?? reopened.listeners, options, gateDeps));
+    const current = bound ?? reopened.listeners;
+    portsGiven = current;
+    return custodyOf({ ...now, ...reopened.held }, current, options, gateDeps);
   };
   /** A start waits for its state as a save does. */
   const reopenOrTell = async (before: Passed, listeners: Listeners): Promise<Reopened> => {
@@ -142,13 +142,12 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     const reopened = await reopen(before, listeners, gateDeps);
     // The next plugin is greeted with the credentials that its own configuration names.
     before.adopt(loaded.config);
-    const next = custodyOf({ ...before, ...loaded, ...reopened.held }, reopened.listeners, options, gateDeps);
     return {
-      ...next,
+      ...custodyOf({ ...before, ...loaded, ...reopened.held }, reopened.listeners, options, gateDeps),
       cause,
       readyMs: loaded.config.bootstrap.graceTimeoutMs,
       adopt: () => {
-        given(next);
+        portsGiven = reopened.listeners;
         adoptReopened({ ...before, ...loaded }, reopened);
       },
       abandon: () => {

@@ -9,6 +9,9 @@ import { type BindSocketOptions, type BoundSocket, bindSocket, type SocketName }
 /** A port is absent when it is switched off, or taken by somebody else. */
 export type Listeners = { readonly socket: BoundSocket } & Readonly<Record<PortName, BoundTcp | undefined>>;
 
+/** What is bound for the diagnostics. */
+export type Ports = Omit<Listeners, 'socket'>;
+
 export type PortSettings = {
   /** `host:port`; empty switches it off. */
   readonly metricsAddress: string;
@@ -50,6 +53,6 @@ export function bindPort(settings: PortSettings, name: PortName): BoundTcp | und
 }
 
 /** Switched on and not ours. */
-export function portsTaken(settings: PortSettings, listeners: Omit<Listeners, 'socket'>): PortName[] {
+export function portsTaken(settings: PortSettings, listeners: Ports): PortName[] {
   return portNames.filter((name) => settings[fieldOf(name)] !== '' && listeners[name] === undefined);
 }

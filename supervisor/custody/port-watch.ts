@@ -4,12 +4,15 @@
 import type { Counters, PortName } from '../../shared/channel/messages.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { createSpacing } from '../../shared/time/spacing.ts';
 import type { BoundTcp } from './bound-handle.ts';
 
 export const portRetryMs = 5_000;
+/** Whoever plays with a port makes us replace the plugin no more often. */
+export const replaceSpacingMs = 60_000;
 
 export type PortWatchDeps = {
-  readonly clock: Pick<Clock, 'after'>;
+  readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly log: Log;
   readonly counters: Pick<Counters, 'portsTaken'>;
   /** Switched on and not bound by us. */
@@ -26,6 +29,7 @@ export type PortWatchDeps = {
 
 /** Looks at once, then every 5 s. @returns what to call when a port turned out to be taken after all */
 export function watchPorts(deps: PortWatchDeps): () => void {
+  const mayReplace = createSpacing(deps.clock, replaceSpacingMs);
   const tell = () => {
     const before = deps.counters.portsTaken;
     const now = [...deps.taken()];
@@ -46,7 +50,7 @@ export function watchPorts(deps: PortWatchDeps): () => void {
       if (port !== undefined) deps.bound(name, port);
     }
     tell();
-    if (deps.unserved().length > 0) deps.replace();
+    if (deps.unserved().length > 0 && mayReplace()) deps.replace();
     deps.clock.after(portRetryMs, tick);
   };
   tell();

@@ -42,12 +42,23 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    name: 'a port that was bound again counts as served',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'supervisor/commands/guard.ts',
+        find: 'port !== undefined && port !== deps.portsGiven()?.[name]',
+        replace: 'port !== undefined && deps.portsGiven()?.[name] === undefined',
+      },
+    ],
+  },
+  {
     name: 'a port in use is not tried again',
     needsBuild: true,
     edits: [
       {
         file: 'supervisor/custody/port-watch.ts',
-        find: '    if (deps.unserved().length > 0) deps.replace();\n    deps.clock.after(portRetryMs, tick);\n',
+        find: '    if (deps.unserved().length > 0 && mayReplace()) deps.replace();\n    deps.clock.after(portRetryMs, tick);\n',
         replace: '',
       },
     ],

@@ -2,13 +2,15 @@
 
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { connect, createServer, type Socket } from 'node:net';
+import net, { connect, createServer, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Installed, until, withInstallation } from '../../support/installation.ts';
 import { limitOf } from '../../support/patience.ts';
 import { freePort } from '../../support/ports.ts';
 import { type Provider, startProvider, untilHealthy } from '../../support/provider.ts';
+
+type Handle = { readonly listen: (backlog: number) => number; readonly close: (done: () => void) => void };
 
 const floodMs = 4_000;
 const pipelined = 'GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(1_500);
@@ -138,6 +140,28 @@ test('ports that somebody else has at the start: the socket opens, it is told, a
       await provider.client.decrypt(sealed);
     } finally {
       for (const thief of thieves) thief.close();
+      await provider.stop();
+    }
+  }));
+
+test('a port that somebody begins to serve between our bind and our listen: the socket opens, and the port is served when it is free', () =>
+  withInstallation(async ({ workplace }: Installed) => {
+    const port = await freePort();
+    const create = Reflect.get(net, '_createServerHandle') as (host: string, port: number, family: number) => Handle;
+    // Bound and not listening: our own bind succeeds beside it.
+    const thief = create('127.0.0.1', port, 4);
+    const provider = startProvider(workplace, ['--health-address', `127.0.0.1:${port}`]);
+    try {
+      await provider.event('serve.start');
+      assert.is(thief.listen(1), 0, 'the thief is first');
+      await untilHealthy(provider);
+      await provider.event('port.taken');
+      assert.match(await provider.metrics(), /openbao_kms_port_taken\{port="health"\} 1/u);
+      await new Promise<void>((resolve) => thief.close(resolve));
+      await provider.event('port.served');
+      const address = { host: '127.0.0.1', port };
+      await until(async () => (await statusOf(address, '/ready').catch(() => 0)) === 200, '/ready');
+    } finally {
       await provider.stop();
     }
   }));

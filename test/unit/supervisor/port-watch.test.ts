@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { PortName } from '../../../shared/channel/messages.ts';
 import type { BoundTcp } from '../../../supervisor/custody/bound-handle.ts';
-import { portRetryMs, watchPorts } from '../../../supervisor/custody/port-watch.ts';
+import { portRetryMs, replaceSpacingMs, watchPorts } from '../../../supervisor/custody/port-watch.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 function createBench(isTaken: { metrics: boolean; health: boolean }) {
@@ -50,7 +50,9 @@ test('a port that is taken is told once, tried every 5 s, and served by a new pl
   await clock.advance(portRetryMs);
   assert.equal(told.splice(0), ['info port.bound metrics', 'counters', 'replace']);
   assert.equal(counters.portsTaken, ['health']);
-  // The replacement was refused: it is asked for again.
+  // The replacement was refused: it is asked for again, a minute later.
+  await clock.advance(replaceSpacingMs - portRetryMs);
+  assert.equal(told, []);
   await clock.advance(portRetryMs);
   assert.equal(told.splice(0), ['replace']);
   given.add('metrics');
