@@ -238,10 +238,10 @@ export async function startServing(
   const drain = async (deadlineMs: number, isReplaced: boolean) => {
     cache.isShuttingDown = true;
     stopped.abort(stopping());
-    if (isReplaced) await closeAll(endpoints);
+    if (isReplaced) closeAll(endpoints);
     const cut = await server.drain(deadlineMs);
     reporter?.stop();
-    if (!isReplaced) await closeAll(endpoints);
+    if (!isReplaced) closeAll(endpoints);
     deps.send({ kind: 'drained', cut });
     await openbao.close();
     ended.resolve();
@@ -313,8 +313,8 @@ const opens = (endpoint: HttpEndpoint, descriptor: number, address: { host: stri
     () => false,
   );
 
-async function closeAll(endpoints: readonly HttpEndpoint[]): Promise<void> {
-  for (const endpoint of endpoints) await endpoint.close();
+function closeAll(endpoints: readonly HttpEndpoint[]): void {
+  for (const endpoint of endpoints) endpoint.close();
 }
 
 /** Proposals in flight, by id. One at a time: probes never overlap. */

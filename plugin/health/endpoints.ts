@@ -15,7 +15,8 @@ export type HttpEndpoint = {
    * @throws ProviderError `listener_unavailable` when the address is not the one that the supervisor bound
    */
   readonly listen: (descriptor: number, expected: { readonly host: string; readonly port: number }) => Promise<void>;
-  readonly close: () => Promise<void>;
+  /** Takes no more connections; those that have asked still get their answer. */
+  readonly close: () => void;
 };
 
 export type EndpointDeps = { readonly clock: Clock; readonly reached: Reached };
@@ -27,7 +28,7 @@ const json = 'application/json';
 
 /** One text of /metrics serves everybody who asks within this time. */
 export const sharedTextMs = 1_000;
-/** After the answer: what the client still sends is thrown away for so long, or it would lose the answer to a reset. */
+/** After the answer was sent: what still comes is thrown away for so long; a reset because of it would take the answer along. */
 const lingerMs = 500;
 
 /** @param facts  may throw; then the answer says so */
@@ -84,11 +85,10 @@ function createEndpoint(deps: EndpointDeps, methods: readonly string[], route: R
   });
   return {
     listen: (descriptor, expected) => listen(server, descriptor, expected),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        visitors.endAll();
-      }),
+    close: () => {
+      server.close();
+      visitors.close();
+    },
   };
 }
 
@@ -111,9 +111,10 @@ function visit(
   socket.once('close', left);
   socket.on('error', () => socket.destroy());
   const end = (text: string) => {
-    socket.end(text);
-    const cancel = clock.after(lingerMs, () => socket.destroy());
-    socket.once('close', cancel);
+    socket.end(text, () => {
+      const cancel = clock.after(lingerMs, () => socket.destroy());
+      socket.once('close', cancel);
+    });
   };
   const hear = (chunk: Buffer) => {
     received = Buffer.concat([received, chunk]);

@@ -23,7 +23,8 @@ export type Visitor = {
 export type Visitors = {
   /** Others make room for it. @returns what to call when it has left */
   readonly enter: (visitor: Visitor) => () => void;
-  readonly endAll: () => void;
+  /** Ends those that have not asked yet. */
+  readonly close: () => void;
 };
 
 export type VisitorRefusal = 'crowded' | 'slow';
@@ -55,8 +56,8 @@ export function createVisitors(clock: Clock, refused: (reason: VisitorRefusal) =
         present.delete(visitor);
       };
     },
-    endAll: () => {
-      for (const visitor of [...present.keys()]) {
+    close: () => {
+      for (const visitor of [...present.keys()].filter(({ isServed }) => !isServed)) {
         present.delete(visitor);
         visitor.end();
       }
