@@ -11,6 +11,7 @@ import type { RequestEvent } from './auth/authorized.ts';
 import type { TokenEvent } from './auth/token-manager.ts';
 import type { FailedWith, ProbeEvent } from './health/probe-event.ts';
 import { profileWarnings } from './keys/profile.ts';
+import type { BoundName } from './kms/bounds.ts';
 import type { KmsObservation } from './kms/kms.ts';
 import type { Metrics } from './metrics/metrics.ts';
 
@@ -20,6 +21,8 @@ export type ObserverDeps = {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly wallMs: () => number;
+  /** Monotonic. */
+  readonly nowMs: () => number;
   readonly correlation: Correlation | undefined;
   /** Random, of this process only: request uids cannot be guessed back from the log. */
   readonly uidKey: Buffer;
@@ -30,6 +33,8 @@ export type Observer = {
   readonly request: (event: RequestEvent) => void;
   readonly token: (event: TokenEvent) => void;
   readonly probe: (event: ProbeEvent) => void;
+  /** A bound of the KMS socket was reached. */
+  readonly bound: (name: BoundName) => void;
 };
 
 export function createObserver(deps: ObserverDeps): Observer {
@@ -38,6 +43,26 @@ export function createObserver(deps: ObserverDeps): Observer {
     request: (event) => observeRequest(deps, event),
     token: (event) => observeToken(deps, event),
     probe: createProbeObserver(deps),
+    bound: createBoundObserver(deps),
+  };
+}
+
+/** Between two lines about one bound, milliseconds: who reaches it decides how often. */
+const boundLineMs = 60_000;
+
+/** Counted each time, said once a minute with how many were not said. */
+function createBoundObserver(deps: ObserverDeps): (name: BoundName) => void {
+  const said = new Map<BoundName, { atMs: number; suppressed: number }>();
+  return (name) => {
+    deps.metrics.count('kms_bound_reached_total', { bound: name });
+    const last = said.get(name);
+    const nowMs = deps.nowMs();
+    if (last !== undefined && nowMs - last.atMs < boundLineMs) {
+      last.suppressed += 1;
+      return;
+    }
+    said.set(name, { atMs: nowMs, suppressed: 0 });
+    deps.log('warn', 'kms.bound_reached', { name, suppressed: last?.suppressed });
   };
 }
 

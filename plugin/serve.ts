@@ -126,6 +126,7 @@ export async function startServing(
     log: deps.log,
     metrics,
     wallMs: clock.wallMs,
+    nowMs: clock.nowMs,
     uidKey: deps.randomBytes(32),
     correlation: config.logging.correlation && {
       incidentId: config.logging.correlation.incidentId,
@@ -202,6 +203,7 @@ export async function startServing(
     },
     countKeyIdError: (reason) => metrics.count('decrypt_key_id_errors_total', { reason }),
     countAadError: (reason) => metrics.count('aad_validation_errors_total', { reason }),
+    reached: observer.bound,
   });
   const takeCredential = (message: CredentialMessage) => {
     credentialFiles.set(message.name, message.modifiedAtUnixMs);
@@ -221,7 +223,7 @@ export async function startServing(
     };
   };
   if (start.listen === 'when_healthy') await untilProvenHealthy(scheduler, stopped.signal);
-  const server = createKmsServer(kms, clock);
+  const server = createKmsServer(kms, clock, { timeoutMs: config.openbao.timeoutMs, reached: observer.bound });
   let isLive = false;
   const endpoints = await openListeners(start, server, {
     metrics: createMetricsEndpoint(metrics.text),

@@ -39,7 +39,7 @@ const starting: readonly CrashStep[] = [
   { file: running, at: '  greet(running, greeting.listen, greeting.counters);', side: 'after' },
   { file: office, at: '    if (isNext) return void this.#nextReady(from);', side: 'before' },
   { file: 'plugin/main.ts', at: 'system.ignoreSignals();', side: 'after' },
-  { file: pluginServe, at: '  const server = createKmsServer(kms, clock);', side: 'before' },
+  { file: pluginServe, at: '  const server = createKmsServer(kms, clock, ', side: 'before' },
   { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement() });", side: 'before' },
   { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement() });", side: 'after' },
 ];

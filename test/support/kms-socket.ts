@@ -1,0 +1,148 @@
+// The KMS socket in this process: the real server over keys that do as they are told, and clients that keep to no rule.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BoundName } from '../../plugin/kms/bounds.ts';
+import { createKms, type KeyService, type Kms } from '../../plugin/kms/kms.ts';
+import { createKmsServer } from '../../plugin/kms/server.ts';
+import { clock as systemClock } from '../../plugin/system.ts';
+import { bindUnixSocket } from '../../supervisor/custody/bound-handle.ts';
+import { createKmsClient, type KmsClient } from './kms-client.ts';
+
+export type KmsSocket = {
+  readonly path: string;
+  readonly kms: Kms;
+  readonly client: KmsClient;
+  /** How often each bound was reached. */
+  readonly reached: ReadonlyMap<BoundName, number>;
+  /** Moves the monotonic clock that is read; timers keep their own time. */
+  readonly skipMs: (ms: number) => void;
+};
+
+export type KmsSocketOptions = {
+  readonly keys?: Partial<KeyService>;
+  readonly timeoutMs?: number;
+};
+
+const goodKeys: KeyService = {
+  status: () => ({ healthz: 'ok', keyId: 'key', transitKeyVersion: 1 }),
+  encrypt: async () => ({ ciphertext: 'vault:v1:c2VhbGVk', keyId: 'key', annotations: new Map([['a.b', 'c']]) }),
+  trim: (annotations) => ({ annotations, areSound: true }),
+  resolve: async () => ({ transitKeyVersion: 1, run: async () => Buffer.from('plaintext') }),
+};
+
+export async function withKmsSocket(
+  run: (socket: KmsSocket) => Promise<void>,
+  { keys = {}, timeoutMs = 2_000 }: KmsSocketOptions = {},
+): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'kms-socket-'));
+  const path = join(directory, 'kms.sock');
+  const reached = new Map<BoundName, number>();
+  const count = (bound: BoundName) => void reached.set(bound, (reached.get(bound) ?? 0) + 1);
+  let skippedMs = 0;
+  const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + skippedMs };
+  const kms = createKms({
+    clock,
+    keys: { ...goodKeys, ...keys },
+    settings: { maxConcurrentStatus: 16, maxConcurrentEncrypt: 32, maxConcurrentDecrypt: 64, timeoutMs },
+    observe: () => {},
+    countKeyIdError: () => {},
+    countAadError: () => {},
+    reached: count,
+  });
+  const server = createKmsServer(kms, clock, { timeoutMs, reached: count });
+  const handle = bindUnixSocket(path);
+  await server.listen(handle.fd);
+  const client = createKmsClient(path);
+  try {
+    await run({
+      path,
+      kms,
+      client,
+      reached,
+      skipMs: (ms) => {
+        skippedMs += ms;
+      },
+    });
+  } finally {
+    client.close();
+    await server.drain(0);
+    handle.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** A connection that says nothing. */
+export function connectSilently(path: string): Promise<Socket> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.on('error', () => {});
+    socket.once('connect', () => resolve(socket));
+  });
+}
+
+export type Stranger = {
+  readonly session: ClientHttp2Session;
+  /** Begins a call and sends the first bytes of its body only. */
+  readonly begin: (method: string, body?: Buffer) => ClientHttp2Stream;
+  /** A whole call. @returns its gRPC status, -1 for none */
+  readonly call: (method: string, message: Buffer) => Promise<number>;
+  readonly close: () => void;
+};
+
+/** A member of the socket's group that speaks HTTP/2 as it likes. */
+export function connectStranger(path: string): Stranger {
+  const session = connectHttp2('http://localhost', { createConnection: () => connect(path) });
+  session.on('error', () => {});
+  const begin = (method: string, body?: Buffer) => {
+    const stream = session.request(
+      {
+        ':method': 'POST',
+        ':path': `/v2.KeyManagementService/${method}`,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      },
+      { endStream: false },
+    );
+    stream.on('error', () => {});
+    if (body !== undefined) stream.write(body);
+    return stream;
+  };
+  return {
+    session,
+    begin,
+    call: (method, message) => {
+      const stream = begin(method);
+      stream.end(framed(message));
+      return statusOf(stream);
+    },
+    close: () => session.destroy(),
+  };
+}
+
+/** A gRPC message with its prefix. */
+export function framed(message: Buffer): Buffer {
+  const bytes = Buffer.alloc(5 + message.length);
+  bytes.writeUInt32BE(message.length, 1);
+  message.copy(bytes, 5);
+  return bytes;
+}
+
+/** The gRPC status that ends a stream, -1 when it ends without one. */
+export function statusOf(stream: ClientHttp2Stream): Promise<number> {
+  return new Promise((resolve) => {
+    let status = -1;
+    const read = (headers: Record<string, unknown>) => {
+      if (headers['grpc-status'] !== undefined) status = Number(headers['grpc-status']);
+    };
+    stream.on('response', read);
+    stream.on('trailers', read);
+    stream.once('close', () => resolve(status));
+    stream.resume();
+  });
+}
+
+export const refusedStream = constants.NGHTTP2_REFUSED_STREAM;

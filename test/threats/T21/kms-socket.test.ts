@@ -1,0 +1,122 @@
+// T21 exhaustion of the KMS socket: a member of its group opens connections, begins calls that it never ends, sends bodies in parts,
+// and gives calls up. Nobody else notices.
+
+import type { ClientHttp2Stream } from 'node:http2';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { connectSilently, connectStranger, framed, statusOf, withKmsSocket } from '../../support/kms-socket.ts';
+import { until } from '../../support/patience.ts';
+
+const empty = Buffer.alloc(0);
+
+/** How many of them are open. */
+const openOf = (streams: readonly ClientHttp2Stream[]) => streams.filter((stream) => !stream.closed).length;
+
+test('the 65th connection is closed at once when the 64 others are used, and those go on', () =>
+  withKmsSocket(async ({ path, reached }) => {
+    const strangers = Array.from({ length: 64 }, () => connectStranger(path));
+    const answers = await Promise.all(strangers.map((stranger) => stranger.call('Status', empty)));
+    assert.ok(answers.every((status) => status === 0));
+
+    const late = await connectSilently(path);
+    await until(() => late.destroyed || late.readableEnded || late.closed, 'the end of the 65th connection');
+    assert.is(reached.get('connections'), 1);
+    assert.is(await strangers[0]?.call('Status', empty), 0);
+    for (const stranger of strangers) stranger.close();
+  }));
+
+test('connections that are never used make room for one that is', () =>
+  withKmsSocket(async ({ path, client, reached, skipMs }) => {
+    const idle = await Promise.all(Array.from({ length: 64 }, () => connectSilently(path)));
+    skipMs(3_000);
+
+    assert.is((await client.status()).healthz, 'ok');
+    assert.is(reached.get('connection_unused'), 1);
+    for (const socket of idle) socket.destroy();
+  }));
+
+test('8 000 half-open calls and their bodies hold no more than 8 MiB: the oldest go, honest calls are served', () =>
+  withKmsSocket(
+    async ({ path, client, reached }) => {
+      assert.is((await client.status()).healthz, 'ok');
+      const strangers = Array.from({ length: 8 }, () => connectStranger(path));
+      const part = framed(Buffer.alloc(60_000)).subarray(0, 2_000);
+      const streams: ClientHttp2Stream[] = [];
+      for (let index = 0; index < 8_000; index += 1) {
+        const stream = strangers[index % 8]?.begin('Decrypt', part);
+        if (stream !== undefined) streams.push(stream);
+        if (index % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      await until(() => openOf(streams) <= 830, 'no more open than 8 MiB of 10 KB each');
+      assert.ok((reached.get('half_open_bytes') ?? 0) > 6_000);
+      assert.is((await client.status()).healthz, 'ok');
+      assert.is((await client.encrypt(Buffer.alloc(32))).keyId, 'key');
+      for (const stranger of strangers) stranger.close();
+    },
+    { timeoutMs: 600_000 },
+  ));
+
+test('half-open Encrypts take slots from their first byte, and give way to a call whose body comes', () =>
+  withKmsSocket(
+    async ({ path, kms, client, reached }) => {
+      const stranger = connectStranger(path);
+      const streams = Array.from({ length: 100 }, () => stranger.begin('Encrypt'));
+      await until(() => openOf(streams) === 32, '32 of 100 half-open calls');
+      assert.is(kms.inFlight().encrypt, 32);
+      assert.is((await client.encrypt(Buffer.alloc(32))).keyId, 'key');
+      assert.is(reached.get('slot_yielded'), 69);
+      stranger.close();
+      await until(() => kms.inFlight().encrypt === 0, 'no slot taken');
+    },
+    { timeoutMs: 600_000 },
+  ));
+
+test('a call whose body never comes is ended by its deadline', () =>
+  withKmsSocket(
+    async ({ path, kms, reached }) => {
+      const stranger = connectStranger(path);
+      assert.is(await statusOf(stranger.begin('Encrypt', Buffer.alloc(3))), 4);
+      assert.is(await statusOf(stranger.begin('Decrypt')), 4);
+      assert.is(reached.get('body_late'), 2);
+      assert.is(kms.inFlight().encrypt, 0);
+      stranger.close();
+    },
+    { timeoutMs: 100 },
+  ));
+
+/** Calls that are given up as soon as they are there, in portions that the other side can read. */
+async function giveUp(stranger: ReturnType<typeof connectStranger>, count: number): Promise<void> {
+  for (let index = 0; index < count && !stranger.session.destroyed; index += 1) {
+    const stream = stranger.begin('Decrypt');
+    stream.close(8);
+    if (index % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test('5 000 calls that are given up in a burst harm neither their own connection nor another one', () =>
+  withKmsSocket(async ({ path, client }) => {
+    const stranger = connectStranger(path);
+    const own = stranger.begin('Encrypt');
+    await giveUp(stranger, 5_000);
+    own.end(framed(Buffer.from([0x0a, 1, 1])));
+    assert.is(await statusOf(own), 0);
+    assert.is(await stranger.call('Status', empty), 0);
+    assert.is((await client.status()).healthz, 'ok');
+    stranger.close();
+  }));
+
+test('a connection that is cut for giving up too many ends its calls as UNAVAILABLE, and no other one', () =>
+  withKmsSocket(async ({ path, client, reached }) => {
+    const stranger = connectStranger(path);
+    const own = stranger.begin('Decrypt');
+    const codes: number[] = [];
+    own.on('close', () => codes.push(own.rstCode));
+    await giveUp(stranger, 60_000);
+    await until(() => stranger.session.destroyed, 'the end of the connection');
+    assert.is(reached.get('resets'), 1);
+    await until(() => codes.length === 1, 'the end of the call');
+    assert.is.not(codes[0], 2, 'a reset with INTERNAL_ERROR is INTERNAL to a gRPC client');
+    assert.is((await client.status()).healthz, 'ok');
+  }));
+
+test.run();
