@@ -54,7 +54,7 @@ const boundLineMs = 60_000;
 function createBoundObserver(deps: ObserverDeps): (name: BoundName) => void {
   const said = new Map<BoundName, { atMs: number; suppressed: number }>();
   return (name) => {
-    deps.metrics.count('kms_bound_reached_total', { bound: name });
+    deps.metrics.count('socket_bound_reached_total', { bound: name });
     const last = said.get(name);
     const nowMs = deps.nowMs();
     if (last !== undefined && nowMs - last.atMs < boundLineMs) {

@@ -21,7 +21,7 @@ const series = [
   ['grpc_duration_seconds', 'histogram', ['method'], 'handler latency'],
   ['grpc_in_flight', 'gauge', ['method'], 'active handlers'],
   ['grpc_concurrency_rejections_total', 'counter', ['method'], 'calls over their limit'],
-  ['kms_bound_reached_total', 'counter', ['bound'], 'calls and connections given up for a bound of the KMS socket'],
+  ['socket_bound_reached_total', 'counter', ['bound'], 'calls and connections given up for a bound of the KMS socket'],
   ['openbao_requests_total', 'counter', ['operation', 'status'], 'requests to OpenBao; ok, a class, or error'],
   ['openbao_duration_seconds', 'histogram', ['operation'], 'latency of requests to OpenBao'],
   ['auth_login_total', 'counter', ['status'], 'logins'],
