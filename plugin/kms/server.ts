@@ -151,6 +151,11 @@ function interceptingCall(
           giveBack();
         },
       }),
+    // What follows waits until the client has taken the message.
+    sendMessage: (message, pass) => {
+      stream.answered();
+      pass(message);
+    },
     sendStatus: (status, pass) => {
       stream.answered();
       pass(status);

@@ -1,7 +1,13 @@
 // The KMS socket in this process: the real server over keys that do as they are told, and clients that keep to no rule.
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+  type Settings,
+} from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +15,7 @@ import type { BoundName } from '../../plugin/kms/bounds.ts';
 import { createKms, type KeyService, type Kms } from '../../plugin/kms/kms.ts';
 import { createKmsServer } from '../../plugin/kms/server.ts';
 import { clock as systemClock } from '../../plugin/system.ts';
+import type { Clock } from '../../shared/time/clock.ts';
 import { bindUnixSocket } from '../../supervisor/custody/bound-handle.ts';
 import { createKmsClient, type KmsClient } from './kms-client.ts';
 
@@ -25,6 +32,8 @@ export type KmsSocket = {
 export type KmsSocketOptions = {
   readonly keys?: Partial<KeyService>;
   readonly timeoutMs?: number;
+  /** Timers run out so many times as fast. */
+  readonly haste?: number;
 };
 
 const goodKeys: KeyService = {
@@ -36,14 +45,18 @@ const goodKeys: KeyService = {
 
 export async function withKmsSocket(
   run: (socket: KmsSocket) => Promise<void>,
-  { keys = {}, timeoutMs = 2_000 }: KmsSocketOptions = {},
+  { keys = {}, timeoutMs = 2_000, haste = 1 }: KmsSocketOptions = {},
 ): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'kms-socket-'));
   const path = join(directory, 'kms.sock');
   const reached = new Map<BoundName, number>();
   const count = (bound: BoundName) => void reached.set(bound, (reached.get(bound) ?? 0) + 1);
   let skippedMs = 0;
-  const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + skippedMs };
+  const clock: Clock = {
+    ...systemClock,
+    nowMs: () => systemClock.nowMs() + skippedMs,
+    after: (ms, run) => systemClock.after(ms / haste, run),
+  };
   const kms = createKms({
     clock,
     keys: { ...goodKeys, ...keys },
@@ -80,6 +93,7 @@ export function connectSilently(path: string): Promise<Socket> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.on('error', () => {});
+    socket.resume();
     socket.once('connect', () => resolve(socket));
   });
 }
@@ -94,8 +108,8 @@ export type Stranger = {
 };
 
 /** A member of the socket's group that speaks HTTP/2 as it likes. */
-export function connectStranger(path: string): Stranger {
-  const session = connectHttp2('http://localhost', { createConnection: () => connect(path) });
+export function connectStranger(path: string, settings: Settings = {}): Stranger {
+  const session = connectHttp2('http://localhost', { createConnection: () => connect(path), settings });
   session.on('error', () => {});
   const begin = (method: string, body?: Buffer) => {
     const stream = session.request(

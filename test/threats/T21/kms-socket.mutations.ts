@@ -32,6 +32,20 @@ export const mutations: readonly Mutation[] = [
     edits: [{ file: halfOpen, find: '        leave();\n        late();\n', replace: '' }],
   },
   {
+    name: 'an answer that nobody takes costs nothing',
+    edits: [
+      {
+        file: 'plugin/kms/server.ts',
+        find: '    sendMessage: (message, pass) => {\n      stream.answered();\n',
+        replace: '    sendMessage: (message, pass) => {\n',
+      },
+    ],
+  },
+  {
+    name: 'an idle connection stays',
+    edits: [{ file: connections, find: '      state.sayGoodbye();\n', replace: '' }],
+  },
+  {
     name: 'a slot is taken when the body is there',
     edits: [
       {

@@ -84,6 +84,38 @@ test('a call whose body never comes is ended by its deadline', () =>
     { timeoutMs: 100 },
   ));
 
+test('answers that a client does not take are counted like calls that it does not end, and dropped in time', () =>
+  withKmsSocket(
+    async ({ path, reached }) => {
+      const stranger = connectStranger(path, { initialWindowSize: 0 });
+      const streams = Array.from({ length: 900 }, () => stranger.begin('Decrypt'));
+      for (const stream of streams) stream.end(framed(Buffer.from([0x0a, 1, 1])));
+      await until(() => reached.get('answer_untaken') === 900, 'all of them dropped');
+      await until(() => openOf(streams) === 0, 'no stream open');
+      stranger.close();
+    },
+    { haste: 20, timeoutMs: 600_000 },
+  ));
+
+test('a connection without a call for ten minutes is told to go; an honest client comes back by itself', () =>
+  withKmsSocket(
+    async ({ path, client, reached }) => {
+      const stranger = connectStranger(path);
+      let isTold = false;
+      stranger.session.once('goaway', () => {
+        isTold = true;
+      });
+      const silent = await connectSilently(path);
+      assert.is(await stranger.call('Status', empty), 0);
+      assert.is((await client.status()).healthz, 'ok');
+      await until(() => isTold && stranger.session.destroyed, 'the GOAWAY');
+      await until(() => silent.destroyed || silent.readableEnded || silent.closed, 'the end of one that never spoke');
+      await until(() => (reached.get('connection_idle') ?? 0) >= 3, 'all three idle');
+      assert.is((await client.status()).healthz, 'ok');
+    },
+    { haste: 2_000 },
+  ));
+
 /** Calls that are given up as soon as they are there, in portions that the other side can read. */
 async function giveUp(stranger: ReturnType<typeof connectStranger>, count: number): Promise<void> {
   for (let index = 0; index < count && !stranger.session.destroyed; index += 1) {
