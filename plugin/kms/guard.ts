@@ -33,6 +33,8 @@ export const http2Options: ServerOptions = {
   maxSessionMemory: greatestSessionMiB,
   streamResetBurst: 2 * greatestResets,
   streamResetRate: 2 * resetsPerSecond,
+  // Calls that were given up within one read are still counted by Node as open: more than 1 024 of them are rejected, one by one.
+  maxSessionRejectedStreams: 2 * greatestResets,
 };
 
 /** A stream on its way through the library. */
@@ -99,6 +101,7 @@ export class Guard {
       cut: () => socket.destroy(),
     });
     this.#owners.set(session, connection);
+    cutOnError(session, socket);
     socket.once('close', connection.closed);
   }
 
@@ -145,6 +148,15 @@ export class Guard {
     copyBody(stream, held.grew);
     this.#opening = guarded;
   }
+}
+
+/** Node resets every stream of a session that fails as INTERNAL; of a connection that is gone a client learns UNAVAILABLE. */
+function cutOnError(session: ServerHttp2Session, socket: Socket): void {
+  const destroy = session.destroy.bind(session);
+  session.destroy = (error, code) => {
+    if (error !== undefined) socket.destroy();
+    destroy(error, code);
+  };
 }
 
 /** Small parts of a body would each keep the whole buffer that was read from the socket. */

@@ -137,6 +137,94 @@ export function connectStranger(path: string, settings: Settings = {}): Stranger
   };
 }
 
+const frameTypes = { data: 0, headers: 1, reset: 3, settings: 4 } as const;
+
+function frame(
+  type: keyof typeof frameTypes,
+  flags: number,
+  stream: number,
+  payload: Buffer = Buffer.alloc(0),
+): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(frameTypes[type], 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+const literal = (text: string) => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)]);
+
+/** POST, http, the path, the authority and the content type, by the static table of HPACK. */
+const headersOf = (method: string) =>
+  Buffer.concat([
+    Buffer.from([0x83, 0x86, 0x04]),
+    literal(`/v2.KeyManagementService/${method}`),
+    Buffer.from([0x01]),
+    literal('localhost'),
+    Buffer.from([0x0f, 0x10]),
+    literal('application/grpc'),
+  ]);
+
+/** So many calls are begun and then given up, as a client in Go does it; some of these fit in one read. */
+const batch = 1_000;
+/** As short as a request can be; it is for no method. */
+const terseHeaders = Buffer.from([0x83, 0x86, 0x84, 0x01, 0x01, 0x78]);
+
+/**
+ * One Encrypt that is begun, so many Decrypts that are begun and given up, then the body of the first.
+ *
+ * @returns what came back for the first call, as `outcomeOf` has it
+ */
+export function burstOfResets(path: string, count: number, headers = headersOf('Decrypt')): Promise<string> {
+  const cancel = Buffer.of(0, 0, 0, 8);
+  const frames: Buffer[] = [];
+  for (let first = 0; first < count; first += batch) {
+    const streams = Array.from({ length: batch }, (_, index) => 3 + 2 * (first + index));
+    frames.push(...streams.map((stream) => frame('headers', 4, stream, headers)));
+    frames.push(...streams.map((stream) => frame('reset', 0, stream, cancel)));
+  }
+  frames.push(frame('data', 1, 1, framed(Buffer.from([0x0a, 1, 1]))));
+  return outcomeOf(path, frames);
+}
+
+/** The same with requests so short that Node has not yet forgotten the ones that were given up when it reads the next. */
+export const burstOfTerseResets = (path: string, count: number) => burstOfResets(path, count, terseHeaders);
+
+/** One Encrypt that is begun, and then what ends a connection: data of no stream. */
+export function breakProtocol(path: string): Promise<string> {
+  return outcomeOf(path, [frame('data', 0, 0, Buffer.of(0))]);
+}
+
+/** Begins an Encrypt and sends the frames. @returns `answered`, `reset` with its code, or `closed` */
+function outcomeOf(path: string, frames: readonly Buffer[]): Promise<string> {
+  const greeting = [
+    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+    frame('settings', 0, 0),
+    frame('headers', 4, 1, headersOf('Encrypt')),
+  ];
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    let received: Buffer = Buffer.alloc(0);
+    const settle = (outcome: string) => {
+      resolve(outcome);
+      socket.destroy();
+    };
+    socket.on('error', () => {});
+    socket.once('close', () => settle('closed'));
+    socket.on('data', (chunk) => {
+      received = Buffer.concat([received, chunk]);
+      while (received.length >= 9 && received.length >= 9 + received.readUIntBE(0, 3)) {
+        const [type, stream] = [received.readUInt8(3), received.readUInt32BE(5)];
+        if (stream === 1 && type === frameTypes.data) return settle('answered');
+        if (stream === 1 && type === frameTypes.reset) return settle(`reset ${received.readUInt32BE(9)}`);
+        received = received.subarray(9 + received.readUIntBE(0, 3));
+      }
+    });
+    socket.write(Buffer.concat([...greeting, ...frames]));
+  });
+}
+
 /** A gRPC message with its prefix. */
 export function framed(message: Buffer): Buffer {
   const bytes = Buffer.alloc(5 + message.length);

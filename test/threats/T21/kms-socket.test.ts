@@ -4,7 +4,16 @@
 import type { ClientHttp2Stream } from 'node:http2';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { connectSilently, connectStranger, framed, statusOf, withKmsSocket } from '../../support/kms-socket.ts';
+import {
+  breakProtocol,
+  burstOfResets,
+  burstOfTerseResets,
+  connectSilently,
+  connectStranger,
+  framed,
+  statusOf,
+  withKmsSocket,
+} from '../../support/kms-socket.ts';
 import { until } from '../../support/patience.ts';
 
 const empty = Buffer.alloc(0);
@@ -116,38 +125,25 @@ test('a connection without a call for ten minutes is told to go; an honest clien
     { haste: 2_000 },
   ));
 
-/** Calls that are given up as soon as they are there, in portions that the other side can read. */
-async function giveUp(stranger: ReturnType<typeof connectStranger>, count: number): Promise<void> {
-  for (let index = 0; index < count && !stranger.session.destroyed; index += 1) {
-    const stream = stranger.begin('Decrypt');
-    stream.close(8);
-    if (index % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-test('5 000 calls that are given up in a burst harm neither their own connection nor another one', () =>
-  withKmsSocket(async ({ path, client }) => {
-    const stranger = connectStranger(path);
-    const own = stranger.begin('Encrypt');
-    await giveUp(stranger, 5_000);
-    own.end(framed(Buffer.from([0x0a, 1, 1])));
-    assert.is(await statusOf(own), 0);
-    assert.is(await stranger.call('Status', empty), 0);
+test('9 000 calls that are given up at once harm neither another call of their connection nor another connection', () =>
+  withKmsSocket(async ({ path, client, reached }) => {
+    assert.is(await burstOfResets(path, 9_000), 'answered');
+    assert.is(await burstOfTerseResets(path, 9_000), 'answered');
     assert.is((await client.status()).healthz, 'ok');
-    stranger.close();
+    assert.not.ok(reached.has('resets'));
   }));
 
-test('a connection that is cut for giving up too many ends its calls as UNAVAILABLE, and no other one', () =>
+test('a connection that gives up 12 000 is cut, which is UNAVAILABLE for its other calls, and never reset as INTERNAL', () =>
   withKmsSocket(async ({ path, client, reached }) => {
-    const stranger = connectStranger(path);
-    const own = stranger.begin('Decrypt');
-    const codes: number[] = [];
-    own.on('close', () => codes.push(own.rstCode));
-    await giveUp(stranger, 60_000);
-    await until(() => stranger.session.destroyed, 'the end of the connection');
+    assert.is(await burstOfResets(path, 12_000), 'closed');
     assert.is(reached.get('resets'), 1);
-    await until(() => codes.length === 1, 'the end of the call');
-    assert.is.not(codes[0], 2, 'a reset with INTERNAL_ERROR is INTERNAL to a gRPC client');
+    assert.is((await client.status()).healthz, 'ok');
+  }));
+
+test('a connection that breaks the protocol is cut as well: its calls are not reset', () =>
+  withKmsSocket(async ({ path, client }) => {
+    assert.is(await breakProtocol(path), 'closed');
+    assert.is(await burstOfTerseResets(path, 100_000), 'closed');
     assert.is((await client.status()).healthz, 'ok');
   }));
 
