@@ -3,15 +3,18 @@
 import type { Log } from '../shared/log/fields.ts';
 import type { Clock } from '../shared/time/clock.ts';
 import { createSpacing } from '../shared/time/spacing.ts';
+import { socketBounds } from './kms/bounds.ts';
 import type { Metrics } from './metrics/metrics.ts';
 
-/** Every bound that has no class of its own in an answer; docs/limits.md says what each one is. */
-export const boundNames = [
+/** Of the ports of the diagnostics. */
+const diagnosticsBounds = [
   'diagnostics_connections',
   'diagnostics_time',
   'diagnostics_head',
   'diagnostics_pipelining',
 ] as const;
+/** As the metric and the log call them; docs/operations.md says what each one is. */
+export const boundNames = [...socketBounds, ...diagnosticsBounds] as const;
 export type BoundName = (typeof boundNames)[number];
 
 /** Somebody reached a bound and was refused for it. */
@@ -19,6 +22,7 @@ export type Reached = (bound: BoundName) => void;
 
 const toldEveryMs = 60_000;
 
+/** @returns what to call each time; the first call about a bound is told at once */
 export function createBounds(log: Log, metrics: Metrics, clock: Pick<Clock, 'nowMs'>): Reached {
   const isTold = new Map(boundNames.map((name) => [name, createSpacing(clock, toldEveryMs)]));
   const untold = new Map<BoundName, number>();

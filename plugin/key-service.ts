@@ -8,7 +8,14 @@ import { hashText } from '../shared/text/hash.ts';
 import type { CallEvidence } from './health/call-evidence.ts';
 import type { StatusCache } from './health/status-cache.ts';
 import { buildAad } from './keys/aad.ts';
-import { type Annotations, buildAnnotations, checkAnnotations, parseAnnotations } from './keys/annotations.ts';
+import {
+  type Annotations,
+  buildAnnotations,
+  checkAnnotations,
+  keepKnown,
+  type ParsedAnnotations,
+  parseAnnotations,
+} from './keys/annotations.ts';
 import type { Discovery } from './keys/discovery.ts';
 import type { DecryptView, KeyService, KeyView, ResolvedDecrypt } from './kms/kms.ts';
 import { isPrintableAscii, versionOfCiphertext } from './transit/ciphertext.ts';
@@ -63,6 +70,10 @@ export function createKeyService(deps: KeyServiceDeps): KeyService {
       const ciphertext = await witnessed(deps, 'encrypt', () => view.keyId, answer);
       return { ciphertext, keyId: snapshot.kubernetesKeyId, annotations };
     },
+    trim: (annotations) => {
+      const { kept, isWellNamed } = keepKnown(annotations);
+      return { annotations: kept, areSound: isWellNamed };
+    },
     resolve: (request, signal) => resolveDecrypt(deps, bind, request, signal),
   };
 }
@@ -85,7 +96,7 @@ async function resolveDecrypt(
 ): Promise<ResolvedDecrypt> {
   const keyId = parseKeyId(request.keyId);
   const snapshot = deps.cache.lookUp(keyId) ?? (await discover(deps, request, signal));
-  checkAnnotations(parseAnnotations(request.annotations), snapshot);
+  checkAnnotations(parseSound(request), snapshot);
   if (!isPrintableAscii(request.ciphertext)) {
     throw new ProviderError('bao_invalid_request', 'the ciphertext is not Transit text');
   }
@@ -122,17 +133,23 @@ async function witnessed<T>(
 /** Junk annotations cause no metadata read; the answer for an unknown id stays that of an unknown id. */
 async function discover(deps: KeyServiceDeps, request: DecryptView, signal: AbortSignal): Promise<Snapshot> {
   const unknown = () => new ProviderError('key_id_unknown', 'key_id unknown');
-  if (!isWellFormed(request.annotations)) throw unknown();
+  if (!isWellFormed(request)) throw unknown();
   const found = await deps.discovery.find(request.keyId, signal);
   if (found === undefined) throw unknown();
   return found;
 }
 
-function isWellFormed(annotations: ReadonlyMap<string, string>): boolean {
+function isWellFormed(request: DecryptView): boolean {
   try {
-    parseAnnotations(annotations);
+    parseSound(request);
     return true;
   } catch {
     return false;
   }
+}
+
+/** @throws ProviderError `annotation_invalid`, also for what was wrong with annotations that were not kept */
+function parseSound({ annotations, areAnnotationsSound }: DecryptView): ParsedAnnotations {
+  if (!areAnnotationsSound) throw new ProviderError('annotation_invalid', 'annotations invalid');
+  return parseAnnotations(annotations);
 }

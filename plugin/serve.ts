@@ -136,6 +136,7 @@ export async function startServing(
       endsAtUnixMs: clock.wallMs() + config.logging.correlation.ttlMs,
     },
   });
+  const reached = createBounds(deps.log, metrics, clock);
   openbao = createOpenBao({
     config,
     version: start.build.version,
@@ -206,6 +207,7 @@ export async function startServing(
     },
     countKeyIdError: (reason) => metrics.count('decrypt_key_id_errors_total', { reason }),
     countAadError: (reason) => metrics.count('aad_validation_errors_total', { reason }),
+    reached,
   });
   const takeCredential = (message: CredentialMessage) => {
     credentialFiles.set(message.name, message.modifiedAtUnixMs);
@@ -225,9 +227,9 @@ export async function startServing(
     };
   };
   if (start.listen === 'when_healthy') await untilProvenHealthy(scheduler, stopped.signal);
-  const server = createKmsServer(kms, clock);
+  const server = createKmsServer(kms, clock, { timeoutMs: config.openbao.timeoutMs, reached });
   let isLive = false;
-  const diagnostics = { clock, reached: createBounds(deps.log, metrics, clock) };
+  const diagnostics = { clock, reached };
   const { endpoints, portsUnopened } = await openListeners(start, server, {
     metrics: createMetricsEndpoint(diagnostics, metrics.text),
     health: createHealthEndpoint(diagnostics, () => isLive, readyFacts),

@@ -83,6 +83,18 @@ export function parseAnnotations(annotations: Annotations): ParsedAnnotations {
   };
 }
 
+/**
+ * Drops the annotations that we do not know, after looking at their names: only the known ones are worth keeping for as long as a
+ * call may wait.
+ *
+ * @returns `isWellNamed`: false when one of the names, known or not, is no annotation name (wire-format 4.3)
+ */
+export function keepKnown(annotations: Annotations): { readonly kept: Annotations; readonly isWellNamed: boolean } {
+  const known = new Set<string>(Object.values(annotationNames));
+  const kept = new Map([...annotations].filter(([name]) => known.has(name)));
+  return { kept, isWellNamed: [...annotations.keys()].every(isAnnotationName) };
+}
+
 /** Decimal without sign or leading zeros, 1 to 2147483647 (wire-format 9.2). */
 function parseVersion(text: string): number | undefined {
   const version = /^[1-9][0-9]{0,9}$/u.test(text) ? Number(text) : 0;

@@ -21,13 +21,19 @@ const annotationsField = 4;
 export const decodeStatusRequest = (bytes: Buffer): StatusRequest => decode(bytes, StatusRequest.decode);
 export const decodeEncryptRequest = (bytes: Buffer): EncryptRequest => decode(bytes, EncryptRequest.decode);
 
-/** A request whose annotations hold one name twice keeps `hasDuplicates`: the contract step that refuses it comes later. */
-export type DecodedDecrypt = DecryptRequest & { readonly hasDuplicates: boolean };
+/**
+ * A request whose annotations hold one name twice keeps `hasDuplicates`: the contract step that refuses it comes later.
+ * `sizeBytes`: the message as it was sent, which the library may keep until the call has ended.
+ */
+export type DecodedDecrypt = DecryptRequest & { readonly hasDuplicates: boolean; readonly sizeBytes: number };
 
 /** @throws ProviderError `request_limit` for bytes that are no such message */
 export function decodeDecryptRequest(bytes: Buffer): DecodedDecrypt {
   const request = decode(bytes, DecryptRequest.decode);
-  return { ...request, hasDuplicates: decode(bytes, countAnnotations) !== request.annotations.size };
+  // The ciphertext is a copy of its own: a part of the message would keep the whole of it.
+  const ciphertext = Buffer.from(request.ciphertext);
+  const hasDuplicates = decode(bytes, countAnnotations) !== request.annotations.size;
+  return { ...request, ciphertext, hasDuplicates, sizeBytes: bytes.length };
 }
 
 function countAnnotations(bytes: Buffer): number {

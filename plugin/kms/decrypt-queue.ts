@@ -1,9 +1,11 @@
 // Decrypts that wait: identical calls share one OpenBao call, distinct ones take a slot or wait their turn within their
-// deadline. A refused Decrypt fails somebody's request, so refusing is the last resort (architecture 12).
+// deadline. A refused Decrypt fails somebody's request, so refusing is the last resort (architecture 12). Connections take turns:
+// the one with the fewest calls running is next, so that nobody waits behind all that a stranger has asked for.
 // This is also the one place that turns admitted Decrypts into calls.
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
+import { concurrencyLimit, FairShare, type Share } from './fair-share.ts';
 
 export type DecryptQueueOptions = {
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
@@ -13,11 +15,15 @@ export type DecryptQueueOptions = {
   readonly greatestWaiting: number;
   /** A call that has not begun this long before its deadline cannot be met any more. */
   readonly marginMs: number;
+  /** Hears that the queue was full. */
+  readonly full?: () => void;
 };
 
 export type DecryptCall = {
-  /** Equal for calls that must have equal answers: ciphertext, key_id and annotations. */
+  /** Equal for calls that must have equal answers: a hash of ciphertext, key_id and annotations. */
   readonly identity: string;
+  /** Whose call it is. */
+  readonly connection: object;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
   readonly run: (signal: AbortSignal) => Promise<Buffer>;
@@ -25,22 +31,33 @@ export type DecryptCall = {
 
 type Shared = {
   readonly identity: string;
+  readonly connection: object;
   readonly run: DecryptCall['run'];
   readonly controller: AbortController;
   readonly answer: PromiseWithResolvers<Buffer>;
   hasBegun: boolean;
   isSettled: boolean;
   waiters: number;
+  /** Its place among those that wait. */
+  place: Share | undefined;
 };
 
 export class DecryptQueue {
   readonly #options: DecryptQueueOptions;
   readonly #byIdentity = new Map<string, Shared>();
   readonly #waiting: Shared[] = [];
+  readonly #places: FairShare;
+  /** Calls that run, by connection. */
+  readonly #runningOf = new Map<object, number>();
   #running = 0;
 
   constructor(options: DecryptQueueOptions) {
     this.#options = options;
+    this.#places = new FairShare({
+      capacity: options.greatestWaiting,
+      yields: 'fairly',
+      ...(options.full === undefined ? {} : { reached: options.full }),
+    });
   }
 
   get waiting(): number {
@@ -64,33 +81,72 @@ export class DecryptQueue {
   }
 
   #admit(call: DecryptCall): Shared {
-    const isFull = this.#running >= this.#options.slots && this.#waiting.length >= this.#options.greatestWaiting;
-    if (isFull) throw refused();
     const shared: Shared = {
       identity: call.identity,
+      connection: call.connection,
       run: call.run,
       controller: new AbortController(),
       answer: Promise.withResolvers<Buffer>(),
       hasBegun: false,
       isSettled: false,
       waiters: 0,
+      place: undefined,
     };
     shared.answer.promise.catch(() => undefined);
+    if (this.#running >= this.#options.slots) {
+      shared.place = this.#places.take(call.connection, 1, () => this.#giveWay(shared));
+      this.#waiting.push(shared);
+    }
     this.#byIdentity.set(call.identity, shared);
-    if (this.#running < this.#options.slots) this.#begin(shared);
-    else this.#waiting.push(shared);
+    if (shared.place === undefined) this.#begin(shared);
     return shared;
   }
 
+  /** Somebody with fewer calls needs its place. */
+  #giveWay(shared: Shared): void {
+    this.#stopWaiting(shared);
+    this.#forget(shared);
+    shared.isSettled = true;
+    shared.answer.reject(concurrencyLimit());
+  }
+
+  #stopWaiting(shared: Shared): void {
+    const index = this.#waiting.indexOf(shared);
+    if (index >= 0) this.#waiting.splice(index, 1);
+    shared.place?.release();
+  }
+
+  /** The oldest of the connection with the fewest running. */
+  #next(): Shared | undefined {
+    let next: Shared | undefined;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const shared of this.#waiting) {
+      const running = this.#runningOf.get(shared.connection) ?? 0;
+      if (running >= fewest) continue;
+      next = shared;
+      fewest = running;
+      if (fewest === 0) break;
+    }
+    return next;
+  }
+
+  #countRunning(connection: object, change: 1 | -1): void {
+    this.#running += change;
+    const running = (this.#runningOf.get(connection) ?? 0) + change;
+    if (running === 0) this.#runningOf.delete(connection);
+    else this.#runningOf.set(connection, running);
+  }
+
   #begin(shared: Shared): void {
+    this.#stopWaiting(shared);
     shared.hasBegun = true;
-    this.#running += 1;
+    this.#countRunning(shared.connection, 1);
     const settled = shared.run(shared.controller.signal).then(shared.answer.resolve, shared.answer.reject);
     void settled.finally(() => {
       shared.isSettled = true;
       this.#forget(shared);
-      this.#running -= 1;
-      const next = this.#waiting.shift();
+      this.#countRunning(shared.connection, -1);
+      const next = this.#next();
       if (next !== undefined) this.#begin(next);
     });
   }
@@ -98,7 +154,7 @@ export class DecryptQueue {
   #wait(shared: Shared, call: DecryptCall): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const leave = () => settle(() => reject(call.signal.reason));
-      const cancel = this.#watchDeadline(shared, call, () => settle(() => reject(refused())));
+      const cancel = this.#watchDeadline(shared, call, () => settle(() => reject(concurrencyLimit())));
       const settle = (tell: () => void) => {
         cancel();
         call.signal.removeEventListener('abort', leave);
@@ -124,8 +180,7 @@ export class DecryptQueue {
   #left(shared: Shared): void {
     shared.waiters -= 1;
     if (shared.waiters > 0) return;
-    const index = this.#waiting.indexOf(shared);
-    if (index >= 0) this.#waiting.splice(index, 1);
+    this.#stopWaiting(shared);
     this.#forget(shared);
     if (!shared.isSettled)
       shared.controller.abort(new ProviderError('canceled', 'nobody waits for this call any more'));
@@ -135,8 +190,4 @@ export class DecryptQueue {
   #forget(shared: Shared): void {
     if (this.#byIdentity.get(shared.identity) === shared) this.#byIdentity.delete(shared.identity);
   }
-}
-
-function refused(): ProviderError {
-  return new ProviderError('concurrency_limit', 'kms request concurrency limit reached');
 }

@@ -4,10 +4,17 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { type BoundReached, greatestDecryptCalls, greatestRetainedBytes, greatestWaiting } from './bounds.ts';
 import type { DecodedDecrypt, DecryptResponse, EncryptRequest, EncryptResponse, StatusResponse } from './codec.ts';
 import { DecryptQueue } from './decrypt-queue.ts';
-import { Limiter } from './limiter.ts';
-import { checkRequestSizes, checkResponseSizes, decodeAnnotations, greatestPlaintextBytes } from './limits.ts';
+import { concurrencyLimit, FairShare, type Share } from './fair-share.ts';
+import {
+  areAnnotationsModest,
+  checkRequestSizes,
+  checkResponseSizes,
+  decodeAnnotations,
+  greatestPlaintextBytes,
+} from './limits.ts';
 import { type GrpcLabel, type KmsErrorClass, type KmsFailure, type KmsMethod, kmsFailureOf } from './status.ts';
 
 /** What a healthy Status reports and Encrypt uses: one snapshot for both, for the whole call. */
@@ -30,6 +37,11 @@ export type KeyService = {
   readonly status: () => KeyView;
   /** Encrypts with the key of this view. Throws ProviderError. */
   readonly encrypt: (view: KeyView, plaintext: Uint8Array, signal: AbortSignal) => Promise<EncryptedView>;
+  /** Keeps the annotations that count. `areSound`: false when one that was dropped, or the whole, has not the right form. */
+  readonly trim: (annotations: ReadonlyMap<string, string>) => {
+    readonly annotations: ReadonlyMap<string, string>;
+    readonly areSound: boolean;
+  };
   /** Steps 8 to 13 of the contract; may read metadata for an unknown key_id. Throws ProviderError. */
   readonly resolve: (request: DecryptView, signal: AbortSignal) => Promise<ResolvedDecrypt>;
 };
@@ -38,6 +50,8 @@ export type DecryptView = {
   readonly ciphertext: Uint8Array;
   readonly keyId: string;
   readonly annotations: ReadonlyMap<string, string>;
+  /** False: step 11 refuses them, whatever was kept of them. */
+  readonly areAnnotationsSound: boolean;
 };
 
 export type ResolvedDecrypt = {
@@ -51,6 +65,12 @@ export type KmsCall = {
   readonly signal: AbortSignal;
   /** Monotonic; infinite when the caller set none. */
   readonly deadlineMs: number;
+  /** Whose call it is: connections share fairly. */
+  readonly connection: object;
+  /** Ends the call's own signal: somebody else needs its place. */
+  readonly end: (reason: ProviderError) => void;
+  /** Taken before with `enter`. */
+  readonly slot?: Share | undefined;
 };
 
 export type KmsObservation = {
@@ -78,12 +98,24 @@ export type KmsDeps = {
   readonly observe: (observation: KmsObservation) => void;
   readonly countKeyIdError: (reason: 'key_id_malformed' | 'key_id_unknown') => void;
   readonly countAadError: (reason: 'aad_missing' | 'annotation_invalid' | 'aad_mismatch') => void;
+  /** Hears that a bound was reached. */
+  readonly reached?: BoundReached;
 };
 
 /** What a method answers: the message, or the failure to be sent. */
 export type KmsAnswer<T> = { readonly message: T } | { readonly failure: KmsFailure };
 
 export type Kms = {
+  /**
+   * Takes the slot of a Status or an Encrypt whose first byte has come. Until its body is there the call gives way to another one.
+   *
+   * @param lose  ends it when that happens
+   */
+  readonly enter: (
+    method: 'status' | 'encrypt',
+    connection: object,
+    lose: () => void,
+  ) => { readonly slot: Share } | { readonly failure: KmsFailure };
   readonly status: (call: KmsCall) => Promise<KmsAnswer<StatusResponse>>;
   readonly encrypt: (request: EncryptRequest, call: KmsCall) => Promise<KmsAnswer<EncryptResponse>>;
   readonly decrypt: (request: DecodedDecrypt, call: KmsCall) => Promise<KmsAnswer<DecryptResponse>>;
@@ -91,67 +123,98 @@ export type Kms = {
 };
 
 /** Left for the answer to reach the caller after OpenBao's own time limit, so that its class survives. */
-const ownMarginMs = 250;
+export const ownMarginMs = 250;
 const queueMarginMs = 100;
-const greatestWaiting = 1_024;
-/** A flood of never-ending discoveries must not pile up requests. */
-const greatestDecryptCalls = 4_096;
 const version = 'v2';
 
 type Noted = { -readonly [name in keyof KmsObservation]?: KmsObservation[name] };
 
 export function createKms(deps: KmsDeps): Kms {
-  const limits = {
-    status: new Limiter(deps.settings.maxConcurrentStatus),
-    encrypt: new Limiter(deps.settings.maxConcurrentEncrypt),
-    decrypt: new Limiter(greatestDecryptCalls),
+  const reached = deps.reached ?? (() => {});
+  const yielding = (capacity: number) =>
+    new FairShare({ capacity, yields: 'always', reached: () => reached('slot_yielded') });
+  const context: Context = {
+    deps,
+    limits: {
+      status: yielding(deps.settings.maxConcurrentStatus),
+      encrypt: yielding(deps.settings.maxConcurrentEncrypt),
+      decrypt: new FairShare({
+        capacity: greatestDecryptCalls,
+        yields: 'fairly',
+        reached: () => reached('decrypt_calls'),
+      }),
+    },
+    retained: new FairShare({
+      capacity: greatestRetainedBytes,
+      yields: 'fairly',
+      reached: () => reached('retained_bytes'),
+    }),
+    queue: new DecryptQueue({
+      clock: deps.clock,
+      slots: deps.settings.maxConcurrentDecrypt,
+      greatestWaiting,
+      marginMs: queueMarginMs,
+      full: () => reached('waiting_decrypts'),
+    }),
   };
-  const queue = new DecryptQueue({
-    clock: deps.clock,
-    slots: deps.settings.maxConcurrentDecrypt,
-    greatestWaiting,
-    marginMs: queueMarginMs,
-  });
-  const context: Context = { deps, limits, queue };
+  const { limits } = context;
   return {
+    enter: (method, connection, lose) => enter(context, method, connection, lose),
     status: (call) => observed(context, 'status', call, (noted) => readStatus(context, noted)),
     encrypt: (request, call) =>
       observed(context, 'encrypt', call, (noted) => encrypt(context, request, call, noted), request.uid),
     decrypt: (request, call) =>
       observed(context, 'decrypt', call, (noted) => decrypt(context, request, call, noted), request.uid),
-    inFlight: () => ({
-      status: limits.status.running,
-      encrypt: limits.encrypt.running,
-      decrypt: limits.decrypt.running,
-    }),
+    inFlight: () => ({ status: limits.status.used, encrypt: limits.encrypt.used, decrypt: limits.decrypt.used }),
   };
 }
 
 type Context = {
   readonly deps: KmsDeps;
-  readonly limits: Readonly<Record<KmsMethod, Limiter>>;
+  readonly limits: Readonly<Record<KmsMethod, FairShare>>;
+  /** Request bytes of the Decrypts in flight. */
+  readonly retained: FairShare;
   readonly queue: DecryptQueue;
 };
 
+/** A refusal at the first byte is the one observation of its call. */
+function enter({ deps, limits }: Context, method: 'status' | 'encrypt', connection: object, lose: () => void) {
+  try {
+    return { slot: limits[method].take(connection, 1, lose) };
+  } catch (error) {
+    const failure = kmsFailureOf(error, method);
+    deps.observe({ method, durationMs: 0, status: failure.label, errorClass: failure.errorClass });
+    return { failure };
+  }
+}
+
+/** A slot that nobody can take away any more, or for a Decrypt one that only a greedy connection loses. */
+function takeSlot({ limits }: Context, method: KmsMethod, call: KmsCall): Share {
+  const slot = call.slot ?? limits[method].take(call.connection, 1, () => call.end(concurrencyLimit()));
+  if (method !== 'decrypt') slot.keep();
+  return slot;
+}
+
 /** Slot, run, release, classify, observe once: in this order, whatever happens inside. */
 async function observed<T>(
-  { deps, limits }: Context,
+  context: Context,
   method: KmsMethod,
   call: KmsCall,
   run: (noted: Noted) => Promise<T>,
   uid?: string,
 ): Promise<KmsAnswer<T>> {
+  const { deps } = context;
   const startedAtMs = deps.clock.nowMs();
   const noted: Noted = {};
   let failure: KmsFailure | undefined;
   let answer: KmsAnswer<T>;
   try {
-    const release = limits[method].take();
+    const slot = takeSlot(context, method, call);
     try {
       call.signal.throwIfAborted();
       answer = { message: await run(noted) };
     } finally {
-      release();
+      slot.release();
     }
   } catch (error) {
     failure = kmsFailureOf(error, method);
@@ -226,30 +289,46 @@ async function decrypt(
   call: KmsCall,
   noted: Noted,
 ): Promise<DecryptResponse> {
-  if (request.ciphertext.length === 0) throw new ProviderError('ciphertext_required', 'ciphertext is required');
-  checkRequestSizes(request.ciphertext, request.keyId);
-  const annotations = decodeAnnotations(request.annotations);
-  return withDeadline(context, call, async (signal, deadlineMs) => {
-    noted.keyIdHash = hashText(request.keyId);
-    const resolved = await resolve(context, { ...request, annotations }, request.hasDuplicates, signal);
-    noted.transitKeyVersion = resolved.transitKeyVersion;
-    const identity = identityOf(request, annotations);
-    const plaintext = await context.queue.decrypt({ identity, deadlineMs, signal, run: resolved.run });
-    return { plaintext };
-  });
+  const view = viewOf(context, request);
+  const retained = context.retained.take(call.connection, request.sizeBytes, () => call.end(concurrencyLimit()));
+  try {
+    return await withDeadline(context, call, (signal, deadlineMs) =>
+      resolveAndDecrypt(context, view, { ...call, signal, deadlineMs }, noted),
+    );
+  } finally {
+    retained.release();
+  }
+}
+
+/** Steps 2 to 6, and what is kept of the request while it waits. What it does not need of it is let go at once. */
+function viewOf({ deps }: Context, request: DecodedDecrypt): DecryptView {
+  const { ciphertext, keyId, hasDuplicates } = request;
+  if (ciphertext.length === 0) throw new ProviderError('ciphertext_required', 'ciphertext is required');
+  checkRequestSizes(ciphertext, keyId);
+  const isModest = areAnnotationsModest(request.annotations);
+  const { annotations, areSound } = deps.keys.trim(decodeAnnotations(request.annotations));
+  request.annotations.clear();
+  const areAnnotationsSound = areSound && isModest && !hasDuplicates;
+  return { ciphertext, keyId, annotations: isModest ? annotations : new Map(), areAnnotationsSound };
+}
+
+async function resolveAndDecrypt(
+  context: Context,
+  view: DecryptView,
+  { signal, deadlineMs, connection }: KmsCall,
+  noted: Noted,
+): Promise<DecryptResponse> {
+  noted.keyIdHash = hashText(view.keyId);
+  const resolved = await resolve(context, view, signal);
+  noted.transitKeyVersion = resolved.transitKeyVersion;
+  const identity = identityOf(view);
+  return { plaintext: await context.queue.decrypt({ identity, connection, deadlineMs, signal, run: resolved.run }) };
 }
 
 /** Counts the failures of steps 8 and 9, and of 10 to 12; a failure before them touches neither counter. */
-async function resolve(
-  { deps }: Context,
-  request: DecryptView,
-  hasDuplicates: boolean,
-  signal: AbortSignal,
-): Promise<ResolvedDecrypt> {
+async function resolve({ deps }: Context, request: DecryptView, signal: AbortSignal): Promise<ResolvedDecrypt> {
   try {
-    const resolved = await deps.keys.resolve(request, signal);
-    if (hasDuplicates) throw new ProviderError('annotation_invalid', 'annotations invalid');
-    return resolved;
+    return await deps.keys.resolve(request, signal);
   } catch (error) {
     const { errorClass } = kmsFailureOf(error, 'decrypt');
     if (errorClass === 'key_id_malformed' || errorClass === 'key_id_unknown') deps.countKeyIdError(errorClass);
@@ -260,9 +339,10 @@ async function resolve(
   }
 }
 
-function identityOf(request: DecodedDecrypt, annotations: ReadonlyMap<string, string>): string {
+/** A hash: what waits keeps no request to be told from others. */
+function identityOf({ ciphertext, keyId, annotations }: DecryptView): string {
   const sorted = [...annotations].sort(([one], [other]) => (one < other ? -1 : 1));
-  return JSON.stringify([request.ciphertext.toString('latin1'), request.keyId, sorted]);
+  return hashText(JSON.stringify([Buffer.from(ciphertext).toString('latin1'), keyId, sorted]));
 }
 
 /** The earlier of the caller's deadline and our own. */

@@ -1,6 +1,7 @@
 // Sizes of the KMS v2 contract, each one byte stricter than the API server's own check (wire-format 7).
 
 import { ProviderError } from '../../shared/errors/error.ts';
+import { greatestAnnotations, greatestAnnotationValueBytes } from './bounds.ts';
 
 /** Largest gRPC message in either direction, bytes. */
 export const greatestMessageBytes = 65_536;
@@ -36,6 +37,12 @@ export function decodeAnnotations(wire: WireAnnotations): ReadonlyMap<string, st
   const sizeBytes = annotationBytes(annotations);
   if (sizeBytes > greatestAnnotationBytes) throw overLimit('annotations', sizeBytes);
   return annotations;
+}
+
+/** Whether they are few and short enough to be looked at: no ciphertext of ours has others. */
+export function areAnnotationsModest(annotations: WireAnnotations): boolean {
+  if (annotations.size > greatestAnnotations) return false;
+  return [...annotations.values()].every((value) => value.length <= greatestAnnotationValueBytes);
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,9 +1,12 @@
 // Serves the KMS v2 methods on an inherited, bound socket. The only file that meets grpc-js.
 
+import type { Http2Server, ServerOptions } from 'node:http2';
 import net from 'node:net';
 import {
   Server,
   ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
   type ServerUnaryCall,
   type ServiceDefinition,
   type sendUnaryData,
@@ -11,6 +14,7 @@ import {
 } from '@grpc/grpc-js';
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import type { BoundReached } from './bounds.ts';
 import {
   type DecodedDecrypt,
   decodeDecryptRequest,
@@ -21,9 +25,11 @@ import {
   encodeEncryptResponse,
   encodeStatusResponse,
 } from './codec.ts';
-import type { Kms, KmsAnswer, KmsCall } from './kms.ts';
+import type { Share } from './fair-share.ts';
+import { Guard, type GuardedStream, http2Options } from './guard.ts';
+import { type Kms, type KmsAnswer, type KmsCall, ownMarginMs } from './kms.ts';
 import { greatestMessageBytes } from './limits.ts';
-import { grpcCodes } from './status.ts';
+import { grpcCodes, type KmsFailure } from './status.ts';
 
 export type KmsServer = {
   /** Listens on the descriptor. Rejects with the system's error. */
@@ -32,23 +38,35 @@ export type KmsServer = {
   readonly drain: (deadlineMs: number) => Promise<number>;
 };
 
+export type KmsServerOptions = {
+  /** Our own deadline for one call, from its first byte; 0 means none. */
+  readonly timeoutMs: number;
+  readonly reached: BoundReached;
+};
+
 const path = (method: string) => `/v2.KeyManagementService/${method}`;
 
-export function createKmsServer(kms: Kms, clock: Clock): KmsServer {
+export function createKmsServer(kms: Kms, clock: Clock, { timeoutMs, reached }: KmsServerOptions): KmsServer {
+  const desk: Desk = { kms, clock, running: new Set(), serving: undefined };
+  const { running } = desk;
+  const interceptor: ServerInterceptor = ({ path: asked }, call) =>
+    interceptingCall(desk, guard.opening(), methodOf(asked), call);
   const server = new Server({
     'grpc.max_receive_message_length': greatestMessageBytes,
     'grpc.max_send_message_length': greatestMessageBytes,
-    'grpc-node.max_session_memory': 64,
+    interceptors: [interceptor],
   });
-  const running = new Set<AbortController>();
-  server.addService(service, implementation(kms, clock, running));
+  server.addService(service, implementation(desk));
+  setHttp2Options(server, http2Options);
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const callMs = timeoutMs === 0 ? 0 : timeoutMs + ownMarginMs;
+  const guard = new Guard(http2ServerOf(server), { clock, callMs, reached });
   const sockets = new Set<net.Socket>();
   const listener = net.createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => socket.destroy());
     socket.once('close', () => sockets.delete(socket));
-    injector.injectConnection(socket);
+    guard.accept(socket, (accepted) => injector.injectConnection(accepted));
   });
   return {
     listen: (descriptor) =>
@@ -58,6 +76,97 @@ export function createKmsServer(kms: Kms, clock: Clock): KmsServer {
       }),
     drain: (deadlineMs) => drain({ server, listener, sockets, running, clock }, deadlineMs),
   };
+}
+
+/** What the library keeps to itself: it has no option for them, and takes no HTTP/2 server of ours. */
+type Inner = {
+  readonly commonServerOptions?: ServerOptions;
+  readonly http2Servers?: ReadonlyMap<Http2Server, unknown>;
+};
+
+/** Fails the start rather than serve without bounds, should another version of the library keep them elsewhere. */
+function setHttp2Options(server: Server, options: ServerOptions): void {
+  const { commonServerOptions } = server as unknown as Inner;
+  if (commonServerOptions === undefined) throw unknownLibrary();
+  Object.assign(commonServerOptions, options);
+}
+
+function http2ServerOf(server: Server): Http2Server {
+  const [http2Server] = (server as unknown as Inner).http2Servers?.keys() ?? [];
+  if (http2Server === undefined) throw unknownLibrary();
+  return http2Server;
+}
+
+function unknownLibrary(): ProviderError {
+  return new ProviderError('internal', 'the gRPC library is not the version that this build was made for');
+}
+
+/** One call as it goes through the library: which stream it is, and the slot that its first byte took. */
+type Serving = { readonly stream: GuardedStream; readonly slot: Share | undefined; isTaken: boolean };
+
+type Desk = {
+  readonly kms: Kms;
+  readonly clock: Clock;
+  readonly running: Set<AbortController>;
+  /** The call whose handler the library is starting at this moment. */
+  serving: Serving | undefined;
+};
+
+function methodOf(asked: string): 'status' | 'encrypt' | 'decrypt' {
+  return asked === path('Status') ? 'status' : asked === path('Encrypt') ? 'encrypt' : 'decrypt';
+}
+
+type InnerCall = ConstructorParameters<typeof ServerInterceptingCall>[0];
+
+/** Takes the slot of the method at the first byte, and tells the guard how far the call has come. */
+function interceptingCall(
+  desk: Desk,
+  stream: GuardedStream | undefined,
+  method: 'status' | 'encrypt' | 'decrypt',
+  call: InnerCall,
+): ServerInterceptingCall {
+  if (stream === undefined) return new ServerInterceptingCall(call);
+  const entered = method === 'decrypt' ? undefined : desk.kms.enter(method, stream.connection, stream.expel);
+  const serving: Serving = { stream, slot: entered && 'slot' in entered ? entered.slot : undefined, isTaken: false };
+  const giveBack = () => {
+    if (!serving.isTaken) serving.slot?.release();
+  };
+  stream.onClosed = giveBack;
+  stream.onLate = () => {
+    giveBack();
+    call.sendStatus({ code: grpcCodes.deadline_exceeded, details: 'request timed out', metadata: null });
+  };
+  return new ServerInterceptingCall(call, {
+    start: (next) =>
+      next({
+        onReceiveMetadata: (metadata, pass) => {
+          if (entered === undefined || 'slot' in entered) return pass(metadata);
+          refuse(stream, call, entered.failure);
+        },
+        onReceiveHalfClose: (pass) => {
+          stream.complete();
+          desk.serving = serving;
+          pass();
+          desk.serving = undefined;
+          giveBack();
+        },
+      }),
+    // What follows waits until the client has taken the message.
+    sendMessage: (message, pass) => {
+      stream.answered();
+      pass(message);
+    },
+    sendStatus: (status, pass) => {
+      stream.answered();
+      pass(status);
+    },
+  });
+}
+
+function refuse(stream: GuardedStream, call: InnerCall, failure: KmsFailure): void {
+  stream.answered();
+  call.sendStatus({ code: grpcCodes[failure.label], details: failure.message, metadata: null });
+  stream.finish();
 }
 
 type Draining = {
@@ -126,7 +235,8 @@ const service: ServiceDefinition<UntypedServiceImplementation> = {
   },
 };
 
-function implementation(kms: Kms, clock: Clock, running: Set<AbortController>): UntypedServiceImplementation {
+function implementation(desk: Desk): UntypedServiceImplementation {
+  const { kms, clock, running } = desk;
   const unaryCall =
     <Request, Response>(serve: (request: Request, call: KmsCall) => Promise<KmsAnswer<Response>>) =>
     (call: ServerUnaryCall<Request, Response>, reply: sendUnaryData<Response>) => {
@@ -136,7 +246,14 @@ function implementation(kms: Kms, clock: Clock, running: Set<AbortController>): 
       call.once('cancelled', () => {
         if (running.has(controller)) controller.abort(new ProviderError('canceled', 'request canceled'));
       });
-      const request = { signal: controller.signal, deadlineMs: deadlineOf(call, clock) };
+      const request: KmsCall = {
+        signal: controller.signal,
+        deadlineMs: deadlineOf(call, clock),
+        connection: desk.serving?.stream.connection ?? desk,
+        end: (reason) => controller.abort(reason),
+        slot: desk.serving?.slot,
+      };
+      if (desk.serving !== undefined) desk.serving.isTaken = true;
       void serve(call.request, request).then((answer) => {
         running.delete(controller);
         if ('message' in answer) return reply(null, answer.message);

@@ -39,9 +39,9 @@ const starting: readonly CrashStep[] = [
   { file: running, at: '  greet(running, greeting.listen, greeting.counters);', side: 'after' },
   { file: office, at: '    if (isNext) return void this.#nextReady(from);', side: 'before' },
   { file: 'plugin/main.ts', at: 'system.ignoreSignals();', side: 'after' },
-  { file: pluginServe, at: '  const server = createKmsServer(kms, clock);', side: 'before' },
-  { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement() });", side: 'before' },
-  { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement() });", side: 'after' },
+  { file: pluginServe, at: '  const server = createKmsServer(kms, clock, ', side: 'before' },
+  { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });", side: 'before' },
+  { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });", side: 'after' },
 ];
 
 const committing: readonly CrashStep[] = [
@@ -94,13 +94,13 @@ const replacing: readonly CrashStep[] = [
   },
   {
     file: pluginServe,
-    at: "  deps.send({ kind: 'ready', ...deps.confinement() });",
+    at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });",
     side: 'before',
     when: "start.listen === 'when_healthy'",
   },
   {
     file: pluginServe,
-    at: "  deps.send({ kind: 'ready', ...deps.confinement() });",
+    at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });",
     side: 'after',
     when: "start.listen === 'when_healthy'",
   },

@@ -46,7 +46,8 @@ export function createKmsBench() {
     countKeyIdError: () => {},
     countAadError: () => {},
   });
-  const call = { signal: new AbortController().signal, deadlineMs: Number.POSITIVE_INFINITY };
+  const signal = new AbortController().signal;
+  const call = { signal, deadlineMs: Number.POSITIVE_INFINITY, connection: {}, end: () => {} };
   return Object.assign(bench, {
     /** 'ok' or the class of the refusal. */
     decrypt: async (request: DecodedDecrypt): Promise<string> => {

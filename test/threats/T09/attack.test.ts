@@ -59,6 +59,7 @@ async function steal(from: ReturnType<typeof createProvider>, by: ReturnType<typ
     ciphertext: Buffer.from(stolen.ciphertext),
     keyId: by.active.kubernetesKeyId,
     annotations: buildAnnotations(by.active, '1.0.0'),
+    areAnnotationsSound: true,
   };
   return (await by.service.resolve(relabelled, signal)).run(signal);
 }

@@ -6,8 +6,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/key-service.ts',
-        find: '  checkAnnotations(parseAnnotations(request.annotations), snapshot);',
-        replace: '  parseAnnotations(request.annotations);',
+        find: '  checkAnnotations(parseSound(request), snapshot);',
+        replace: '  parseSound(request);',
       },
     ],
   },
@@ -16,8 +16,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/codec.ts',
-        find: 'hasDuplicates: decode(bytes, countAnnotations) !== request.annotations.size',
-        replace: 'hasDuplicates: decode(bytes, countAnnotations) < 0',
+        find: 'hasDuplicates = decode(bytes, countAnnotations) !== request.annotations.size',
+        replace: 'hasDuplicates = decode(bytes, countAnnotations) < 0',
       },
     ],
   },

@@ -18,8 +18,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/kms.ts',
-        find: 'noted.keyIdHash = hashText(request.keyId);',
-        replace: 'noted.keyIdHash = request.keyId;',
+        find: 'noted.keyIdHash = hashText(view.keyId);\n  const resolved',
+        replace: 'noted.keyIdHash = view.keyId;\n  const resolved',
       },
     ],
   },

@@ -13,9 +13,15 @@ function createBench(slots = 2, greatestWaiting = 3) {
   const clock = createFakeClock();
   const queue = new DecryptQueue({ clock, slots, greatestWaiting, marginMs: 100 });
   const jobs: Job[] = [];
-  const decrypt = (identity: string, deadlineMs = 2_000, controller = new AbortController()) =>
+  const decrypt = (
+    identity: string,
+    deadlineMs = 2_000,
+    controller = new AbortController(),
+    connection: object = queue,
+  ) =>
     queue.decrypt({
       identity,
+      connection,
       deadlineMs,
       signal: controller.signal,
       run: (signal) => {
@@ -75,6 +81,36 @@ test('only a full queue refuses', async () => {
   assert.is(queue.waiting, 2);
   for (const call of calls) call.catch(() => undefined);
   jobs[0]?.answer.reject(new Error('end'));
+});
+
+test('a connection that fills the queue loses the newest of its calls to another one', async () => {
+  const { jobs, decrypt, queue, clock } = createBench(1, 2);
+  const calls = [decrypt('a'), decrypt('b')];
+  const newest = rejectsClass(decrypt('c'), 'concurrency_limit');
+  const other = decrypt('d', 2_000, new AbortController(), {});
+  await newest;
+  assert.is(queue.waiting, 2);
+  for (let index = 0; index < 3; index += 1) {
+    jobs[index]?.answer.resolve(Buffer.from('x'));
+    await clock.settle();
+  }
+  await Promise.all([...calls, other]);
+});
+
+test('connections take turns: nobody waits behind all that another one has asked for', async () => {
+  const { jobs, decrypt, clock } = createBench(2, 10);
+  const calls = ['a', 'b', 'c', 'd'].map((identity) => decrypt(identity));
+  calls.push(decrypt('other', 2_000, new AbortController(), {}));
+  for (let index = 0; index < 5; index += 1) {
+    jobs[index]?.answer.resolve(Buffer.from('x'));
+    await clock.settle();
+  }
+  await Promise.all(calls);
+
+  assert.equal(
+    jobs.map(({ identity }) => identity),
+    ['a', 'b', 'other', 'c', 'd'],
+  );
 });
 
 test('a call whose deadline cannot be met any more is refused before it, and never begins', async () => {

@@ -87,8 +87,10 @@ function createBench(options: Options = {}): Bench {
   return { clock, kms, observations, transitCalls, discoveries, counted, cache };
 }
 
+const nobody = {};
+
 function call(deadlineMs = Number.POSITIVE_INFINITY): KmsCall {
-  return { signal: new AbortController().signal, deadlineMs };
+  return { signal: new AbortController().signal, deadlineMs, connection: nobody, end: () => {} };
 }
 
 function request(change: Partial<DecodedDecrypt> = {}, record = active): DecodedDecrypt {
@@ -96,7 +98,15 @@ function request(change: Partial<DecodedDecrypt> = {}, record = active): Decoded
     [...buildAnnotations(record, '1.4.0')].map(([name, value]) => [name, Buffer.from(value)]),
   );
   const ciphertext = Buffer.from(`vault:v${record.transitVersion}:c2VhbGVk`);
-  return { ciphertext, uid: 'u', keyId: record.kubernetesKeyId, annotations, hasDuplicates: false, ...change };
+  return {
+    ciphertext,
+    uid: 'u',
+    keyId: record.kubernetesKeyId,
+    annotations,
+    hasDuplicates: false,
+    sizeBytes: 700,
+    ...change,
+  };
 }
 
 /** The message and class of a refusal, or 'ok'. */
@@ -205,6 +215,11 @@ const annotationsOf = (change: (annotations: Map<string, Buffer>) => void) => {
   return annotations;
 };
 const hash = Buffer.from('-7HYmUBdBfDtbSxDJ8xM-_L1xOCu-QNWQ4YDTWTVCQA');
+/** The right ones, which are 7 and a namespace's, and so many others of this size. */
+const extra = (count: number, sizeBytes: number) =>
+  annotationsOf((map) => {
+    for (let index = 0; index < count; index += 1) map.set(`x${index}.example.org`, Buffer.alloc(sizeBytes, 0x61));
+  });
 const filler = (sizeBytes: number) =>
   annotationsOf((map) => {
     const used = [...map].reduce((sum, [name, value]) => sum + name.length + value.length, 0);
@@ -290,6 +305,14 @@ const refusals: readonly (readonly [string, Partial<DecodedDecrypt>, string])[] 
     { annotations: annotationsOf((map) => map.set('a/b.example.org', Buffer.from('1'))) },
     'annotations invalid (annotation_invalid)',
   ],
+  ['17 annotations', { annotations: extra(10, 1) }, 'annotations invalid (annotation_invalid)'],
+  ['an annotation of 1025 bytes', { annotations: extra(1, 1_025) }, 'annotations invalid (annotation_invalid)'],
+  ['annotations of 32767 bytes', { annotations: filler(32_767) }, 'annotations invalid (annotation_invalid)'],
+  [
+    '17 annotations and a malformed key_id',
+    { annotations: extra(10, 1), keyId: 'x' },
+    'key_id malformed (key_id_malformed)',
+  ],
   ['an annotation twice', { hasDuplicates: true }, 'annotations invalid (annotation_invalid)'],
   [
     'a ciphertext of another version',
@@ -328,7 +351,7 @@ for (const name of request().annotations.keys()) {
 
 for (const [what, change] of [
   ['a ciphertext of 1023 bytes', { ciphertext: Buffer.from(`vault:v12:${'A'.repeat(1013)}`) }],
-  ['annotations of 32767 bytes', { annotations: filler(32_767) }],
+  ['8 annotations more of 1024 bytes', { annotations: extra(8, 1_024) }],
   ['an unknown annotation', { annotations: annotationsOf((map) => map.set('extra.example.org', Buffer.from('x'))) }],
   ['a ciphertext without the prefix', { ciphertext: Buffer.from('opaque') }],
 ] as const) {
@@ -428,9 +451,7 @@ test('the caller’s earlier deadline counts, and its cancellation reaches Trans
   await bench.clock.advance(500);
   assert.is(await early, 'request timed out (timeout)');
   const controller = new AbortController();
-  const canceled = answerOf(
-    bench.kms.decrypt(request(), { signal: controller.signal, deadlineMs: Number.POSITIVE_INFINITY }),
-  );
+  const canceled = answerOf(bench.kms.decrypt(request(), { ...call(), signal: controller.signal }));
   await bench.clock.settle();
   controller.abort(new ProviderError('canceled', 'gone'));
   assert.is(await canceled, 'request canceled (canceled)');
