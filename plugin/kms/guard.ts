@@ -115,7 +115,7 @@ export class Guard {
       isOurs = true;
       stream.close(code);
     };
-    const held = this.#halfOpen.open({
+    const held = this.#halfOpen.open(connection, {
       refuse: () => reset(constants.NGHTTP2_REFUSED_STREAM),
       drop: () => reset(constants.NGHTTP2_CANCEL),
       timeOut: () => {

@@ -1,5 +1,5 @@
-// Calls whose body has not come, and answers that nobody takes: what they hold is counted in bytes for the whole server, the oldest
-// goes first when that is too much, and each ends in time.
+// Calls whose body has not come, and answers that nobody takes: what they hold is counted in bytes for the whole server. When that is
+// too much, the connection that holds most loses its oldest, so that a stranger who fills it takes nothing from others; and each ends in time.
 
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import { type BoundReached, greatestHalfOpenBytes, streamBytes, transferMs } from './bounds.ts';
@@ -24,14 +24,15 @@ export type HalfOpenStream = {
   readonly closed: () => void;
 };
 
+/** Of one connection; the oldest first. */
+type Holder = { sizeBytes: number; readonly held: Set<Held> };
 type Held = { sizeBytes: number; readonly giveUp: () => void };
 
 export class HalfOpenStreams {
   readonly #clock: Pick<Clock, 'after'>;
   readonly #bodyMs: number;
   readonly #reached: BoundReached;
-  /** The oldest first. */
-  readonly #held = new Set<Held>();
+  readonly #holders = new Map<object, Holder>();
   #sizeBytes = 0;
 
   /** @param timeoutMs  of a whole call; 0 means none, and then the transfer has a limit of its own */
@@ -45,12 +46,13 @@ export class HalfOpenStreams {
     return this.#sizeBytes;
   }
 
-  open(ends: StreamEnds): HalfOpenStream {
+  /** @param connection  whose stream it is */
+  open(connection: object, ends: StreamEnds): HalfOpenStream {
     let held: Held | undefined;
     let cancel: Cancel = () => {};
     const leave = () => {
       cancel();
-      if (held !== undefined && this.#held.delete(held)) this.#sizeBytes -= held.sizeBytes;
+      if (held !== undefined) this.#remove(connection, held);
       held = undefined;
     };
     const hold = (giveUp: () => void, limitMs: number, late: () => void) => {
@@ -67,8 +69,10 @@ export class HalfOpenStreams {
         leave();
         late();
       });
-      this.#held.add(entry);
-      this.#add(streamBytes);
+      const holder = this.#holders.get(connection) ?? { sizeBytes: 0, held: new Set<Held>() };
+      this.#holders.set(connection, holder);
+      holder.held.add(entry);
+      this.#add(holder, streamBytes);
     };
     hold(ends.refuse, this.#bodyMs, () => {
       this.#reached('body_late');
@@ -76,9 +80,10 @@ export class HalfOpenStreams {
     });
     return {
       grew: (sizeBytes) => {
-        if (held === undefined) return;
+        const holder = this.#holders.get(connection);
+        if (held === undefined || holder === undefined) return;
         held.sizeBytes += sizeBytes;
-        this.#add(sizeBytes);
+        this.#add(holder, sizeBytes);
       },
       complete: leave,
       answered: () =>
@@ -90,13 +95,31 @@ export class HalfOpenStreams {
     };
   }
 
-  #add(sizeBytes: number): void {
+  #add(holder: Holder, sizeBytes: number): void {
+    holder.sizeBytes += sizeBytes;
     this.#sizeBytes += sizeBytes;
     while (this.#sizeBytes > greatestHalfOpenBytes) {
-      const [oldest] = this.#held;
+      const [oldest] = this.#greatest()?.held ?? [];
       if (oldest === undefined) return;
       this.#reached('half_open_bytes');
       oldest.giveUp();
     }
+  }
+
+  #remove(connection: object, held: Held): void {
+    const holder = this.#holders.get(connection);
+    if (holder?.held.delete(held) !== true) return;
+    holder.sizeBytes -= held.sizeBytes;
+    this.#sizeBytes -= held.sizeBytes;
+    if (holder.held.size === 0) this.#holders.delete(connection);
+  }
+
+  /** There are no more holders than connections. */
+  #greatest(): Holder | undefined {
+    let greatest: Holder | undefined;
+    for (const holder of this.#holders.values()) {
+      if (greatest === undefined || holder.sizeBytes > greatest.sizeBytes) greatest = holder;
+    }
+    return greatest;
   }
 }

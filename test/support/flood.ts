@@ -112,8 +112,8 @@ function floodHttp(address: string, count: number, begin: (socket: Socket) => vo
       if (socket !== undefined && !socket.destroyed) return;
       socket = connect(Number(port), host, () => socket !== undefined && begin(socket));
       socket.on('error', () => {});
-      socket.on('end', () => socket?.destroy());
-      socket.pause();
+      // Read, or its end would not be seen and nobody would come back.
+      socket.resume();
     });
   }
 }

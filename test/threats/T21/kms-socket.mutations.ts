@@ -24,6 +24,10 @@ export const mutations: readonly Mutation[] = [
     edits: [{ file: halfOpen, find: 'this.#sizeBytes > greatestHalfOpenBytes', replace: 'this.#sizeBytes < 0' }],
   },
   {
+    name: 'the oldest goes, whoever holds most',
+    edits: [{ file: halfOpen, find: 'holder.sizeBytes > greatest.sizeBytes', replace: 'false' }],
+  },
+  {
     name: 'the parts of a body are not counted',
     edits: [{ file: guard, find: '    grew(copy.length);\n', replace: '' }],
   },

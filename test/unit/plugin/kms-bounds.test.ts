@@ -160,9 +160,10 @@ function createHalfOpen(timeoutMs = 2_000) {
   const reached: BoundName[] = [];
   const streams = new HalfOpenStreams(clock, timeoutMs, (bound) => reached.push(bound));
   const ended: string[] = [];
-  const open = (name: string) => {
+  const stranger = {};
+  const open = (name: string, connection: object = stranger) => {
     const say = (what: string) => () => void ended.push(`${what} ${name}`);
-    return streams.open({ refuse: say('refuse'), timeOut: say('time out'), drop: say('drop') });
+    return streams.open(connection, { refuse: say('refuse'), timeOut: say('time out'), drop: say('drop') });
   };
   return { clock, streams, reached, ended, open };
 }
@@ -178,6 +179,17 @@ test('the oldest half-open stream goes when all together hold more than 8 MiB', 
   all[2]?.closed();
   all[0]?.grew(1_000);
   assert.is(streams.sizeBytes, (count - 3) * streamBytes + 1);
+});
+
+test('the connection that holds most loses, and an answer of another one that is older stays', () => {
+  const { ended, open } = createHalfOpen();
+  const honest = open('honest', {});
+  honest.complete();
+  honest.answered();
+  const count = greatestHalfOpenBytes / streamBytes;
+  for (let index = 0; index < 2 * count; index += 1) open(String(index));
+  assert.is(ended.length, count + 1);
+  assert.equal([ended[0], ended.includes('drop honest')], ['refuse 0', false]);
 });
 
 test('a body has the time of its call, an answer that nobody takes has ten seconds', async () => {
