@@ -30,8 +30,8 @@ export const folders = [
 
 /** They sleep for minutes, by constants of the API server: one after the other, beside all the rest. */
 const sleeping = ['test/kubernetes/long-outage.test.ts', 'test/kubernetes/hot-reload.test.ts'];
-/** Calls at a fixed pace, 500 a second, find out whether the machine keeps up; nothing may run beside them. */
-const alone = ['test/integration/rotation.test.ts'];
+/** Calls at a fixed pace, or beside a flood, find out whether the machine keeps up; nothing may run beside them. */
+const alone = ['test/integration/rotation.test.ts', 'test/integration/flood.test.ts'];
 
 export type FileResult = {
   readonly file: string;
