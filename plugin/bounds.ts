@@ -21,6 +21,7 @@ export type BoundName = (typeof boundNames)[number];
 export type Reached = (bound: BoundName) => void;
 
 const toldEveryMs = 60_000;
+const hint = 'a client wanted more than its share and was refused; see "When a bound is reached" in docs/operations.md';
 
 /** @returns what to call each time; the first call about a bound is told at once */
 export function createBounds(log: Log, metrics: Metrics, clock: Pick<Clock, 'nowMs'>): Reached {
@@ -31,6 +32,6 @@ export function createBounds(log: Log, metrics: Metrics, clock: Pick<Clock, 'now
     if (isTold.get(name)?.() !== true) return void untold.set(name, (untold.get(name) ?? 0) + 1);
     const suppressed = untold.get(name);
     untold.delete(name);
-    log('warn', 'bound.reached', { name, ...(suppressed === undefined ? {} : { suppressed }) });
+    log('warn', 'bound.reached', { name, hint, suppressed });
   };
 }

@@ -38,7 +38,7 @@ export function watchPorts(deps: PortWatchDeps): () => void {
     for (const name of now.filter((one) => !before.includes(one))) {
       deps.log('warn', 'port.taken', {
         name,
-        hint: `another process has the port of server.${name}Address; find it with ss -ltnp, it is tried again every 5 s`,
+        hint: `another process uses the port of server.${name}Address; find it with ss -ltnp. The port is tried again every 5 s`,
       });
     }
     for (const name of before.filter((one) => !now.includes(one))) deps.log('info', 'port.bound', { name });
