@@ -240,10 +240,11 @@ export async function startServing(
   const drain = async (deadlineMs: number, isReplaced: boolean) => {
     cache.isShuttingDown = true;
     stopped.abort(stopping());
-    if (isReplaced) closeAll(endpoints);
+    // In a replacement the next plugin answers at once; in a stop somebody may want to know how it goes until its end.
+    const closed = isReplaced ? closeAll(endpoints) : undefined;
     const cut = await server.drain(deadlineMs);
     reporter?.stop();
-    if (!isReplaced) closeAll(endpoints);
+    await (closed ?? closeAll(endpoints));
     deps.send({ kind: 'drained', cut });
     await openbao.close();
     ended.resolve();
@@ -315,9 +316,7 @@ const opens = (endpoint: HttpEndpoint, descriptor: number, address: { host: stri
     () => false,
   );
 
-function closeAll(endpoints: readonly HttpEndpoint[]): void {
-  for (const endpoint of endpoints) endpoint.close();
-}
+const closeAll = (endpoints: readonly HttpEndpoint[]) => Promise.all(endpoints.map((endpoint) => endpoint.close()));
 
 /** Proposals in flight, by id. One at a time: probes never overlap. */
 function createCommits(send: (message: PluginMessage) => void, stopped: AbortSignal) {

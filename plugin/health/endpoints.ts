@@ -15,8 +15,8 @@ export type HttpEndpoint = {
    * @throws ProviderError `listener_unavailable` when the address is not the one that the supervisor bound
    */
   readonly listen: (descriptor: number, expected: { readonly host: string; readonly port: number }) => Promise<void>;
-  /** Takes no more connections; those that have asked still get their answer. */
-  readonly close: () => void;
+  /** Takes no more connections; those that are there are heard and get their answer. Resolves within a second. */
+  readonly close: () => Promise<void>;
 };
 
 export type EndpointDeps = { readonly clock: Clock; readonly reached: Reached };
@@ -87,7 +87,7 @@ function createEndpoint(deps: EndpointDeps, methods: readonly string[], route: R
     listen: (descriptor, expected) => listen(server, descriptor, expected),
     close: () => {
       server.close();
-      visitors.close();
+      return visitors.close();
     },
   };
 }

@@ -11,6 +11,8 @@ export const heardMs = 100;
 export const maxCrowd = 512;
 /** One that has not sent its request by then goes first when it is crowded. */
 export const slowAfterMs = 2_000;
+/** For those that are there when the listener closes. */
+export const closingMs = 1_000;
 /** From the accept to the end, whatever the client does. */
 export const maxVisitMs = 5_000;
 
@@ -23,8 +25,12 @@ export type Visitor = {
 export type Visitors = {
   /** Others make room for it. @returns what to call when it has left */
   readonly enter: (visitor: Visitor) => () => void;
-  /** Ends those that have not asked yet. */
-  readonly close: () => void;
+  /**
+   * Those that came are still heard for 100 ms, and get their answer.
+   *
+   * @returns resolves when all have left, or after a second
+   */
+  readonly close: () => Promise<void>;
 };
 
 export type VisitorRefusal = 'crowded' | 'slow';
@@ -32,6 +38,7 @@ export type VisitorRefusal = 'crowded' | 'slow';
 /** @param refused  told of every visitor that was ended before it was served */
 export function createVisitors(clock: Clock, refused: (reason: VisitorRefusal) => void): Visitors {
   const present = new Map<Visitor, number>();
+  let whenEmpty = () => {};
   const end = (visitor: Visitor, reason: VisitorRefusal) => {
     if (!present.delete(visitor)) return;
     if (!visitor.isServed) refused(reason);
@@ -45,22 +52,40 @@ export function createVisitors(clock: Clock, refused: (reason: VisitorRefusal) =
     if (present.size <= maxCrowd) return;
     for (const visitor of leavingOrder(present, nowMs).slice(0, present.size - maxCrowd)) end(visitor, 'crowded');
   };
+  let isRoomPlanned = false;
+  const planRoom = () => {
+    if (isRoomPlanned || present.size <= maxVisitors) return;
+    isRoomPlanned = true;
+    clock.after(heardMs, () => {
+      isRoomPlanned = false;
+      makeRoom();
+      planRoom();
+    });
+  };
+  const endUnheard = () => {
+    for (const visitor of [...present.keys()].filter(({ isServed }) => !isServed)) visitor.end();
+  };
   return {
     enter: (visitor) => {
       present.set(visitor, clock.nowMs());
-      if (present.size > maxVisitors) clock.after(heardMs, makeRoom);
+      planRoom();
       if (present.size > maxCrowd) makeRoom();
       const cancel = clock.after(maxVisitMs, () => end(visitor, 'slow'));
       return () => {
         cancel();
         present.delete(visitor);
+        if (present.size === 0) whenEmpty();
       };
     },
-    close: () => {
-      for (const visitor of [...present.keys()].filter(({ isServed }) => !isServed)) {
-        present.delete(visitor);
-        visitor.end();
-      }
+    close: async () => {
+      if (present.size === 0) return;
+      const cancelHearing = clock.after(heardMs, endUnheard);
+      const cancelWait = clock.after(closingMs, () => whenEmpty());
+      await new Promise<void>((resolve) => {
+        whenEmpty = resolve;
+      });
+      cancelHearing();
+      cancelWait();
     },
   };
 }

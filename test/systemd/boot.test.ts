@@ -148,10 +148,9 @@ step('status line, /ready and metrics say the same within a second of the last c
     const line = isDisabled ? /^healthy; / : /^unhealthy: upsert_allowed/u;
     await until(async () => line.test(await status(machine)), `the status line: ${healthz}`, 1_000);
     assert.is((await ready())['healthz'], healthz);
-    assert.match(
-      await (await fetch(`http://${metrics}/metrics`)).text(),
-      new RegExp(`status_healthy ${isDisabled ? 1 : 0}\n`, 'u'),
-    );
+    // One text serves everybody who asks within a second.
+    const told = new RegExp(`status_healthy ${isDisabled ? 1 : 0}\n`, 'u');
+    await until(async () => told.test(await (await fetch(`http://${metrics}/metrics`)).text()), 'the metrics', 1_000);
   }
 });
 
@@ -197,19 +196,14 @@ step('systemctl restart under a load of Decrypts: not one call fails', async ({ 
 
 step('systemctl stop while calls run: none is cut, and no socket is left', async ({ machine, bao }) => {
   const kms = client(machine);
-  const sealed = await kms.encrypt(randomBytes(32));
+  // Identical ones would share one call.
+  const sealed = await Promise.all(Array.from({ length: 16 }, () => kms.encrypt(randomBytes(32))));
   bao.fault = async ({ path }) => {
     if (path.includes('/decrypt/')) await new Promise((resolve) => setTimeout(resolve, 1_000));
     return undefined;
   };
   const before = bao.requests.length;
-  const running = Array.from({ length: 16 }, (_, index) =>
-    kms.decrypt(
-      { ...sealed, annotations: new Map([...sealed.annotations, [`a${index}.example.org`, Buffer.from('x')]]) },
-      'u',
-      10_000,
-    ),
-  );
+  const running = sealed.map((one) => kms.decrypt(one, 'u', 10_000));
   const arrived = () => bao.requests.slice(before).filter(({ path }) => path.includes('/decrypt/'));
   await until(() => arrived().length >= running.length, 'the calls at OpenBao');
   assert.is((await machine.run(`systemctl stop ${unit}`)).status, 0);

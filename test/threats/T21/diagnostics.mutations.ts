@@ -25,7 +25,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/health/visitors.ts',
-        find: '      if (present.size > maxVisitors) clock.after(heardMs, makeRoom);\n',
+        find: '      planRoom();\n      if (present.size > maxCrowd) makeRoom();\n',
         replace: '      if (present.size > maxVisitors) return end(visitor, "crowded"), () => {};\n',
       },
     ],

@@ -9,6 +9,7 @@ import {
   type HttpEndpoint,
   sharedTextMs,
 } from '../../../plugin/health/endpoints.ts';
+import { heardMs } from '../../../plugin/health/visitors.ts';
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
 
 type Handle = { readonly fd: number; readonly getsockname: (out: { port?: number }) => number };
@@ -35,7 +36,7 @@ async function withEndpoint(
   try {
     await run({ clock, reached, port, endpoint });
   } finally {
-    endpoint.close();
+    void endpoint.close();
   }
 }
 
@@ -163,19 +164,31 @@ test('a client that reads slowly gets all of a long answer; the time after it be
   );
 });
 
-test('when the listener closes, who has asked gets the answer and who has not is ended', async () => {
+test('when the listener closes, who has asked gets the answer and who asks at once too; who says nothing is ended', async () => {
   const answered = Promise.withResolvers<string>();
   await withMetrics(
     () => answered.promise,
     async ({ endpoint, clock, port }) => {
       const silent = await open(port);
       const ended = new Promise((resolve) => silent.once('close', resolve));
+      const late = await open(port);
+      let text = '';
+      late.on('data', (chunk) => {
+        text += chunk.toString();
+      });
+      const lateEnded = new Promise((resolve) => late.once('close', resolve));
       const asking = ask(port, get('/metrics'));
       await clock.settle();
-      endpoint.close();
+      const closed = endpoint.close();
+      late.write(get('/metrics'));
+      await clock.settle();
+      await clock.advance(heardMs);
       await ended;
       answered.resolve('late\n');
       assert.ok((await asking).endsWith('late\n'));
+      await lateEnded;
+      assert.ok(text.endsWith('late\n'));
+      await closed;
     },
   );
 });

@@ -3,6 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  closingMs,
   createVisitors,
   heardMs,
   maxCrowd,
@@ -71,13 +72,44 @@ test('nobody stays longer than a visit may take, and one that left is not ended'
   assert.is(clock.timers(), 0);
 });
 
-test('with the listener end those that have not asked; the others still get their answer', () => {
-  const { ended, visitors, enter } = createBench();
-  enter(0);
-  enter(1, true);
-  enter(2);
-  visitors.close();
-  assert.equal(ended, [0, 2]);
+test('when the listener closes, those that are there are heard for a moment, and their end is waited for', async () => {
+  const { clock, ended, visitors, enter } = createBench();
+  const leave = [enter(0), enter(1, true), enter(2)];
+  let isClosed = false;
+  void visitors.close().then(() => {
+    isClosed = true;
+  });
+  await clock.advance(heardMs - 1);
+  assert.equal(ended, []);
+  leave[0]?.();
+  await clock.advance(1);
+  assert.equal(ended, [2]);
+  leave[2]?.();
+  await clock.settle();
+  assert.not.ok(isClosed, 'one is still reading its answer');
+  leave[1]?.();
+  await clock.settle();
+  assert.ok(isClosed);
+  assert.is(clock.timers(), 0);
+});
+
+test('one that stays when the listener closes is waited for a second and no longer', async () => {
+  const { clock, visitors, enter } = createBench();
+  enter(0, true);
+  let isClosed = false;
+  void visitors.close().then(() => {
+    isClosed = true;
+  });
+  await clock.advance(closingMs - 1);
+  assert.not.ok(isClosed);
+  await clock.advance(1);
+  assert.ok(isClosed);
+});
+
+test('a listener without visitors is closed at once', async () => {
+  const { clock, visitors } = createBench();
+  await visitors.close();
+  assert.is(clock.timers(), 0);
 });
 
 test.run();
