@@ -104,6 +104,7 @@ export async function startServing(
     rightFindings: () => cache.verdict().rightFindings,
     directoriesGone: () => cache.directoriesGone,
     portsTaken: () => counters.portsTaken,
+    isRegistryLarge: () => cache.isRegistryLarge,
   };
   const startedAtMs = clock.nowMs();
   const credentialFiles = new Map<string, number>();

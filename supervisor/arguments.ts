@@ -30,6 +30,7 @@ export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBa
   verify-rotation    shows the same after a rotation, and says what it cannot prove
   retire-versions    plans that versions below N stop decrypting on this node; with --apply, does it
   restore-versions   plans that retired versions decrypt again; with --apply, does it
+  forget-versions    plans that versions which OpenBao never had are dropped from the registry; with --apply, does it
   config             prints the main settings in force, the identity fingerprint, and every problem
   config check       validates a configuration completely; starts nothing and changes nothing
   config schema      prints the JSON Schema of the configuration
@@ -41,13 +42,14 @@ export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBa
   --metrics-address ADDR   host:port; an empty value switches it off
   --health-address ADDR    host:port; an empty value switches it off
   --development            accept a socket below the current directory; never in a cluster
-  --output FORMAT          text or json; for config check and the four commands about versions
+  --output FORMAT          text or json; for config check and the five commands about versions
   --before-version N       retire-versions: retire the versions below N
-  --versions LIST          restore-versions: the versions, or their key-ID hashes, separated by commas
-  --apply                  retire-versions, restore-versions: do it; stop the provider first
+  --versions LIST          restore-versions: the versions, or their key-ID hashes, separated by commas;
+                           forget-versions: the versions
+  --apply                  retire-versions, restore-versions, forget-versions: do it; stop the provider first
   --expected-state-hash H  with --apply: the stateHash of the plan that you reviewed
 
-Run serve and the four commands about versions as the provider's user, the owner of the state directory.
+Run serve and the five commands about versions as the provider's user, the owner of the state directory.
 
 Exit codes: 0 success, 1 unexpected error, 2 usage, 3 configuration or credentials, 4 a check failed,
             5 runtime, 6 a directory was lost that only a new start can find (serve under a service manager).
@@ -118,13 +120,13 @@ function mistakeIn(words: readonly string[]): string {
 
 type Values = ReturnType<typeof parseWords>['values'];
 
-const aboutRotation = ['rotation-plan', 'verify-rotation', 'retire-versions', 'restore-versions'] as const;
-const changing = ['retire-versions', 'restore-versions'];
+const changing = ['retire-versions', 'restore-versions', 'forget-versions'] as const;
+const aboutRotation = ['rotation-plan', 'verify-rotation', ...changing] as const;
 const flagOwners: Readonly<Record<string, readonly string[]>> = {
   development: ['serve', 'config', 'config check', ...aboutRotation],
   output: ['config check', ...aboutRotation],
   'before-version': ['retire-versions'],
-  versions: ['restore-versions'],
+  versions: ['restore-versions', 'forget-versions'],
   apply: changing,
   'expected-state-hash': changing,
 };
@@ -147,6 +149,7 @@ function commandOf(name: (typeof names)[number], values: Values): Command {
     return { name, beforeVersion: versionOf(values['before-version']), apply: applyOf(values) };
   }
   if (name === 'restore-versions') return { name, versions: versionsOf(values.versions), apply: applyOf(values) };
+  if (name === 'forget-versions') return { name, versions: plainVersionsOf(values.versions), apply: applyOf(values) };
   return { name };
 }
 
@@ -171,6 +174,12 @@ function versionsOf(text: string | undefined): readonly string[] {
   const versions = (text ?? '').split(',').map((one) => one.trim());
   if (versions.every((one) => /^(?:[1-9][0-9]{0,9}|[A-Za-z0-9_-]{43})$/u.test(one))) return versions;
   throw usage('--versions needs versions or key-ID hashes, separated by commas');
+}
+
+function plainVersionsOf(text: string | undefined): readonly number[] {
+  const versions = (text ?? '').split(',').map((one) => one.trim());
+  if (versions.every((one) => /^[1-9][0-9]{0,9}$/u.test(one))) return versions.map(Number);
+  throw usage('--versions needs versions, separated by commas');
 }
 
 function outputOf(text: string | undefined): OutputFormat {

@@ -28,7 +28,8 @@ async function run(parsed: Arguments): Promise<number> {
     case 'rotation-plan':
     case 'verify-rotation':
     case 'retire-versions':
-    case 'restore-versions': {
+    case 'restore-versions':
+    case 'forget-versions': {
       const { exitCodeOf, runRotationCommand } = await import('./commands/rotation.ts');
       const rotationOptions = { ...options, configPath: parsed.configPath, output: parsed.output };
       return runRotationCommand(command, rotationOptions, { ...serveDeps(), print }).catch((error: unknown) => {

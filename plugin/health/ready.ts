@@ -43,13 +43,14 @@ export function readyBody(facts: ReadyFacts | undefined): { readonly status: num
   return { status: isReady ? 200 : 503, body: JSON.stringify(body) };
 }
 
-function causeBody({ reason, class: errorClass, detail, finding, httpStatus, sinceUnixMs, ageMs }: ShownCause) {
+function causeBody({ reason, class: errorClass, detail, finding, httpStatus, repair, sinceUnixMs, ageMs }: ShownCause) {
   return {
     reason,
     class: errorClass,
     detail,
     finding,
     http_status: httpStatus,
+    repair,
     since: new Date(sinceUnixMs).toISOString(),
     for_seconds: Math.floor(ageMs / 1000),
   };

@@ -69,7 +69,12 @@ function healthMessage(cache: StatusCache, warnings: readonly Warning[]): Health
   };
 }
 
-function causeMessage({ reason: _, ageMs: __, ...cause }: ShownCause): NonNullable<HealthMessage['cause']> {
+function causeMessage({
+  reason: _,
+  ageMs: __,
+  repair: ___,
+  ...cause
+}: ShownCause): NonNullable<HealthMessage['cause']> {
   return { ...cause, sinceUnixMs: Math.max(0, Math.floor(cause.sinceUnixMs)) };
 }
 

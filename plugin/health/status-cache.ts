@@ -2,6 +2,7 @@
 // both probes. Publishing replaces everything at once; no reader sees half of it. Answering never calls OpenBao.
 
 import type { DirectoryName } from '../../shared/channel/messages.ts';
+import { isLarge } from '../../shared/registry/belief.ts';
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { type Age, type Reading, startAge } from '../../shared/time/age.ts';
@@ -14,6 +15,7 @@ type Published = {
   readonly active: Snapshot;
   /** Decryptable records by key_id: active, pending, retired. */
   readonly registry: ReadonlyMap<string, Snapshot>;
+  readonly isLarge: boolean;
 };
 
 type Since = { readonly unixMs: number; readonly age: Age };
@@ -58,6 +60,11 @@ export class StatusCache {
 
   get active(): Snapshot | undefined {
     return this.#published?.active;
+  }
+
+  /** Whether the published registry comes near to what it may hold. */
+  get isRegistryLarge(): boolean {
+    return this.#published?.isLarge === true;
   }
 
   /** Whether the active key's latest deep probe succeeded. */
@@ -201,5 +208,5 @@ function publishedOf(state: RegistryState): Published {
     ({ state: kind }) => kind === 'active' || kind === 'pending' || kind === 'retired',
   );
   const registry = new Map(usable.map((snapshot) => [snapshot.kubernetesKeyId, snapshot]));
-  return { state, active: activeSnapshot(state), registry };
+  return { state, active: activeSnapshot(state), registry, isLarge: isLarge(state) };
 }

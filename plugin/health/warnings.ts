@@ -13,6 +13,7 @@ export const warningCodes = [
   'state_directory_gone',
   'metrics_port_taken',
   'health_port_taken',
+  'registry_large',
   ...rightFindings.filter((finding) => !isFatal(finding)),
 ] as const;
 export type WarningCode =
@@ -24,6 +25,7 @@ export type WarningCode =
   | 'state_directory_gone'
   | 'metrics_port_taken'
   | 'health_port_taken'
+  | 'registry_large'
   | RightFinding;
 
 export type Warning = {
@@ -56,6 +58,8 @@ export type WarningSources = {
   readonly directoriesGone: () => readonly DirectoryName[];
   /** Of the supervisor: nobody can scrape, or probe, there. */
   readonly portsTaken: () => readonly PortName[];
+  /** Whether the registry comes near to what it may hold at most. */
+  readonly isRegistryLarge: () => boolean;
 };
 
 const directoryWarnings = [
@@ -71,6 +75,7 @@ export function warningsOf(sources: WarningSources): readonly Warning[] {
     ...(sources.isStatusSilent() ? [{ warning: 'no_status_calls' as const }] : []),
     ...(decrypt === undefined ? [] : [{ warning: 'decrypt_failing' as const, class: decrypt.class }]),
     ...directoryWarnings.filter(([name]) => gone.includes(name)).map(([, warning]) => ({ warning })),
+    ...(sources.isRegistryLarge() ? [{ warning: 'registry_large' as const }] : []),
     ...sources.portsTaken().map((name) => ({ warning: `${name}_port_taken` as const })),
     ...sources
       .rightFindings()

@@ -56,6 +56,9 @@ export type LedgerEffect =
   | { readonly kind: 'promoted'; readonly previous: Snapshot; readonly active: Snapshot }
   | { readonly kind: 'clock_regressed' };
 
+/** As many commits as the supervisor decides at once. */
+const partsPerProbe = 4;
+
 export type LedgerAnswer = CommitOutcome | boolean | undefined;
 export type ProbeOutcome = 'done' | 'unsaved' | 'encryption_blocked';
 export type ProbeSteps<T> = Generator<LedgerEffect, T, LedgerAnswer>;
@@ -78,8 +81,9 @@ export type Reading = {
  * @throws ProviderError `profile_invalid`, `version_rollback`, `state_unavailable`, `state_save_failed`
  */
 export function* readKey(ledger: Ledger, settings: LedgerSettings, reading: Reading): ProbeSteps<ProbeOutcome> {
-  const base = (yield* finishPendingCommit(ledger, settings, reading)) ?? ledger.published;
-  if (base === undefined) return yield* makeFirstState(ledger, settings, reading);
+  const known = (yield* finishPendingCommit(ledger, settings, reading)) ?? ledger.published;
+  if (known === undefined) return yield* makeFirstState(ledger, settings, reading);
+  const base = yield* catchUp(ledger, settings, reading, known);
   const isCounted = reading.startedAtMs - ledger.lastCountedAtMs >= settings.probeIntervalMs / 2;
   const look = (promotable: string | undefined) =>
     observe({ ...inputOf(base, settings, reading, isCounted), promotable });
@@ -99,6 +103,29 @@ export function* readKey(ledger: Ledger, settings: LedgerSettings, reading: Read
   }
   if (result.isClockRegressed) yield { kind: 'clock_regressed' };
   return result.isEncryptionBlocked ? 'encryption_blocked' : 'done';
+}
+
+/**
+ * Takes a jump over many versions in parts, each saved and published. What is left after a few of them is for the next probe.
+ *
+ * @returns the base of the observation
+ * @throws ProviderError as `readKey`
+ */
+function* catchUp(
+  ledger: Ledger,
+  settings: LedgerSettings,
+  reading: Reading,
+  from: RegistryState,
+): ProbeSteps<RegistryState> {
+  let base = from;
+  for (let part = 0; part < partsPerProbe; part += 1) {
+    const found = observe({ ...inputOf(base, settings, reading, false), promotable: undefined });
+    if (!found.isPartial || found.outcome === 'unchanged') break;
+    yield* save(ledger, settings, reading, found.state, base);
+    yield* publish(ledger, found.state, false);
+    base = found.state;
+  }
+  return base;
 }
 
 /** Only looks, for a plugin that is not in office yet (status-and-probes 8). @returns whether encryption is blocked */

@@ -2,6 +2,7 @@
 // supervisor checks that it is a legal successor. Written after rotation 5 to 9.
 
 import { ProviderError } from '../../shared/errors/error.ts';
+import { aheadOf, greatestNewRecords, highestVersion, isWithinSize } from '../../shared/registry/belief.ts';
 import { deriveKeyId, type Identity } from '../../shared/registry/key-id.ts';
 import { type RegistryState, type Snapshot, sealState } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
@@ -32,6 +33,8 @@ export type Observation = {
   /** The record that waits for activation: stable and not yet active. */
   readonly stable: Snapshot | undefined;
   readonly isClockRegressed: boolean;
+  /** Newer versions are left for the next commit: one takes only so many. */
+  readonly isPartial: boolean;
 };
 
 /**
@@ -47,10 +50,12 @@ export function observe(input: ObserveInput): Observation {
   checkRegistry(state.snapshots, profile);
   const isBlocked = profile.minEncryptionVersion > active.transitVersion;
   if (profile.latestVersion <= active.transitVersion) return unchanged(state, isBlocked);
+  const unrecorded = unrecordedVersions(input, active);
+  if (unrecorded.length > greatestNewRecords) return advancePart(input, active, unrecorded, isBlocked);
   const candidate = candidateOf(input, active);
   if (input.mode === 'discover' && candidate.isKnown) return unchanged(state, isBlocked);
   const counted = input.mode === 'advance' ? count(candidate.snapshot, input) : seen(candidate.snapshot, input.nowUnix);
-  const merged = merge(input, active, counted);
+  const merged = merge(input, active, counted, profile.latestVersion);
   if (isPromotable(counted, input)) return promote(input, active, counted, merged);
   return pend(input, merged, counted, isBlocked);
 }
@@ -83,6 +88,7 @@ export function bootstrap(
     throw profileInvalid('min_encryption_version', 'min_encryption_version=above_1', 'version 1 may not encrypt');
   }
   const snapshot = newSnapshot(identity, profile, 1, 'active', nowUnix);
+  checkCreated(snapshot, undefined, nowUnix);
   return sealState({
     identityFingerprint,
     generation: 1,
@@ -97,7 +103,14 @@ function rollback(): ProviderError {
 }
 
 function unchanged(state: RegistryState, isEncryptionBlocked: boolean): Observation {
-  return { outcome: 'unchanged', state, isEncryptionBlocked, stable: undefined, isClockRegressed: false };
+  return {
+    outcome: 'unchanged',
+    state,
+    isEncryptionBlocked,
+    stable: undefined,
+    isClockRegressed: false,
+    isPartial: false,
+  };
 }
 
 type Candidate = { readonly snapshot: Snapshot; readonly isKnown: boolean };
@@ -105,14 +118,21 @@ type Candidate = { readonly snapshot: Snapshot; readonly isKnown: boolean };
 function candidateOf(input: ObserveInput, active: Snapshot): Candidate {
   const fresh = newSnapshot(active, input.profile, input.profile.latestVersion, 'pending', 0);
   const known = input.state.snapshots.find((snapshot) => snapshot.kubernetesKeyId === fresh.kubernetesKeyId);
-  if (known === undefined) return { snapshot: fresh, isKnown: false };
-  if (known.state !== 'pending')
-    throw profileInvalid(
-      'candidate_retired',
-      'latest_version=retired_here',
-      'the latest version was retired on this node',
-    );
+  if (known === undefined) {
+    checkCreated(fresh, input.state, input.nowUnix);
+    return { snapshot: fresh, isKnown: false };
+  }
+  if (known.state !== 'pending') throw retiredHere(known.transitVersion);
   return { snapshot: known, isKnown: true };
+}
+
+function retiredHere(version: number): ProviderError {
+  const text = `version ${version} is newer than the active one and was retired on this node; bao-kms-provider restore-versions --versions ${version} plans its return`;
+  const repair = `bao-kms-provider restore-versions --versions ${version}`;
+  return profileInvalid('candidate_retired', 'latest_version=retired_here', text, {
+    transitKeyVersion: version,
+    repair,
+  });
 }
 
 function newSnapshot(
@@ -159,24 +179,70 @@ function count(snapshot: Snapshot, input: ObserveInput): Snapshot {
 }
 
 /** Every record is kept; a superseded candidate retires; skipped versions come in as retired (a peer may use them). */
-function merge(input: ObserveInput, active: Snapshot, candidate: Snapshot): Snapshot[] {
+function merge(input: ObserveInput, active: Snapshot, candidate: Snapshot, newest: number): Snapshot[] {
   const isCandidate = (snapshot: Snapshot) => snapshot.kubernetesKeyId === candidate.kubernetesKeyId;
   const kept = input.state.snapshots
     .filter((snapshot) => !isCandidate(snapshot))
     .map((snapshot) => (snapshot.state === 'pending' ? { ...snapshot, state: 'retired' as const } : snapshot));
-  return [...kept, ...intermediates(input, active), candidate];
+  return [...kept, ...intermediates(input, active, newest), candidate];
 }
 
-function intermediates(input: ObserveInput, active: Snapshot): Snapshot[] {
-  const found: Snapshot[] = [];
-  for (let version = active.transitVersion + 1; version < input.profile.latestVersion; version += 1) {
-    const isKnown = input.state.snapshots.some(
-      (snapshot) =>
-        snapshot.transitVersion === version && snapshot.state !== 'removed' && snapshot.state !== 'rejected',
-    );
-    if (!isKnown) found.push(newSnapshot(active, input.profile, version, 'retired', input.nowUnix));
+/** @param newest  versions below it */
+function intermediates(input: ObserveInput, active: Snapshot, newest: number): Snapshot[] {
+  const versions = unrecordedVersions(input, active).filter((version) => version < newest);
+  return versions.map((version) => {
+    const made = newSnapshot(active, input.profile, version, 'retired', input.nowUnix);
+    checkCreated(made, input.state, input.nowUnix);
+    return made;
+  });
+}
+
+/** Above the active version, up to the latest one, ascending; one more than a commit may add at most. */
+function unrecordedVersions({ state, profile }: ObserveInput, active: Snapshot): readonly number[] {
+  const isUsable = ({ state: kind }: Snapshot) => kind !== 'removed' && kind !== 'rejected';
+  const recorded = new Set(state.snapshots.filter(isUsable).map(({ transitVersion }) => transitVersion));
+  const found: number[] = [];
+  for (let version = active.transitVersion + 1; version <= profile.latestVersion; version += 1) {
+    if (!recorded.has(version)) found.push(version);
+    if (found.length > greatestNewRecords) break;
   }
   return found;
+}
+
+/**
+ * A jump over more versions than one commit may add: the oldest of them now, the newest of those as the candidate, which the
+ * next part supersedes. Nothing is counted on the way.
+ */
+function advancePart(
+  input: ObserveInput,
+  active: Snapshot,
+  unrecorded: readonly number[],
+  isBlocked: boolean,
+): Observation {
+  const part = unrecorded.slice(0, greatestNewRecords);
+  const last = part.at(-1) ?? 0;
+  const isNewest = last > highestVersion(input.state);
+  const waiting = input.state.snapshots.find(({ state }) => state === 'pending');
+  const candidate = isNewest ? newSnapshot(active, input.profile, last, 'pending', input.nowUnix) : waiting;
+  if (candidate === undefined) throw retiredHere(highestVersion(input.state));
+  if (isNewest) checkCreated(candidate, input.state, input.nowUnix);
+  const merged = merge(input, active, candidate, isNewest ? last : last + 1);
+  return { ...pend(input, merged, candidate, isBlocked), isPartial: true };
+}
+
+/** What no supervisor accepts is not proposed: the reason is told here instead (shared/registry/belief.ts). */
+function checkCreated(one: Snapshot, state: RegistryState | undefined, nowUnix: number): void {
+  const createdAtUnix = one.transitVersionCreatedAtUnix;
+  const facts = { transitKeyVersion: one.transitVersion, createdAtUnix };
+  const active = state && activeSnapshot(state);
+  if (active !== undefined && createdAtUnix < active.transitVersionCreatedAtUnix) {
+    const text = `version ${one.transitVersion} is older than the active version; compare the clocks of the OpenBao nodes`;
+    throw profileInvalid('version_before_active', 'keys=created_before_active', text, facts);
+  }
+  if (aheadOf(state, nowUnix)(createdAtUnix)) {
+    const text = `version ${one.transitVersion} was created more than a day ahead of the clock of this node; correct the clock`;
+    throw profileInvalid('version_ahead_of_clock', 'keys=created_in_the_future', text, facts);
+  }
 }
 
 function isPromotable(candidate: Snapshot, input: ObserveInput): boolean {
@@ -200,9 +266,17 @@ function promote(input: ObserveInput, active: Snapshot, candidate: Snapshot, mer
     return { ...snapshot, state: 'retired', stableObservationCount: 0, stableAtUnix: 0 };
   });
   const state = successor(input.state, snapshots, candidate.kubernetesKeyId);
+  if (!isWithinSize(state)) return unchanged(input.state, false);
   checkRegistry(state.snapshots, input.profile);
   const isClockRegressed = promotedAtUnix > input.nowUnix;
-  return { outcome: 'promoted', state, isEncryptionBlocked: false, stable: undefined, isClockRegressed };
+  return {
+    outcome: 'promoted',
+    state,
+    isEncryptionBlocked: false,
+    stable: undefined,
+    isClockRegressed,
+    isPartial: false,
+  };
 }
 
 function pend(
@@ -216,9 +290,11 @@ function pend(
   if (isSameRecords(next.snapshots, input.state.snapshots)) {
     return { ...unchanged(input.state, isEncryptionBlocked), stable };
   }
+  // A full registry goes on with what it has (see the warning about a large one).
+  if (!isWithinSize(next)) return unchanged(input.state, isEncryptionBlocked);
   checkRegistry(next.snapshots, input.profile);
   const isClockRegressed = stable !== undefined && stable.stableAtUnix > input.nowUnix;
-  return { outcome: 'pending', state: next, isEncryptionBlocked, stable, isClockRegressed };
+  return { outcome: 'pending', state: next, isEncryptionBlocked, stable, isClockRegressed, isPartial: false };
 }
 
 function isSameRecords(next: readonly Snapshot[], before: readonly Snapshot[]): boolean {

@@ -25,6 +25,8 @@ export const profileFindings = [
   'version_missing',
   'version_recreated',
   'candidate_retired',
+  'version_before_active',
+  'version_ahead_of_clock',
 ] as const;
 export type ProfileFinding = (typeof profileFindings)[number];
 
@@ -33,7 +35,7 @@ export function profileInvalid(
   finding: ProfileFinding,
   field: string,
   text: string,
-  facts: Record<string, number> = {},
+  facts: Record<string, number | string> = {},
 ): ProviderError {
   return new ProviderError('profile_invalid', `the Transit key is not acceptable: ${text}`, {
     facts: { finding, field, ...facts },

@@ -155,8 +155,32 @@ function checkVersion(version: number, createdAtUnix: number, profile: KeyProfil
  */
 export function checkRegistry(snapshots: readonly Snapshot[], profile: KeyProfile): void {
   for (const snapshot of snapshots) {
-    if (snapshot.state !== 'removed' && snapshot.state !== 'rejected') checkSnapshotServed(snapshot, profile);
+    if (snapshot.state === 'removed' || snapshot.state === 'rejected') continue;
+    checkSnapshotServed(snapshot, profile, () => repairOf(contradictedVersions(snapshots, profile)));
   }
+}
+
+/**
+ * Versions that were recorded and never active, and that OpenBao does not list, or lists with another creation time: nothing was
+ * ever encrypted with them here. What the minimums of the key hide from the list says nothing. Ascending.
+ */
+export function contradictedVersions(snapshots: readonly Snapshot[], profile: KeyProfile): readonly number[] {
+  const leastListed = Math.max(profile.minAvailableVersion, profile.minDecryptionVersion);
+  return snapshots
+    .filter(({ state, promotedAtUnix }) => (state === 'pending' || state === 'retired') && promotedAtUnix === 0)
+    .filter(({ transitVersion: version, transitVersionCreatedAtUnix: recordedAtUnix }) => {
+      const createdAtUnix = profile.versions.get(version);
+      return createdAtUnix === undefined ? version >= leastListed : createdAtUnix !== recordedAtUnix;
+    })
+    .map(({ transitVersion }) => transitVersion)
+    .sort((one, other) => one - other);
+}
+
+/** The command line that drops them, as `/ready` shows it. */
+function repairOf(versions: readonly number[]): { readonly repair?: string; readonly advice: string } {
+  if (versions.length === 0) return { advice: '' };
+  const repair = `bao-kms-provider forget-versions --versions ${versions.join(',')}`;
+  return { repair, advice: `; ${repair} plans the way back` };
 }
 
 /**
@@ -179,7 +203,11 @@ export function checkServed(
   checkRegistry(snapshots, profile);
 }
 
-function checkSnapshotServed(snapshot: Snapshot, profile: KeyProfile): void {
+function checkSnapshotServed(
+  snapshot: Snapshot,
+  profile: KeyProfile,
+  repairOfAll: () => ReturnType<typeof repairOf>,
+): void {
   const version = snapshot.transitVersion;
   const facts = { transitKeyVersion: version };
   if (profile.minAvailableVersion > version) {
@@ -200,18 +228,17 @@ function checkSnapshotServed(snapshot: Snapshot, profile: KeyProfile): void {
   }
   const createdAtUnix = profile.versions.get(version);
   if (createdAtUnix === undefined) {
-    throw profileInvalid(
-      'version_missing',
-      'keys=version_missing',
-      'a version in use is missing from the metadata',
-      facts,
-    );
+    const { advice, ...repair } = repairOfAll();
+    const text = `version ${version}, which is in use here, is missing from the metadata${advice}`;
+    throw profileInvalid('version_missing', 'keys=version_missing', text, { ...facts, ...repair });
   }
   const recordedAtUnix = snapshot.transitVersionCreatedAtUnix;
   if (createdAtUnix !== recordedAtUnix) {
     const text = `version ${version} was created at ${createdAtUnix}, but was accepted as created at ${recordedAtUnix}`;
-    throw profileInvalid('version_recreated', 'keys=other_creation_time', `${text}: this is another key`, {
+    const { advice, ...repair } = repairOfAll();
+    throw profileInvalid('version_recreated', 'keys=other_creation_time', `${text}: this is another key${advice}`, {
       ...facts,
+      ...repair,
       createdAtUnix,
       recordedAtUnix,
     });

@@ -64,6 +64,7 @@ function collectStatus({ cache, isBreakerOpen, inFlight }: CollectDeps, metrics:
     metrics.set('key_version', active.transitVersion);
     metrics.set('key_promoted_timestamp_seconds', active.promotedAtUnix);
     metrics.set('state_generation', cache.state?.generation ?? 0);
+    metrics.set('registry_records', cache.state?.snapshots.length ?? 0);
   }
   metrics.set('status_healthy', verdict.healthz === 'ok' ? 1 : 0);
   if (verdict.cacheAgeMs !== undefined) metrics.set('status_cache_age_seconds', verdict.cacheAgeMs / 1000);

@@ -34,6 +34,7 @@ const series = [
   ['status_key_id_hash', 'gauge', ['hash'], '1 for the active key'],
   ['key_version', 'gauge', [], 'Transit version used for new encryptions'],
   ['state_generation', 'gauge', [], 'generation of the registry state'],
+  ['registry_records', 'gauge', [], 'records of the registry state; at 4096 no newer version is taken'],
   ['key_promoted_timestamp_seconds', 'gauge', [], 'when the active key became active'],
   ['status_cache_age_seconds', 'gauge', [], 'age of the last good metadata probe'],
   ['status_max_staleness_seconds', 'gauge', [], 'age at which Status turns unhealthy'],

@@ -17,7 +17,7 @@ import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { isDenial } from '../health/probe-failure.ts';
 import { bootstrap, observe } from '../keys/observe.ts';
-import { checkProfile, checkServed, type KeyProfile, profileWarnings } from '../keys/profile.ts';
+import { checkProfile, checkServed, contradictedVersions, type KeyProfile, profileWarnings } from '../keys/profile.ts';
 import { createOpenBao, type OpenBao } from '../openbao.ts';
 
 export type TaskDeps = {
@@ -26,6 +26,9 @@ export type TaskDeps = {
   readonly send: (message: PluginMessage) => void;
   readonly confinement: () => { readonly confinement: Confinement; readonly isPermissionModelOn: boolean };
 };
+
+/** Versions that one report names. */
+const greatestTold = 256;
 
 /** Sends exactly one report; never throws. */
 export async function runReadKey(
@@ -56,6 +59,8 @@ async function report(
     if (state === undefined) checkProfile(profile, config.identity.transitKeyName);
     if (state === undefined)
       return { kind: 'report', metadata: 'pass', ...read, ...judgeBootstrap(config, profile, nowUnix) };
+    const contradicted = contradictedVersions(state.snapshots, profile).slice(0, greatestTold);
+    if (contradicted.length > 0) read = { ...read, contradictedVersions: contradicted };
     checkServed(state.snapshots, state.activeKeyId, profile, config.identity.transitKeyName);
     return { kind: 'report', metadata: 'pass', ...read, ...findPending(config, state, profile, nowUnix) };
   } catch (error) {
@@ -139,11 +144,13 @@ function findPending(
   };
 }
 
-function failureOf(error: unknown): Pick<ReportMessage, 'errorClass' | 'finding' | 'isUnreachable'> {
-  const finding = errorChain(error)[0]?.facts['finding'];
+function failureOf(error: unknown): Partial<ReportMessage> {
+  const { finding, transitKeyVersion } = errorChain(error)[0]?.facts ?? {};
+  const isRetired = finding === 'candidate_retired' && typeof transitKeyVersion === 'number';
   return {
     errorClass: policyOf(error).probeClass,
     isUnreachable: policyOf(error).evidence === 'no_answer',
     ...(typeof finding === 'string' ? { finding } : {}),
+    ...(isRetired ? { retiredCandidate: transitKeyVersion } : {}),
   };
 }

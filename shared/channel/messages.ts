@@ -174,6 +174,10 @@ const report = object({
       keyIdHash: Type.Optional(hashText),
     }),
   ),
+  /** Recorded, never active, and not so in OpenBao; ascending, the first of them. */
+  contradictedVersions: Type.Optional(Type.Array(count, { maxItems: 256 })),
+  /** The latest version, which this node retired before it was ever active. */
+  retiredCandidate: Type.Optional(count),
   /** The newer version that an observation would see, with what the state knows of it. */
   pending: Type.Optional(
     object({

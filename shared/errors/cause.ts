@@ -46,6 +46,8 @@ export type Cause = {
   /** What is wrong with key, mount or rights: the code of a finding. */
   readonly finding?: string;
   readonly httpStatus?: number;
+  /** The command that mends it, where there is one; no part of it comes from outside. */
+  readonly repair?: string;
 };
 
 /** Reads the cause out of whatever was thrown: the class of the outermost error, each fact of the first that has it. */
@@ -54,11 +56,13 @@ export function causeOf(thrown: unknown): Cause {
   const detail = firstOf(facts, 'detail', 'string');
   const finding = firstOf(facts, 'finding', 'string');
   const httpStatus = firstOf(facts, 'status', 'number');
+  const repair = firstOf(facts, 'repair', 'string');
   return {
     class: policyOf(thrown).probeClass,
     ...(typeof detail === 'string' ? { detail } : {}),
     ...(typeof finding === 'string' ? { finding } : {}),
     ...(typeof httpStatus === 'number' ? { httpStatus } : {}),
+    ...(typeof repair === 'string' ? { repair } : {}),
   };
 }
 

@@ -1,10 +1,11 @@
-// The commands about rotation: `rotation-plan` and `verify-rotation` report, `retire-versions` and `restore-versions` plan and,
-// told to, change the registry. All ask OpenBao through the same confined plugin that serves; none encrypts anything.
+// The commands about rotation: `rotation-plan` and `verify-rotation` report, `retire-versions`, `restore-versions` and
+// `forget-versions` plan and, told to, change the registry. All ask OpenBao through the same confined plugin that serves; none encrypts anything.
 
 import type { ReportMessage, StartMessage } from '../../shared/channel/messages.ts';
 import type { ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { isLarge } from '../../shared/registry/belief.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
@@ -15,12 +16,13 @@ import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
 import { runTask } from '../lifecycle/task.ts';
 import { type Member, type OutputFormat, printReport, type Report } from './report.ts';
-import { refused, restoreVersions, retireVersions, type Transition } from './transition.ts';
+import { forgetVersions, refused, restoreVersions, retireVersions, type Transition } from './transition.ts';
 
 export type RotationCommand =
   | { readonly name: 'rotation-plan' | 'verify-rotation' }
   | { readonly name: 'retire-versions'; readonly beforeVersion: number; readonly apply: Apply | undefined }
-  | { readonly name: 'restore-versions'; readonly versions: readonly string[]; readonly apply: Apply | undefined };
+  | { readonly name: 'restore-versions'; readonly versions: readonly string[]; readonly apply: Apply | undefined }
+  | { readonly name: 'forget-versions'; readonly versions: readonly number[]; readonly apply: Apply | undefined };
 
 /** Only if the state still has the hash of the plan that was reviewed. */
 export type Apply = { readonly expectedStateHash: string };
@@ -92,14 +94,14 @@ async function describeRotation(
 ): Promise<number> {
   const state = passed.store.current;
   const live = await ask(passed, state, options, deps);
-  deps.print(printReport(rotationReport(name, passed, live), options.output));
+  deps.print(printReport(rotationReport(name, passed, live, options), options.output));
   if (live.metadata === 'fail' || live.rightFindings?.length !== 0) return 4;
   return state === undefined && live.bootstrap?.isEligible !== true ? 4 : 0;
 }
 
 const checkpointStatus = { no: 'current', behind: 'behind', missing: 'missing' } as const;
 
-function rotationReport(name: string, passed: PassedTask, live: ReportMessage): Report {
+function rotationReport(name: string, passed: PassedTask, live: ReportMessage, options: RotationOptions): Report {
   const { store, pair, config } = passed;
   const state = store.current;
   const { checkpoint } = store;
@@ -136,7 +138,7 @@ function rotationReport(name: string, passed: PassedTask, live: ReportMessage): 
     pendingTransitVersion: pending?.transitVersion,
     pendingStableObservationCount: pending?.stableObservationCount,
     pendingPromotesAfter: promotesAt,
-    warnings: warningsOf(live),
+    warnings: warningsOf(live, state, options),
     ...(name === 'verify-rotation' ? { confidence: 'limited', limitations: [limitation] } : {}),
   };
   const always = [
@@ -172,7 +174,11 @@ const warningTexts: Readonly<Record<string, string>> = {
   imported_key: 'the key material was imported: copies may exist outside OpenBao',
 };
 
-function warningsOf(live: ReportMessage): readonly string[] {
+function warningsOf(
+  live: ReportMessage,
+  state: RegistryState | undefined,
+  options: RotationOptions,
+): readonly string[] {
   const known = (live.warnings ?? []).map((code) => warningTexts[code] ?? code);
   if (live.isUpsertDisabled === false) known.push('the mount makes keys on demand: set disable_upsert=true');
   if (live.pending?.isSuperseding === true) {
@@ -180,7 +186,27 @@ function warningsOf(live: ReportMessage): readonly string[] {
       'this candidate supersedes another one that was still waiting: two rotations before the nodes converged',
     );
   }
+  const { contradictedVersions = [], retiredCandidate } = live;
+  if (contradictedVersions.length > 0) {
+    const versions = contradictedVersions.join(',');
+    const line = commandLine('forget-versions', versions, options);
+    known.push(`OpenBao does not have version ${versions} as it is recorded here; plan the way back: ${line}`);
+  }
+  if (retiredCandidate !== undefined) {
+    const line = commandLine('restore-versions', String(retiredCandidate), options);
+    known.push(`version ${retiredCandidate} was retired here before it was active; plan its return: ${line}`);
+  }
+  if (state !== undefined && isLarge(state)) {
+    known.push('the registry is nearly full: when it is, newer versions of the key are no longer taken');
+  }
   return known;
+}
+
+/** To be copied into a shell. */
+function commandLine(name: string, versions: string, { configPath, developmentDirectory }: RotationOptions): string {
+  const path = /^[\w./-]+$/u.test(configPath) ? configPath : `'${configPath.replaceAll("'", "'\\''")}'`;
+  const flags = developmentDirectory === undefined ? '' : ' --development';
+  return `bao-kms-provider ${name} --config ${path}${flags} --versions ${versions}`;
 }
 
 type ChangeCommand = Extract<RotationCommand, { readonly apply: Apply | undefined }>;
@@ -198,13 +224,7 @@ async function changeVersions(
     throw refused('the state has no checkpoint; start the provider once, it recreates and reports it');
   }
   checkExpected(command.apply, before);
-  const transition = transitionOf(command, before);
-  const live = await ask(passed, transition.next, options, deps);
-  if (live.metadata === 'fail') {
-    throw refused(
-      `the Transit key does not serve what would remain, or could not be read: ${errorOf(live) ?? 'unknown'}`,
-    );
-  }
+  const transition = await decideTransition(command, before, (state) => ask(passed, state, options, deps));
   if (command.apply !== undefined) await apply(transition, before, passed);
   deps.print(printReport(transitionReport(command, before, transition), options.output));
   return 0;
@@ -215,9 +235,28 @@ function checkExpected(wanted: Apply | undefined, state: RegistryState): void {
   throw refused('the state has another hash than --expected-state-hash: it changed since the plan; make a new one');
 }
 
-function transitionOf(command: ChangeCommand, state: RegistryState): Transition {
-  if (command.name === 'retire-versions') return retireVersions(state, command.beforeVersion);
-  return restoreVersions(state, command.versions);
+/** Only what the live key serves afterwards, or, to forget, what it contradicts now. */
+async function decideTransition(
+  command: ChangeCommand,
+  state: RegistryState,
+  askAbout: (state: RegistryState) => Promise<ReportMessage>,
+): Promise<Transition> {
+  if (command.name === 'forget-versions') {
+    const live = await askAbout(state);
+    const isRead = live.metadata === 'pass' || live.contradictedVersions !== undefined;
+    if (!isRead)
+      throw refused(`the Transit key could not be read, or is not acceptable: ${errorOf(live) ?? 'unknown'}`);
+    return forgetVersions(state, command.versions, live.contradictedVersions ?? []);
+  }
+  const transition =
+    command.name === 'retire-versions'
+      ? retireVersions(state, command.beforeVersion)
+      : restoreVersions(state, command.versions);
+  const live = await askAbout(transition.next);
+  if (live.metadata === 'pass') return transition;
+  throw refused(
+    `the Transit key does not serve what would remain, or could not be read: ${errorOf(live) ?? 'unknown'}`,
+  );
 }
 
 /** Under the lock: completes an interrupted save, looks at the hash again, writes only what changes something. */
@@ -237,7 +276,7 @@ async function apply({ next }: Transition, before: RegistryState, { store }: Pas
 function transitionReport(
   command: ChangeCommand,
   before: RegistryState,
-  { next, removed, restored }: Transition,
+  { next, removed, restored, forgotten, waiting }: Transition,
 ): Report {
   const versions = (snapshots: readonly Snapshot[]) =>
     snapshots.map(({ transitVersion, kubernetesKeyId }) => ({ transitVersion, keyIdHash: hashText(kubernetesKeyId) }));
@@ -251,6 +290,8 @@ function transitionReport(
     activeKeyIdHash: hashText(before.activeKeyId),
     removedVersions: versions(removed),
     restoredVersions: versions(restored),
+    forgottenVersions: versions(forgotten),
+    waitingVersions: versions(waiting === undefined ? [] : [waiting]),
     limitations: [limitation],
   };
   return { members, always: Object.keys(members) };

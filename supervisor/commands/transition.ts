@@ -1,5 +1,5 @@
-// Retirement and restoration of versions: which state follows from what an operator asks for. Pure. The only transitions that
-// the rules of succession do not allow (rotation 11).
+// Retirement, restoration and forgetting of versions: which state follows from what an operator asks for. Pure. The only
+// transitions that the rules of succession do not allow (rotation 11).
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type RegistryState, type Snapshot, sealState } from '../../shared/registry/state.ts';
@@ -10,6 +10,9 @@ export type Transition = {
   readonly next: RegistryState;
   readonly removed: readonly Snapshot[];
   readonly restored: readonly Snapshot[];
+  readonly forgotten: readonly Snapshot[];
+  /** What waits for activation afterwards and did not before. */
+  readonly waiting: Snapshot | undefined;
 };
 
 /**
@@ -25,12 +28,13 @@ export function retireVersions(state: RegistryState, beforeVersion: number): Tra
   }
   const isRetired = (one: Snapshot) => one.state === 'retired' && one.transitVersion < beforeVersion;
   const removed = state.snapshots.filter(isRetired);
-  const next = withStates(state, removed, 'removed');
-  return { next, removed, restored: [] };
+  const next = withRecords(state, changed(state, removed, 'removed'), removed.length > 0);
+  return { ...noChange(next), removed };
 }
 
 /**
- * Each named record that is removed becomes retired.
+ * Each named record that is removed becomes retired. The newest version of all, when it is above the active one, waits for
+ * activation again: removed or retired, it was never active.
  *
  * @param selectors  versions, or key-ID hashes where two removed records share a version
  * @throws ProviderError `transition_refused`
@@ -39,17 +43,69 @@ export function restoreVersions(state: RegistryState, selectors: readonly string
   if (new Set(selectors).size !== selectors.length) throw refused('--versions names one twice');
   const restored = selectors.map((selector) => selectRemoved(state, selector));
   if (new Set(restored).size !== restored.length) throw refused('--versions names one record twice');
-  return { next: withStates(state, restored, 'retired'), removed: [], restored };
+  const { records, waiting } = withCandidate(state, changed(state, restored, 'retired'));
+  return { ...noChange(withRecords(state, records, true)), restored, waiting };
+}
+
+/**
+ * Drops records that were never active and that OpenBao does not have as they are recorded. The newest version that remains
+ * waits for activation when it is above the active one.
+ *
+ * @param contradicted  what live metadata says of this state: recorded, never active, and not so in OpenBao
+ * @throws ProviderError `transition_refused`
+ */
+export function forgetVersions(
+  state: RegistryState,
+  versions: readonly number[],
+  contradicted: readonly number[],
+): Transition {
+  if (new Set(versions).size !== versions.length) throw refused('--versions names one twice');
+  const forgotten = versions.map((version) => selectForgettable(state, version, contradicted));
+  const left = state.snapshots.filter((one) => !forgotten.includes(one));
+  const { records, waiting } = withCandidate(state, left);
+  return { ...noChange(withRecords(state, records, true)), forgotten, waiting };
+}
+
+function selectForgettable(state: RegistryState, version: number, contradicted: readonly number[]): Snapshot {
+  const found = state.snapshots.filter(({ transitVersion }) => transitVersion === version);
+  const [only] = found;
+  if (only === undefined) throw refused(`version ${version} is not recorded`);
+  if (found.length > 1) throw refused(`version ${version} is recorded ${found.length} times`);
+  if (only.state === 'active' || only.promotedAtUnix !== 0) {
+    throw refused(`version ${version} is or was active on this node: something may be encrypted with it`);
+  }
+  if (only.state !== 'pending' && only.state !== 'retired') throw refused(`version ${version} is ${only.state}`);
+  if (!contradicted.includes(version)) {
+    throw refused(`OpenBao has version ${version} as it is recorded here, or its minimums hide it`);
+  }
+  return only;
+}
+
+function noChange(next: RegistryState): Transition {
+  return { next, removed: [], restored: [], forgotten: [], waiting: undefined };
+}
+
+/** What no plugin may do: the newest version above the active one waits again, counted from the start. */
+function withCandidate(
+  state: RegistryState,
+  records: readonly Snapshot[],
+): { readonly records: readonly Snapshot[]; readonly waiting: Snapshot | undefined } {
+  const newest = records.reduce((one, other) => (other.transitVersion > one.transitVersion ? other : one));
+  const isNew = newest.transitVersion > activeSnapshot(state).transitVersion && newest.promotedAtUnix === 0;
+  if (!isNew || newest.state !== 'retired') return { records, waiting: undefined };
+  const waiting: Snapshot = { ...newest, state: 'pending', stableObservationCount: 0, stableAtUnix: 0 };
+  return { records: records.map((one) => (one === newest ? waiting : one)), waiting };
 }
 
 function selectRemoved(state: RegistryState, selector: string): Snapshot {
   const isVersion = /^[1-9][0-9]{0,9}$/u.test(selector);
-  if (isVersion && Number(selector) >= activeSnapshot(state).transitVersion) {
-    throw refused(`version ${selector} is not below the active version`);
+  if (isVersion && Number(selector) === activeSnapshot(state).transitVersion) {
+    throw refused(`version ${selector} is the active version`);
   }
   const fits = (one: Snapshot) =>
     isVersion ? one.transitVersion === Number(selector) : hashText(one.kubernetesKeyId) === selector;
-  const found = state.snapshots.filter((one) => one.state === 'removed' && fits(one));
+  const isSkipped = (one: Snapshot) => one.state === 'retired' && one === newestOf(state);
+  const found = state.snapshots.filter((one) => (one.state === 'removed' || isSkipped(one)) && fits(one));
   const what = isVersion ? `version ${selector}` : 'a key-ID hash';
   if (found.length > 1) throw refused(`${what} names ${found.length} removed records; name one by its key-ID hash`);
   const [only] = found;
@@ -57,15 +113,26 @@ function selectRemoved(state: RegistryState, selector: string): Snapshot {
   return only;
 }
 
-/** The order of the records stays; without a change the state stays the same. */
-function withStates(state: RegistryState, chosen: readonly Snapshot[], kind: 'removed' | 'retired'): RegistryState {
-  if (chosen.length === 0) return state;
+/** The newest version of all, when it is above the active one. */
+function newestOf(state: RegistryState): Snapshot | undefined {
+  const newest = state.snapshots.reduce((one, other) => (other.transitVersion > one.transitVersion ? other : one));
+  return newest.transitVersion > activeSnapshot(state).transitVersion ? newest : undefined;
+}
+
+/** The order of the records stays. */
+function changed(state: RegistryState, chosen: readonly Snapshot[], kind: 'removed' | 'retired'): readonly Snapshot[] {
+  return state.snapshots.map((one) => (chosen.includes(one) ? { ...one, state: kind } : one));
+}
+
+/** Without a change the state stays the same. */
+function withRecords(state: RegistryState, snapshots: readonly Snapshot[], isChanged: boolean): RegistryState {
+  if (!isChanged) return state;
   return sealState({
     identityFingerprint: state.identityFingerprint,
     generation: state.generation + 1,
     previousHash: state.currentHash,
     activeKeyId: state.activeKeyId,
-    snapshots: state.snapshots.map((one) => (chosen.includes(one) ? { ...one, state: kind } : one)),
+    snapshots,
   });
 }
 

@@ -2,6 +2,7 @@
 // temporary file, synced, renamed, directory synced. A save that failed can be finished by the very same bytes only.
 
 import { ProviderError } from '../../shared/errors/error.ts';
+import { checkBelief, isClockBehind } from '../../shared/registry/belief.ts';
 import {
   type Checkpoint,
   checkpointOf,
@@ -23,6 +24,8 @@ export type StateStoreOptions = {
   readonly requireCheckpoint: boolean;
   readonly activationDelayMs: number;
   readonly nowMs: () => number;
+  /** The clock of this node, Unix seconds. */
+  readonly nowUnix: () => number;
   readonly randomHex: (sizeBytes: number) => string;
 };
 
@@ -38,6 +41,7 @@ export class StateStore {
   #checkpoint: Checkpoint | undefined;
   #stable: { readonly keyId: string; readonly sinceMs: number } | undefined;
   #saving: Promise<unknown> = Promise.resolve();
+  #isClockBehind = false;
 
   constructor(options: StateStoreOptions) {
     this.#options = options;
@@ -57,6 +61,11 @@ export class StateStore {
   get stable(): { readonly keyId: string; readonly elapsedMs: number } | undefined {
     if (this.#stable === undefined) return undefined;
     return { keyId: this.#stable.keyId, elapsedMs: this.#options.nowMs() - this.#stable.sinceMs };
+  }
+
+  /** Whether the times of the last proposal could not be judged, because the clock of this node was set back. */
+  get isClockBehind(): boolean {
+    return this.#isClockBehind;
   }
 
   /** Takes the settings of a configuration that was read again. */
@@ -142,6 +151,9 @@ export class StateStore {
 
   async #commitAlone(text: string): Promise<CommitResult> {
     const next = parseState(text);
+    // One encoding: what was checked is what is written, byte by byte.
+    if (encodeState(next) !== text)
+      throw new ProviderError('state_corrupt', 'the proposed state is not encoded as a file');
     checkBinding(next, this.#options.identity);
     // A save that failed late may be on disk already, and a gate in between may have accepted it: saved again, completely.
     const isThere = this.#current?.currentHash === next.currentHash;
@@ -149,6 +161,9 @@ export class StateStore {
     if (!isThere) {
       checkSuccessor(this.#current, next);
       checkPromotion(this.#current, next, this.stable, this.#options.activationDelayMs);
+      const nowUnix = this.#options.nowUnix();
+      this.#isClockBehind = isClockBehind(this.#current, nowUnix);
+      checkBelief(this.#current, next, nowUnix);
     }
     return this.#write(next, isAgain);
   }

@@ -181,6 +181,7 @@ export function openStore(
     requireCheckpoint: config.state.requireCheckpoint,
     activationDelayMs: config.rotation.activationDelayMs,
     nowMs: deps.clock.nowMs,
+    nowUnix: () => Math.floor(deps.clock.wallMs() / 1000),
     randomHex: deps.randomHex,
   });
 }

@@ -8,6 +8,7 @@ import { credentialHintOf } from '../../shared/errors/hints.ts';
 import { policies } from '../../shared/errors/policy.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { createSpacing } from '../../shared/time/spacing.ts';
 import type { SupervisorChannel } from '../channel/channel.ts';
 import { GateRefusal } from '../gate/gate.ts';
 import { refusalFields } from '../gate/refusal-fields.ts';
@@ -40,6 +41,8 @@ const handOverEvents: Readonly<Record<ReplacementCause, string>> = {
 
 /** A plugin that has just started may still be logging in, milliseconds. */
 const loginGraceMs = 10_000;
+const clockToldEveryMs = 60_000;
+const clockHint = 'the clock of this node stands before a time in the state: times cannot be judged; correct the clock';
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
 const greatestNextAttempts = 3;
 
@@ -54,9 +57,11 @@ export class Office {
   readonly #draining = new Map<number, SupervisorChannel>();
   #generation = 0;
   #givenUp: Error | undefined;
+  readonly #mayTellClock: () => boolean;
 
   constructor(deps: OfficeDeps) {
     this.#deps = deps;
+    this.#mayTellClock = createSpacing(deps.clock, clockToldEveryMs);
   }
 
   get health(): HealthMessage | undefined {
@@ -289,7 +294,11 @@ export class Office {
 
   async #commit(commitId: number, state: string, running: Running): Promise<void> {
     try {
-      const result = await running.custody.store.commit(state);
+      const { store } = running.custody;
+      const result = await store.commit(state);
+      if (store.isClockBehind && this.#mayTellClock()) {
+        this.#deps.log('warn', 'state.clock_behind', { hint: clockHint });
+      }
       const finding = result.outcome === 'failed' ? this.#saveFailed(result.onDisk, running) : undefined;
       running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });
     } catch (error) {

@@ -21,7 +21,7 @@ import type { Liveness } from './liveness.ts';
 
 /** What the gate left in our hands for a plugin. */
 export type Custody = {
-  readonly store: Pick<StateStore, 'commit' | 'current' | 'stable' | 'idle'>;
+  readonly store: Pick<StateStore, 'commit' | 'current' | 'stable' | 'idle' | 'isClockBehind'>;
   /** Whether the path of the state directory no longer leads to the one that is held. */
   readonly isStateDirectoryGone: () => boolean;
   readonly credentials: Pick<CredentialCustody, 'look'>;

@@ -35,7 +35,11 @@ export const planted: readonly Planted[] = [
     name: 'versions that were jumped over are not recorded',
     breaks: 'readable',
     edits: [
-      { file: observe, find: '    if (!isKnown) found.push(', replace: '    if (!isKnown && version < 0) found.push(' },
+      {
+        file: observe,
+        find: '.filter((version) => version < newest)',
+        replace: '.filter((version) => version < Math.min(newest, 0))',
+      },
     ],
   },
   {

@@ -13,6 +13,7 @@ import {
 } from '../../plugin/keys/ledger.ts';
 import type { KeyProfile } from '../../plugin/keys/profile.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
+import { checkBelief } from '../../shared/registry/belief.ts';
 import { type Checkpoint, checkpointOf } from '../../shared/registry/checkpoint.ts';
 import { deriveKeyId } from '../../shared/registry/key-id.ts';
 import { judgePair } from '../../shared/registry/pair.ts';
@@ -403,6 +404,7 @@ function save(node: Node, state: RegistryState, fate: Fate): Saved {
     try {
       checkSuccessor(current, state);
       checkPromotion(current, state, supervisor.known, delayMs);
+      checkBelief(current, state, nowUnix);
     } catch (error) {
       throw new Violation(sentences.honest, { cause: error });
     }
@@ -438,11 +440,10 @@ function checkHistory(before: RegistryState | undefined, after: RegistryState): 
   const generation = before?.generation ?? 0;
   if (after.generation !== generation + 1) throw new Violation(sentences.history);
   if (after.previousHash !== (before?.currentHash ?? '')) throw new Violation(sentences.history);
-  const kept = new Set(
-    after.snapshots.filter(({ state }) => state !== 'removed').map(({ kubernetesKeyId }) => kubernetesKeyId),
-  );
-  for (const { kubernetesKeyId } of before?.snapshots ?? []) {
-    if (!kept.has(kubernetesKeyId)) throw new Violation(sentences.history);
+  const kinds = new Map(after.snapshots.map(({ kubernetesKeyId, state }) => [kubernetesKeyId, state]));
+  for (const { kubernetesKeyId, state } of before?.snapshots ?? []) {
+    const kind = kinds.get(kubernetesKeyId);
+    if (kind === undefined || (kind === 'removed') !== (state === 'removed')) throw new Violation(sentences.history);
   }
 }
 

@@ -1,9 +1,14 @@
 // The commands about rotation, run as an operator runs them: what they print, what they write, what they refuse.
 
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { checkBelief } from '../../shared/registry/belief.ts';
+import { checkpointOf, encodeCheckpoint } from '../../shared/registry/checkpoint.ts';
+import { deriveKeyId } from '../../shared/registry/key-id.ts';
+import { encodeState, parseState, type Snapshot, sealState } from '../../shared/registry/state.ts';
+import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { runCommand } from '../support/command.ts';
 import { type Installed, until, withInstallation } from '../support/installation.ts';
 import { refusalOf } from '../support/kms-client.ts';
@@ -252,6 +257,58 @@ test('retire and restore: a plan writes nothing, applied the old version stops a
     assert.is((await restored.client.decrypt(sealed)).plaintext.length, 32);
   }, quickRotation));
 
+/** What a plugin that was taken over can leave behind within the rules: a version that OpenBao never had. */
+function poison({ workplace }: Installed): void {
+  const state = parseState(readFileSync(workplace.statePath, 'utf8'));
+  const active = activeSnapshot(state);
+  const keyVersion = { transitVersion: 999, transitVersionCreatedAtUnix: active.transitVersionCreatedAtUnix + 1 };
+  const kubernetesKeyId = deriveKeyId(active, keyVersion);
+  const lie: Snapshot = { ...active, ...keyVersion, kubernetesKeyId, state: 'pending', promotedAtUnix: 0 };
+  const next = sealState({
+    identityFingerprint: state.identityFingerprint,
+    generation: state.generation + 1,
+    previousHash: state.currentHash,
+    activeKeyId: state.activeKeyId,
+    snapshots: [active, lie],
+  });
+  checkBelief(state, next, Math.floor(Date.now() / 1000));
+  writeFileSync(workplace.statePath, encodeState(next));
+  writeFileSync(`${workplace.statePath}.checkpoint`, encodeCheckpoint(checkpointOf(next)));
+}
+
+test('a version that OpenBao never had: /ready and rotation-plan name the command, and it brings service back', () =>
+  withInstallation(async (installed) => {
+    const { workplace } = installed;
+    const provider = installed.start();
+    await untilHealthy(provider);
+    await provider.stop();
+    poison(installed);
+    const refused = installed.start();
+    let body: { cause?: { finding?: string; repair?: string } } = {};
+    await refused.line((line) => line['finding'] === 'version_missing');
+    await until(async () => {
+      body = (await refused.ready()).body as typeof body;
+      return body.cause?.repair !== undefined;
+    }, 'the cause in /ready');
+    assert.equal(
+      [body.cause?.finding, body.cause?.repair],
+      ['version_missing', 'bao-kms-provider forget-versions --versions 999'],
+    );
+    await refused.stop();
+
+    const plan = await runCommand(workplace, 'rotation-plan', '--output', 'json');
+    assert.is(plan.code, 4);
+    const { warnings } = JSON.parse(plan.stdout);
+    const [, line = ''] = /plan the way back: bao-kms-provider (.*)$/u.exec(String(warnings)) ?? [];
+    assert.match(line, /^forget-versions --config \S+ --development --versions 999$/u);
+    const words = line.split(' ').filter((word) => word !== '--development');
+    const planned = await report(installed, ...words);
+    assert.equal((planned['forgottenVersions'] as { transitVersion: number }[])[0]?.transitVersion, 999);
+    assert.is((await runCommand(workplace, 'forget-versions', '--versions', '1')).code, 4, 'version 1 is active');
+    await report(installed, ...words, '--apply', '--expected-state-hash', String(planned['stateHash']));
+    await untilHealthy(installed.start());
+  }, quickRotation));
+
 test('what cannot be is refused with the rule, exit 4, nothing changed', () =>
   withInstallation(async (installed) => {
     await rotatedOnce(installed);
@@ -259,7 +316,7 @@ test('what cannot be is refused with the rule, exit 4, nothing changed', () =>
     for (const [words, rule] of [
       [['retire-versions', '--before-version', '3'], /between 2 and the active version 2/u],
       [['restore-versions', '--versions', '1'], /names no removed record/u],
-      [['restore-versions', '--versions', '2'], /not below the active version/u],
+      [['restore-versions', '--versions', '2'], /version 2 is the active version/u],
       [['restore-versions', '--versions', '1,1'], /twice/u],
     ] as const) {
       const { code, stderr } = await runCommand(installed.workplace, ...words);

@@ -17,14 +17,15 @@ const store = new StateStore({
   requireCheckpoint: false,
   activationDelayMs: 0,
   nowMs: clock.nowMs,
+  nowUnix: () => 1_760_000_000,
   randomHex,
 });
 await store.complete(await store.load());
 process.stdout.write(`loaded ${store.current?.generation ?? 0}\n`);
 for (;;) {
   const before = store.current;
-  const observedAtUnix = 1_750_000_200 + (before?.generation ?? 0);
-  const pending = snapshot(2, { state: 'pending', promotedAtUnix: 0, observedAtUnix });
+  // The generation grows with each save; the records have nothing to add.
+  const pending = snapshot(2, { state: 'pending', promotedAtUnix: 0 });
   const next = before === undefined ? firstState() : nextState(before, [snapshot(1), pending]);
   const { outcome } = await store.commit(encodeState(next));
   process.stdout.write(`${outcome} ${next.generation}\n`);

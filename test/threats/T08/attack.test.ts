@@ -19,8 +19,8 @@ const pending = snapshot(2, { state: 'pending', promotedAtUnix: 0 });
 const one = firstState();
 const two = nextState(one, [snapshot(1), pending]);
 const three = nextState(two, [snapshot(1), { ...pending, stableObservationCount: 1 }]);
-const forkOfTwo = nextState(one, [snapshot(1), { ...pending, stableObservationCount: 2 }]);
-const forkOfThree = nextState(forkOfTwo, [snapshot(1), { ...pending, stableObservationCount: 3 }]);
+const forkOfTwo = nextState(one, [snapshot(1), { ...pending, stableObservationCount: 1 }]);
+const forkOfThree = nextState(forkOfTwo, [snapshot(1), { ...pending, stableObservationCount: 2 }]);
 const uid = process.geteuid?.() ?? -1;
 
 async function withStore(
@@ -38,6 +38,7 @@ async function withStore(
       requireCheckpoint: false,
       activationDelayMs: 0,
       nowMs: () => 0,
+      nowUnix: () => 1_760_000_000,
       randomHex: () => '0badcafe',
     });
   try {

@@ -3,12 +3,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { afterObservation, elapsedKeyId, startWait } from '../../../plugin/keys/activation-wait.ts';
+import { type Ledger, type LedgerSettings, readKey } from '../../../plugin/keys/ledger.ts';
 import { bootstrap, type ObserveInput, observe } from '../../../plugin/keys/observe.ts';
 import type { KeyProfile } from '../../../plugin/keys/profile.ts';
+import { checkBelief, greatestRecords } from '../../../shared/registry/belief.ts';
 import type { RegistryState } from '../../../shared/registry/state.ts';
 import { checkSuccessor } from '../../../shared/registry/successor.ts';
 import { throwsClass } from '../../support/throws.ts';
-import { fingerprint, firstState, identity, profile, snapshot } from '../../support/vectors.ts';
+import { fingerprint, firstState, identity, nextState, profile, snapshot } from '../../support/vectors.ts';
 
 const now = 1_750_000_500;
 
@@ -25,7 +27,10 @@ function look(state: RegistryState, seen: KeyProfile, change: Partial<ObserveInp
     rejectVersionRollback: true,
     ...change,
   });
-  if (result.outcome !== 'unchanged') checkSuccessor(state, result.state);
+  if (result.outcome !== 'unchanged') {
+    checkSuccessor(state, result.state);
+    checkBelief(state, result.state, now);
+  }
   return result;
 }
 
@@ -218,6 +223,124 @@ test('the activation wait counts from the observation, for exactly one key, and 
   assert.is(elapsedKeyId(other, 149_999), undefined);
   assert.is(elapsedKeyId(other, 150_000), 'b');
   assert.is(elapsedKeyId(after(other, undefined, 150_000), 999_999), undefined);
+});
+
+/** One probe whose saves all succeed. @returns each state that was saved */
+function probe(ledger: Ledger, latest: number, mode: 'advance' | 'discover' = 'advance'): RegistryState[] {
+  const saved: RegistryState[] = [];
+  const before = ledger.published;
+  const settings: LedgerSettings = {
+    identity,
+    identityFingerprint: fingerprint,
+    keyName: identity.transitKeyName,
+    stableCount: 3,
+    activationDelayMs: 1_000,
+    probeIntervalMs: 0,
+    rejectVersionRollback: true,
+  };
+  const reading = { profile: profile(latest), mode, startedAtMs: 0, nowUnix: now, nowMs: () => 0, isDeepGood: true };
+  const steps = readKey(ledger, settings, reading);
+  for (let step = steps.next(); step.done !== true; ) {
+    if (step.value.kind === 'save') {
+      checkBelief(saved.at(-1) ?? before, step.value.state, now);
+      saved.push(step.value.state);
+    }
+    step = steps.next(step.value.kind === 'save' ? { outcome: 'saved', onDisk: 'attempted' } : true);
+  }
+  return saved;
+}
+
+const newLedger = (): Ledger => ({
+  published: firstState(),
+  pendingCommit: undefined,
+  wait: startWait(undefined),
+  lastCountedAtMs: Number.NEGATIVE_INFINITY,
+});
+
+for (const mode of ['advance', 'discover'] as const) {
+  test(`a jump over thirty versions is taken in parts of eight records, in one probe (${mode})`, () => {
+    const saved = probe(newLedger(), 31, mode);
+
+    assert.equal(
+      saved.map(({ snapshots }) => snapshots.length),
+      [9, 17, 25, 31],
+    );
+    assert.equal(brief(saved.at(-1) ?? firstState()).slice(0, 3), [
+      'active 1 0',
+      `pending 31 ${mode === 'advance' ? 1 : 0}`,
+      'retired 30 0',
+    ]);
+  });
+}
+
+test('a jump over a hundred versions goes on with the next probe', () => {
+  const ledger = newLedger();
+  const counts = [probe(ledger, 101), probe(ledger, 101), probe(ledger, 101)].map((saved) => saved.length);
+
+  assert.equal(counts, [5, 5, 3]);
+  assert.equal(brief(ledger.published ?? firstState())[1], 'pending 101 1');
+  assert.is(ledger.published?.snapshots.length, 101);
+});
+
+test('a full registry takes no newer version and goes on with the active one', () => {
+  const skipped = Array.from({ length: greatestRecords - 2 }, (_, index) =>
+    snapshot(index + 2, { state: 'retired', promotedAtUnix: 0 }),
+  );
+  const full = nextState(firstState(), [
+    snapshot(1),
+    snapshot(greatestRecords, { state: 'pending', promotedAtUnix: 0 }),
+    ...skipped,
+  ]);
+  const result = look(full, profile(greatestRecords + 1));
+
+  assert.is(result.outcome, 'unchanged');
+  assert.not.ok(result.isEncryptionBlocked);
+});
+
+test('what no supervisor would believe is told as a finding and not proposed', () => {
+  const older = profile(2, {
+    versions: new Map([
+      [1, 1_749_990_000],
+      [2, 1_749_989_999],
+    ]),
+  });
+  const ahead = profile(2, {
+    versions: new Map([
+      [1, 1_749_990_000],
+      [2, now + 24 * 3_600 + 1],
+    ]),
+  });
+  const before = throwsClass(() => look(firstState(), older), 'profile_invalid');
+  const future = throwsClass(() => look(firstState(), ahead), 'profile_invalid');
+
+  assert.equal([before.facts['finding'], future.facts['finding']], ['version_before_active', 'version_ahead_of_clock']);
+  throwsClass(
+    () => bootstrap(identity, fingerprint, profile(1), identity.transitKeyName, 1_700_000_000),
+    'profile_invalid',
+  );
+});
+
+test('a refusal over records that were never active names the command that drops them', () => {
+  const state = nextState(firstState(), [
+    snapshot(1),
+    snapshot(999, { state: 'pending', promotedAtUnix: 0 }),
+    snapshot(2, { state: 'retired', promotedAtUnix: 0, transitVersionCreatedAtUnix: 1_749_990_007 }),
+  ]);
+  const { facts } = throwsClass(() => look(state, profile(2)), 'profile_invalid');
+  assert.equal(
+    [facts['finding'], facts['repair']],
+    ['version_missing', 'bao-kms-provider forget-versions --versions 2,999'],
+  );
+  const retired = nextState(firstState(), [snapshot(1), snapshot(2, { state: 'retired', promotedAtUnix: 0 })]);
+  assert.is(
+    throwsClass(() => look(retired, profile(2)), 'profile_invalid').facts['repair'],
+    'bao-kms-provider restore-versions --versions 2',
+  );
+  const active = nextState(firstState(), [snapshot(2)]);
+  assert.is(
+    throwsClass(() => look(active, profile(2, { versions: new Map([[2, 5]]) })), 'profile_invalid').facts['repair'],
+    undefined,
+  );
 });
 
 test.run();

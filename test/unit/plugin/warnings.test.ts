@@ -123,6 +123,7 @@ const nothing: WarningSources = {
   rightFindings: () => [],
   directoriesGone: () => [],
   portsTaken: () => [],
+  isRegistryLarge: () => false,
 };
 
 test('every warning has its words; what makes unhealthy is none', () => {
@@ -137,6 +138,7 @@ test('every warning has its words; what makes unhealthy is none', () => {
     rightFindings: () => ['missing_decrypt', 'extra_export'],
     directoriesGone: () => ['runtime', 'credentials', 'state'],
     portsTaken: () => ['health', 'metrics'],
+    isRegistryLarge: () => true,
   });
 
   assert.equal(found, [
@@ -146,6 +148,7 @@ test('every warning has its words; what makes unhealthy is none', () => {
     { warning: 'decrypt_failing', class: 'decrypt_failed' },
     { warning: 'credentials_directory_gone' },
     { warning: 'state_directory_gone' },
+    { warning: 'registry_large' },
     { warning: 'health_port_taken' },
     { warning: 'metrics_port_taken' },
     { warning: 'extra_export' },

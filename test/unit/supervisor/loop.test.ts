@@ -65,6 +65,7 @@ async function createBench() {
     requireCheckpoint: false,
     activationDelayMs: 120_000,
     nowMs: clock.nowMs,
+    nowUnix: () => 1_760_000_000,
     randomHex: () => '00000000',
   });
   await store.load();
@@ -304,7 +305,7 @@ test('a plugin that ends in the middle of its own save: the save ends, and the n
 test('a promotion before the delay kills whoever proposes it, and nothing is written', async () => {
   const { inOffice, clock, store, generation } = await createBench();
   const office = await inOffice();
-  const stable = { stableObservationCount: 3, stableAtUnix: 1_750_000_200, promotedAtUnix: 0 };
+  const stable = { stableObservationCount: 1, stableAtUnix: 1_750_000_200, promotedAtUnix: 0 };
   const two = nextState(firstState(), [snapshot(1), snapshot(2, { state: 'pending', ...stable })]);
   office.say(propose(two));
   await clock.settle();

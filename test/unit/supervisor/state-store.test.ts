@@ -8,7 +8,8 @@ import { createMemoryFiles, type MemoryFiles } from '../../support/memory-files.
 import { rejectsClass } from '../../support/throws.ts';
 import { firstState, identity, nextState, snapshot } from '../../support/vectors.ts';
 
-const stable = { stableObservationCount: 3, stableAtUnix: 1_750_000_200 };
+/** A threshold of one: stable at the first count. */
+const stable = { stableObservationCount: 1, stableAtUnix: 1_750_000_200 };
 const pending = snapshot(2, { state: 'pending', promotedAtUnix: 0 });
 const one = firstState();
 const two = nextState(one, [snapshot(1), pending]);
@@ -23,6 +24,7 @@ function storeOn(files: MemoryFiles): StateStore {
     requireCheckpoint: false,
     activationDelayMs: 120_000,
     nowMs: () => nowMs,
+    nowUnix: () => 1_760_000_000,
     randomHex: () => {
       counter += 1;
       return String(counter).padStart(8, '0');
