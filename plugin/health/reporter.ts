@@ -7,12 +7,11 @@ import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import type { LastCalls } from './last-calls.ts';
 import type { StatusCache } from './status-cache.ts';
 import type { ShownCause } from './verdict.ts';
-import { type Warning, warningText } from './warnings.ts';
+import type { Warning } from './warnings.ts';
 
 const intervalMs = 500;
 const callsIntervalMs = 10_000;
 const maxWarnings = 16;
-const maxWordLength = 64;
 
 export type HealthReporterDeps = {
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
@@ -56,14 +55,14 @@ function healthMessage(cache: StatusCache, warnings: readonly Warning[]): Health
   const classes = [verdict.metadataErrorClass, verdict.deepErrorClass];
   const active = cache.active;
   const key = active && { keyIdHash: hashText(active.kubernetesKeyId), transitKeyVersion: active.transitVersion };
-  const texts = warnings.slice(0, maxWarnings).map((warning) => warningText(warning).slice(0, maxWordLength));
+  const told = warnings.slice(0, maxWarnings).map(({ waitingMs: _, ...words }) => words);
   return {
     kind: 'health',
     healthz: verdict.healthz,
     reasons: [...verdict.reasons],
     errorClasses: classes.filter((errorClass) => errorClass !== undefined),
     ...(verdict.cause === undefined ? {} : { cause: causeMessage(verdict.cause) }),
-    ...(texts.length === 0 ? {} : { warnings: texts }),
+    ...(told.length === 0 ? {} : { warnings: told }),
     rotationState: verdict.rotationState,
     ...key,
   };

@@ -2,34 +2,11 @@
 
 import type { Cause } from '../../shared/errors/cause.ts';
 import type { EvidenceKind } from '../../shared/errors/policy.ts';
+import { isFatal, type Reason, type RightFinding, reasons } from '../../shared/errors/words.ts';
 import type { RegistryState } from '../../shared/registry/state.ts';
-import { isFatal, type RightFinding } from '../keys/rights.ts';
 import { causeShown } from './cause-shown.ts';
 
-/** What `/ready` can name, in the words of docs/errors.md. */
-export const reasons = [
-  'state_unavailable',
-  'status_stale',
-  'metadata_unverified',
-  'login_failed',
-  'upsert_check_failed',
-  'upsert_allowed',
-  'metadata_read_failed',
-  'profile_invalid',
-  'version_rollback',
-  'state_save_failed',
-  'encryption_blocked',
-  'deep_probe_pending',
-  'deep_probe_failed',
-  'deep_probe_invalid',
-  'rights_missing',
-  'probe_failed',
-  'socket_lost',
-  'runtime_directory_gone',
-  'shutting_down',
-  'diagnostics_unavailable',
-] as const;
-export type Reason = (typeof reasons)[number];
+export { type Reason, reasons };
 
 /** Why a probe failed. */
 export type Failure = { readonly reason: Reason; readonly cause: Cause; readonly kind: EvidenceKind };

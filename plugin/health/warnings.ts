@@ -1,32 +1,9 @@
 // What is no fault yet and will become one when nobody acts: told in `/ready` (still 200), in the status line and as gauges.
 
 import type { DirectoryName, PortName } from '../../shared/channel/messages.ts';
-import { isFatal, type RightFinding, rightFindings } from '../keys/rights.ts';
+import { isFatal, type RightFinding, type WarningCode, warningCodes } from '../../shared/errors/words.ts';
 
-/** Every warning; a finding about our rights is one under its own name. */
-export const warningCodes = [
-  'credential_refused',
-  'credential_waiting',
-  'no_status_calls',
-  'decrypt_failing',
-  'credentials_directory_gone',
-  'state_directory_gone',
-  'metrics_port_taken',
-  'health_port_taken',
-  'registry_large',
-  ...rightFindings.filter((finding) => !isFatal(finding)),
-] as const;
-export type WarningCode =
-  | 'credential_refused'
-  | 'credential_waiting'
-  | 'no_status_calls'
-  | 'decrypt_failing'
-  | 'credentials_directory_gone'
-  | 'state_directory_gone'
-  | 'metrics_port_taken'
-  | 'health_port_taken'
-  | 'registry_large'
-  | RightFinding;
+export { type WarningCode, warningCodes };
 
 export type Warning = {
   readonly warning: WarningCode;
@@ -86,11 +63,4 @@ export function warningsOf(sources: WarningSources): readonly Warning[] {
 
 function credentialWarning({ state, ...rest }: CredentialWarning): Warning {
   return { warning: state === 'refused' ? 'credential_refused' : 'credential_waiting', ...rest };
-}
-
-/** As in `credential_refused jwt (auth_failed: audience)`: words that change only when what they say does. */
-export function warningText({ warning, name, class: errorClass, detail }: Warning): string {
-  const words = name === undefined ? warning : `${warning} ${name}`;
-  const why = [errorClass, detail].filter((word) => word !== undefined).join(': ');
-  return why === '' ? words : `${words} (${why})`;
 }

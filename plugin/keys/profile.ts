@@ -2,6 +2,7 @@
 // unhealthy and to refuse Encrypt (openbao-client 6, rotation 3).
 
 import { ProviderError } from '../../shared/errors/error.ts';
+import { type ProfileWarning, profileWarningCodes } from '../../shared/errors/words.ts';
 import { greatestTransitVersion } from '../../shared/registry/key-id.ts';
 import type { Snapshot } from '../../shared/registry/state.ts';
 import { type ProfileFinding, profileInvalid } from './profile-findings.ts';
@@ -245,8 +246,7 @@ function checkSnapshotServed(
   }
 }
 
-export const profileWarningCodes = ['auto_rotate_period', 'imported_key'] as const;
-export type ProfileWarning = (typeof profileWarningCodes)[number];
+export { type ProfileWarning, profileWarningCodes };
 
 /** Not faults, but worth a line in the log. */
 export function profileWarnings(profile: KeyProfile): ProfileWarning[] {

@@ -1,30 +1,9 @@
 // The rights of our token, as OpenBao itself tells them: what is missing for the service, and what a provider must never have.
 // Pure. Only a missing right to encrypt or decrypt is a reason to be unhealthy; every other finding is told.
 
-/** Every finding, as it stands in log, `/ready`, status line, metrics and reports. */
-export const rightFindings = [
-  'missing_encrypt',
-  'missing_decrypt',
-  'missing_metadata_read',
-  'missing_upsert_read',
-  'missing_renew',
-  'missing_capabilities',
-  'extra_root',
-  'extra_on_key',
-  'extra_on_encrypt',
-  'extra_on_decrypt',
-  'extra_on_mount_config',
-  'extra_key_config',
-  'extra_trim',
-  'extra_rotate',
-  'extra_soft_delete',
-  'extra_import',
-  'extra_restore',
-  'extra_rewrap',
-  'extra_export',
-  'extra_backup',
-] as const;
-export type RightFinding = (typeof rightFindings)[number];
+import { isFatal, type RightFinding, rightFindings } from '../../shared/errors/words.ts';
+
+export { isFatal, type RightFinding, rightFindings };
 
 /** Capabilities by path, each list complete. */
 export type Capabilities = ReadonlyMap<string, readonly string[]>;
@@ -113,9 +92,4 @@ export function findRights(mount: string, key: string, capabilities: Capabilitie
     if (row.extra !== undefined && row.forbidden.some((capability) => has.includes(capability))) found.add(row.extra);
   }
   return rightFindings.filter((finding) => found.has(finding));
-}
-
-/** Without this right there is no service. */
-export function isFatal(finding: RightFinding): boolean {
-  return finding === 'missing_encrypt' || finding === 'missing_decrypt';
 }

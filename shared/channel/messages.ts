@@ -4,6 +4,16 @@
 import { Type } from 'typebox';
 import { Check } from 'typebox/value';
 import { ProviderError } from '../errors/error.ts';
+import {
+  classNames,
+  details,
+  findings,
+  profileWarningCodes,
+  reasons,
+  rightFindings,
+  warningCodes,
+} from '../errors/words.ts';
+import { checkStructure } from '../text/json-structure.ts';
 
 const closed = { additionalProperties: false } as const;
 const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
@@ -117,25 +127,41 @@ const confinement = object({
   seccomp: count,
 });
 
-const word = Type.String({ maxLength: 64 });
+// A word of the plugin is one of ours: it may become a label of a metric, a field of the log, a part of the status line.
+const wordOf = (list: readonly string[]) => Type.Enum([...list]);
+const className = wordOf(classNames);
+const detail = wordOf(details);
+const finding = wordOf(findings);
+
+const hashText = Type.String({ pattern: '^[0-9A-Za-z_-]{43}$' });
 
 const health = object({
   kind: Type.Literal('health'),
   healthz: Type.Enum(['ok', 'unhealthy']),
-  reasons: Type.Array(word, { maxItems: 16 }),
-  errorClasses: Type.Array(word, { maxItems: 4 }),
+  reasons: Type.Array(wordOf(reasons), { maxItems: 16 }),
+  errorClasses: Type.Array(className, { maxItems: 4 }),
   /** What is wrong, and since when; absent while nothing is. */
   cause: Type.Optional(
     object({
-      class: word,
-      detail: Type.Optional(word),
-      finding: Type.Optional(word),
+      class: className,
+      detail: Type.Optional(detail),
+      finding: Type.Optional(finding),
       httpStatus: Type.Optional(count),
       sinceUnixMs: count,
     }),
   ),
   /** What will become a fault when nobody acts. */
-  warnings: Type.Optional(Type.Array(word, { maxItems: 16 })),
+  warnings: Type.Optional(
+    Type.Array(
+      object({
+        warning: wordOf(warningCodes),
+        name: Type.Optional(wordOf(credentialNames)),
+        class: Type.Optional(className),
+        detail: Type.Optional(detail),
+      }),
+      { maxItems: 16 },
+    ),
+  ),
   /** The credential in use ends within its refresh window: a new one is needed soon. */
   isCredentialEnding: Type.Optional(Type.Boolean()),
   /** When each method was last called; absent: never by this plugin. */
@@ -146,31 +172,30 @@ const health = object({
       decryptUnixMs: Type.Optional(count),
     }),
   ),
-  keyIdHash: Type.Optional(Type.String({ maxLength: 43 })),
+  keyIdHash: Type.Optional(hashText),
   transitKeyVersion: Type.Optional(count),
   rotationState: Type.Enum(['active', 'pending', 'unknown']),
 });
-
-const hashText = Type.String({ maxLength: 43 });
 
 /** What the task `read_key` found in OpenBao, judged against the state that it was given. */
 const report = object({
   kind: Type.Literal('report'),
   /** Whether the key was read and is acceptable, with every record of the state still served. */
   metadata: Type.Enum(['pass', 'fail']),
-  errorClass: Type.Optional(Type.String({ maxLength: 64 })),
-  finding: Type.Optional(Type.String({ maxLength: 64 })),
+  errorClass: Type.Optional(className),
+  finding: Type.Optional(finding),
   isUnreachable: Type.Optional(Type.Boolean()),
   latestVersion: Type.Optional(count),
   isUpsertDisabled: Type.Optional(Type.Boolean()),
-  warnings: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 8 })),
+  warnings: Type.Optional(Type.Array(wordOf(profileWarningCodes), { maxItems: 8 })),
   /** What is wrong with the rights of the token; absent: they could not be read. */
-  rightFindings: Type.Optional(Type.Array(word, { maxItems: 32 })),
+  rightFindings: Type.Optional(Type.Array(wordOf(rightFindings), { maxItems: 32 })),
   /** Without a state: whether a first start could make one, and the key_id that it would have. */
   bootstrap: Type.Optional(
     object({
       isEligible: Type.Boolean(),
-      reason: Type.Optional(shortText),
+      /** One of our sentences; nothing that a terminal obeys. */
+      reason: Type.Optional(Type.String({ pattern: '^[ -~]{0,256}$' })),
       keyIdHash: Type.Optional(hashText),
     }),
   ),
@@ -207,8 +232,8 @@ const pluginMessage = Type.Union([
     generation: count,
     /** `refused` by us or by OpenBao, `unproven`: nothing answered. Both are tried again. */
     result: Type.Enum(['in_use', 'refused', 'unproven']),
-    class: Type.Optional(word),
-    detail: Type.Optional(word),
+    class: Type.Optional(className),
+    detail: Type.Optional(detail),
     /** Until the next trial. */
     nextTryMs: Type.Optional(count),
   }),
@@ -217,9 +242,9 @@ const pluginMessage = Type.Union([
   report,
   object({
     kind: Type.Literal('giving_up'),
-    class: Type.String({ maxLength: 64 }),
+    class: className,
     /** What is wrong with what it was given; a word of `caFindings`. */
-    finding: Type.Optional(word),
+    finding: Type.Optional(finding),
     canRelaunchHelp: Type.Boolean(),
   }),
 ]);
@@ -249,12 +274,17 @@ export function parseSupervisorMessage(payload: Buffer): SupervisorMessage {
   return value;
 }
 
+/** A report with 256 versions, the largest; the state in a proposal is one string here. */
+const greatestMessage = { containers: 64, separators: 1_024 } as const;
+
 /**
  * Reads what the plugin said.
  *
- * @throws ProviderError `message_invalid`: no JSON, an unknown kind or member, or a member out of its bounds
+ * @throws ProviderError `message_invalid`: no JSON, more values than any message has, an unknown kind or member, a word of no list, or
+ * a member out of its bounds
  */
 export function parsePluginMessage(payload: Buffer): PluginMessage {
+  checkStructure(payload, greatestMessage);
   const value = parsePayload(payload);
   if (!Check(pluginMessage, value)) throw invalid();
   return value;

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { ProviderError } from '../errors/error.ts';
 import { isHashText } from '../text/base64url.ts';
 import { canonicalJson, indentedJson, type Json } from '../text/canonical-json.ts';
+import { countStructure } from '../text/json-structure.ts';
 import { parseStrictJson } from '../text/strict-json.ts';
 import { isFingerprint } from './fingerprint.ts';
 import { deriveKeyId, greatestTransitVersion, type Identity, type KeyVersion } from './key-id.ts';
@@ -37,6 +38,10 @@ export const stateSchemaVersion = 'keyregistry.openbao-kms/v1alpha2';
 export const aadMode = 'aad.required';
 /** Largest state file that is read or sent, bytes. */
 export const greatestStateBytes = 4 * 1024 * 1024;
+/** Braces and brackets of a state, counted before it is parsed: one for each of 4 096 records, and as many to spare. */
+const greatestContainers = 8_200;
+/** Commas of a state: 4 096 records of 15 members, and the members of the state itself. */
+const greatestSeparators = 61_500;
 
 const hashPrefix = 'krs1.';
 const snapshotStates: readonly string[] = ['active', 'pending', 'retired', 'rejected', 'removed'];
@@ -107,6 +112,10 @@ function snapshotMembers(snapshot: Snapshot): Json {
  */
 export function parseState(text: string): RegistryState {
   if (Buffer.byteLength(text, 'utf8') > greatestStateBytes) throw corrupt('is larger than 4 MiB');
+  const { containers, separators } = countStructure(Buffer.from(text, 'utf8'));
+  if (containers > greatestContainers || separators > greatestSeparators) {
+    throw corrupt('holds more values than a state of 4096 records');
+  }
   const file = new Members(parseStrictJson(text), 'the state');
   const schema = file.text('schemaVersion');
   if (schema !== stateSchemaVersion) {

@@ -1,8 +1,8 @@
-// The supervisor's end of the channel to one plugin. It takes nothing on trust: frame length, schema, rate, and whether the
-// message may come in the present state. Any violation ends the plugin, never the supervisor.
+// The supervisor's end of the channel to one plugin. It takes nothing on trust: length of a frame by its kind, schema, rate, time,
+// and whether the message may come in the present state. Any violation ends the plugin, never the supervisor.
 
 import type { Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder } from '../../shared/channel/frame.ts';
+import { encodeFrame, FrameDecoder, greatestFrameBytes } from '../../shared/channel/frame.ts';
 import {
   encodeMessage,
   type PluginMessage,
@@ -10,6 +10,8 @@ import {
   type SupervisorMessage,
 } from '../../shared/channel/messages.ts';
 import { type ErrorClass, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { createPatience } from './patience.ts';
 
 /** Where the plugin is in its life, as far as the channel is concerned. */
 export type ChannelPhase = 'starting' | 'serving' | 'draining' | 'task';
@@ -23,8 +25,17 @@ const allowed: Readonly<Record<ChannelPhase, readonly PluginMessage['kind'][]>> 
 };
 
 const greatestFramesPerSecond = 50;
-/** A state and every credential, twice; a plugin that leaves more unread does not read. */
-const greatestUnreadBytes = 32 * 1024 * 1024;
+/** Every kind but the two below; with the rate of frames less than 1 MiB a second. */
+const greatestMessageBytes = 4 * 1024;
+/** A report names up to 256 versions and every finding. */
+const greatestReportBytes = 16 * 1024;
+/** A frame that has begun is complete within this time. */
+const greatestFrameMs = 5_000;
+/** A plugin that serves leaves this much unread for a moment only. */
+const greatestUnreadBytes = 1024 * 1024;
+const greatestUnreadMs = 5_000;
+/** A state and every credential, twice: what a plugin that is still starting may have before it. */
+const greatestQueuedBytes = 32 * 1024 * 1024;
 
 export type SupervisorChannel = {
   readonly send: (message: SupervisorMessage) => void;
@@ -35,61 +46,128 @@ export type ChannelHandlers = {
   readonly receive: (message: PluginMessage) => void;
   /** Called once, with the class of what was wrong; the channel is deaf afterwards. */
   readonly violated: (errorClass: ErrorClass) => void;
+  /** Called once instead: it does not read what it is told; the channel is deaf afterwards. */
+  readonly stuck: () => void;
 };
 
 export function openSupervisorChannel(
   stream: Duplex,
   handlers: ChannelHandlers,
-  nowMs: () => number,
+  clock: Pick<Clock, 'nowMs' | 'after'>,
   firstPhase: ChannelPhase = 'starting',
 ): SupervisorChannel {
-  const decoder = new FrameDecoder();
-  let phase = firstPhase;
-  let isDeaf = false;
-  let hasProposal = false;
-  let recent: number[] = [];
-  const checkRate = () => {
-    const now = nowMs();
-    recent = recent.filter((atMs) => atMs > now - 1000);
-    recent.push(now);
-    if (recent.length > greatestFramesPerSecond) throw violation('too many frames in a second');
+  return new Channel(stream, handlers, clock, firstPhase);
+}
+
+class Channel implements SupervisorChannel {
+  readonly #stream: Duplex;
+  readonly #handlers: ChannelHandlers;
+  readonly #nowMs: () => number;
+  readonly #decoder = new FrameDecoder((head) => this.#greatestBytes(head));
+  readonly #frame: ReturnType<typeof createPatience>;
+  readonly #unread: ReturnType<typeof createPatience>;
+  #phase: ChannelPhase;
+  #isDeaf = false;
+  #hasProposal = false;
+  #recent: number[] = [];
+
+  constructor(
+    stream: Duplex,
+    handlers: ChannelHandlers,
+    clock: Pick<Clock, 'nowMs' | 'after'>,
+    firstPhase: ChannelPhase,
+  ) {
+    this.#stream = stream;
+    this.#handlers = handlers;
+    this.#nowMs = clock.nowMs;
+    this.#phase = firstPhase;
+    this.#frame = createPatience(clock, greatestFrameMs, () => this.#violate(violation('a frame that does not end')));
+    this.#unread = createPatience(clock, greatestUnreadMs, () => this.#giveUp());
+    stream.on('data', this.#read);
+    stream.on('error', () => {});
+    stream.on('close', () => {
+      this.#frame.end();
+      this.#unread.end();
+    });
+  }
+
+  send = (message: SupervisorMessage): void => {
+    if (message.kind === 'committed') this.#hasProposal = false;
+    if (this.#isDeaf || !this.#stream.writable) return;
+    // Called when these bytes are gone, so also when the last of them are.
+    this.#stream.write(encodeFrame(encodeMessage(message)), () => this.#lookAtUnread());
+    if (this.#stream.writableLength > greatestQueuedBytes) return this.#giveUp();
+    this.#lookAtUnread();
   };
-  const receiveOne = (payload: Buffer) => {
-    checkRate();
-    const message = parsePluginMessage(payload);
-    if (!allowed[phase].includes(message.kind)) throw violation('a message that is not allowed now');
-    if (message.kind === 'propose') {
-      if (hasProposal) throw violation('a second proposal before the answer to the first');
-      hasProposal = true;
-    }
-    if (message.kind === 'ready' && phase === 'starting') phase = 'serving';
-    handlers.receive(message);
+
+  setPhase = (next: ChannelPhase): void => {
+    this.#phase = next;
   };
-  const violate = (error: unknown) => {
-    isDeaf = true;
-    stream.destroy();
-    handlers.violated(errorClassOf(error));
-  };
-  stream.on('data', (chunk: Buffer) => {
-    if (isDeaf) return;
+
+  /** A runtime that starts reads nothing for a while; that it starts in time is watched elsewhere. */
+  #lookAtUnread(): void {
+    const isLate = this.#phase !== 'starting' && this.#stream.writableLength > greatestUnreadBytes;
+    if (isLate && !this.#isDeaf) this.#unread.begin();
+    else this.#unread.end();
+  }
+
+  #greatestBytes(head: string): number {
+    const [, kind] = /^\{"kind":"(\w+)"/u.exec(head) ?? [];
+    if (kind === 'report' && this.#phase === 'task') return greatestReportBytes;
+    if (kind !== 'propose' || this.#phase === 'task' || this.#phase === 'starting') return greatestMessageBytes;
+    if (this.#hasProposal) throw violation('a second proposal before the answer to the first');
+    return greatestFrameBytes;
+  }
+
+  #read = (chunk: Buffer): void => {
+    if (this.#isDeaf) return;
     try {
-      for (const payload of decoder.push(chunk)) if (!isDeaf) receiveOne(payload);
+      const payloads = this.#decoder.push(chunk);
+      for (const payload of payloads) if (!this.#isDeaf) this.#receive(payload);
+      // Each frame has its own time, from its first byte.
+      if (payloads.length > 0) this.#frame.end();
+      if (this.#decoder.pendingBytes > 0 && !this.#isDeaf) this.#frame.begin();
     } catch (error) {
-      violate(error);
+      this.#violate(error);
     }
-  });
-  stream.on('error', () => {});
-  return {
-    send: (message) => {
-      if (message.kind === 'committed') hasProposal = false;
-      if (isDeaf || !stream.writable) return;
-      stream.write(encodeFrame(encodeMessage(message)));
-      if (stream.writableLength > greatestUnreadBytes) violate(violation('nothing back: it does not read'));
-    },
-    setPhase: (next) => {
-      phase = next;
-    },
   };
+
+  #receive(payload: Buffer): void {
+    this.#checkRate();
+    const message = parsePluginMessage(payload);
+    if (!allowed[this.#phase].includes(message.kind)) throw violation('a message that is not allowed now');
+    if (message.kind === 'propose') {
+      if (this.#hasProposal) throw violation('a second proposal before the answer to the first');
+      this.#hasProposal = true;
+    }
+    if (message.kind === 'ready' && this.#phase === 'starting') this.#phase = 'serving';
+    this.#handlers.receive(message);
+  }
+
+  #checkRate(): void {
+    const now = this.#nowMs();
+    this.#recent = this.#recent.filter((atMs) => atMs > now - 1000);
+    this.#recent.push(now);
+    if (this.#recent.length > greatestFramesPerSecond) throw violation('too many frames in a second');
+  }
+
+  #violate(error: unknown): void {
+    this.#close();
+    this.#handlers.violated(errorClassOf(error));
+  }
+
+  #giveUp(): void {
+    if (this.#isDeaf) return;
+    this.#close();
+    this.#handlers.stuck();
+  }
+
+  #close(): void {
+    this.#isDeaf = true;
+    this.#frame.end();
+    this.#unread.end();
+    this.#stream.destroy();
+  }
 }
 
 function violation(what: string): ProviderError {

@@ -4,22 +4,9 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, realpathSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { ProviderError } from '../../shared/errors/error.ts';
+import { type FileReason, fileReasons } from '../../shared/errors/words.ts';
 
-/** Why a file is not read. */
-export const fileReasons = [
-  'absolute_path_required',
-  'file_missing',
-  'file_unreadable',
-  'symlink_unsupported',
-  'regular_file_required',
-  'unsafe_permissions',
-  'foreign_owner',
-  'foreign_group',
-  'unsafe_ancestor',
-  'file_changed',
-  'file_too_large',
-] as const;
-export type FileReason = (typeof fileReasons)[number];
+export { type FileReason, fileReasons };
 
 export type FileRules = {
   /** Configuration field, for messages. */

@@ -22,7 +22,7 @@ export function decide(rules: Policy, state: State, event: Event, nowMs: number,
       return whileGating(rules, state, event, dice);
     case 'blocked':
     case 'waiting':
-      return whileResting(state, event);
+      return whileResting(rules, state, event, dice);
     case 'starting':
       return whileStarting(rules, state, event, nowMs, dice);
     case 'serving':
@@ -54,6 +54,8 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
         state: { kind: 'blocked', failures: state.failures + 1, hasServed: state.hasServed },
         effects: [{ kind: 'arm', afterMs: backoffMs(rules, state.failures + 1, dice) }],
       };
+    case 'effect_failed':
+      return state.isFirst ? end(state, 5) : standBack(rules, state, dice);
     case 'stop':
       return end(state, 0);
     case 'depart':
@@ -79,13 +81,15 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
 }
 
 /** `blocked` and `waiting`: no plugin, a timer runs. */
-function whileResting(state: State, event: Event): Step {
+function whileResting(rules: Policy, state: State & { kind: 'blocked' | 'waiting' }, event: Event, dice: number): Step {
   switch (event.kind) {
     case 'timer':
       return {
         state: { ...carry(state), kind: 'gating', isFirst: false, isReloadWanted: false },
         effects: [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false, isReload: false }],
       };
+    case 'effect_failed':
+      return standBack(rules, state, dice);
     case 'reload':
       return gateAgain(state);
     case 'stop':
@@ -146,6 +150,8 @@ function whileStarting(
     case 'giving_up':
       if (!event.canRelaunchHelp && !state.hasServed) return refuseStart(state, event.exitCode);
       return retry(rules, state, 'not_ready', dice);
+    case 'effect_failed':
+      return standBack(rules, state, dice);
     case 'stop':
       return end(state, 0);
     case 'depart':
@@ -212,6 +218,8 @@ function whileServing(
       };
     case 'preparation_failed':
       return serve(state, state.sinceMs, state.isReloadWanted, []);
+    case 'effect_failed':
+      return standBack(rules, state, dice);
     case 'stop':
       return drain(rules, state, 0);
     case 'depart':
@@ -261,6 +269,8 @@ function whileReplacing(
       const { state: next, effects } = drain(rules, state, event.kind === 'stop' ? 0 : departedExitCode);
       return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
     }
+    case 'effect_failed':
+      return standBack(rules, state, dice);
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
     // Only one replacement is prepared at a time.
@@ -281,6 +291,7 @@ function whileStopping(state: State & { kind: 'stopping' }, event: Event): Step 
     case 'exited':
     case 'timer':
     case 'unfit':
+    case 'effect_failed':
       return {
         state: { ...carry(state), kind: 'ended' },
         effects: [{ kind: 'kill' }, { kind: 'end', exitCode: state.exitCode }],
@@ -328,6 +339,18 @@ function retry(rules: Policy, state: Carried, reason: RestartReason, dice: numbe
   return {
     state: { kind: 'waiting', failures, hasServed: state.hasServed },
     effects: [{ kind: 'kill' }, { kind: 'count', reason }, { kind: 'arm', afterMs: backoffMs(rules, failures, dice) }],
+  };
+}
+
+/**
+ * Something of ours went wrong and nobody knows how much of it was done: everything is put away, and a timer begins anew. What is
+ * counted is left out, as it may be what went wrong.
+ */
+function standBack(rules: Policy, state: Carried, dice: number): Step {
+  const failures = state.failures + 1;
+  return {
+    state: { kind: 'waiting', failures, hasServed: state.hasServed },
+    effects: [{ kind: 'kill_next' }, { kind: 'kill' }, { kind: 'arm', afterMs: backoffMs(rules, failures + 1, dice) }],
   };
 }
 

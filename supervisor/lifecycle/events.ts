@@ -83,6 +83,8 @@ export type Event =
   /** The second plugin ended, gave up or is unfit. */
   | { readonly kind: 'next_failed' }
   | { readonly kind: 'timer' }
+  /** Something that was to be done threw. Whatever else was to be done with it has been tried. */
+  | { readonly kind: 'effect_failed' }
   /** A directory is gone for this process, and a new one would find it: make room for it. */
   | { readonly kind: 'depart' }
   | { readonly kind: 'stop' };

@@ -68,6 +68,8 @@ export type Loop = {
   readonly ended: Promise<number>;
 };
 
+const effectHint = 'an error of our own; everything is put away and begun anew. Please report it';
+
 const refusalEvents: Readonly<Record<ReplacementCause, string>> = {
   reload: 'reload.refused',
   socket_lost: 'socket.repair_refused',
@@ -99,7 +101,7 @@ class LifeLoop implements Loop {
     const { stateDirectoryGone, portsUnopened } = deps;
     const { event } = this;
     this.#office = new Office({ clock, log, counters, event, healthChanged, stateDirectoryGone, portsUnopened });
-    this.#perform({ kind: 'run_gate', isFirst: true, isReload: false });
+    if (!this.#try({ kind: 'run_gate', isFirst: true, isReload: false })) this.event({ kind: 'effect_failed' });
   }
 
   get ended(): Promise<number> {
@@ -109,9 +111,46 @@ class LifeLoop implements Loop {
   event = (event: Event): void => {
     const { state, effects } = decide(policy, this.#state, event, this.#deps.clock.nowMs(), this.#deps.random());
     this.#state = state;
-    for (const effect of effects) this.#perform(effect);
+    // All of them are tried: what follows may be what ends the state of affairs in which one cannot be done.
+    const failed = effects.filter((effect) => !this.#try(effect));
+    if (failed.length > 0) this.#standBack(event, failed);
     this.#tellFacts();
   };
+
+  /** @returns whether it was done, as far as that shows at once */
+  #try(effect: Effect): boolean {
+    try {
+      this.#perform(effect);
+      return true;
+    } catch (error) {
+      this.#tellFailure(effect.kind, error);
+      return false;
+    }
+  }
+
+  /** Where not even that can be done which is done after a failure, only a new process helps. */
+  #standBack(event: Event, failed: readonly Effect[]): void {
+    const isVital = failed.some(({ kind }) => kind === 'arm' || kind === 'end');
+    if (event.kind === 'effect_failed' && isVital) return this.#ended.resolve(5);
+    if (event.kind !== 'effect_failed') this.event({ kind: 'effect_failed' });
+  }
+
+  /** For what goes on after it was begun. */
+  #failed =
+    (effect: Effect['kind']) =>
+    (error: unknown): void => {
+      this.#tellFailure(effect, error);
+      this.event({ kind: 'effect_failed' });
+    };
+
+  /** The log may be what failed. */
+  #tellFailure(name: Effect['kind'], error: unknown): void {
+    try {
+      this.#deps.log('error', 'effect.failed', { name, error_class: errorClassOf(error), hint: effectHint });
+    } catch {
+      // There is nobody left to tell.
+    }
+  }
 
   #tellFacts(): void {
     const state = this.#state;
@@ -140,14 +179,14 @@ class LifeLoop implements Loop {
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'run_gate':
-        return void this.#runGate(effect.isFirst, effect.isReload);
+        return void this.#runGate(effect.isFirst, effect.isReload).catch(this.#failed('run_gate'));
       case 'launch':
         if (this.#custody !== undefined) this.#office.launch(this.#custody);
         return;
       case 'kill':
         return this.#office.kill();
       case 'drain':
-        return void this.#office.drain(effect.deadlineMs);
+        return void this.#office.drain(effect.deadlineMs).catch(this.#failed('drain'));
       case 'remove_name':
         return this.#deps.removeName();
       case 'arm':
@@ -158,7 +197,7 @@ class LifeLoop implements Loop {
       case 'count':
         return this.#count(effect.reason);
       case 'prepare':
-        return void this.#prepare(effect.cause);
+        return void this.#prepare(effect.cause).catch(this.#failed('prepare'));
       case 'drop_prepared':
         return this.#dropPrepared();
       case 'launch_next':
@@ -177,8 +216,8 @@ class LifeLoop implements Loop {
       case 'refuse_start':
         return void this.#refused(this.#office.givenUp, true);
       case 'end':
-        this.#cancelTimer();
-        return this.#ended.resolve(effect.exitCode);
+        this.#ended.resolve(effect.exitCode);
+        return this.#cancelTimer();
     }
   }
 

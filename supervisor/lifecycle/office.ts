@@ -5,7 +5,6 @@ import type { Counters, HealthMessage, PluginMessage, PortName, StartMessage } f
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { credentialHintOf } from '../../shared/errors/hints.ts';
-import { policies } from '../../shared/errors/policy.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { createSpacing } from '../../shared/time/spacing.ts';
@@ -13,6 +12,7 @@ import type { SupervisorChannel } from '../channel/channel.ts';
 import { GateRefusal } from '../gate/gate.ts';
 import { refusalFields } from '../gate/refusal-fields.ts';
 import type { ChildEnd } from './child.ts';
+import { type Commits, createCommits } from './commits.ts';
 import { departureReasons } from './departure.ts';
 import type { Event, ReplacementCause } from './events.ts';
 import { refusalOf } from './giving-up.ts';
@@ -41,6 +41,7 @@ const handOverEvents: Readonly<Record<ReplacementCause, string>> = {
 
 /** A plugin that has just started may still be logging in, milliseconds. */
 const loginGraceMs = 10_000;
+const stuckHint = 'the plugin left more than 1 MiB unread for 5 s and is replaced';
 const clockToldEveryMs = 60_000;
 const clockHint = 'the clock of this node stands before a time in the state: times cannot be judged; correct the clock';
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
@@ -58,10 +59,13 @@ export class Office {
   #generation = 0;
   #givenUp: Error | undefined;
   readonly #mayTellClock: () => boolean;
+  readonly #commits: Commits;
+  #isStopping = false;
 
   constructor(deps: OfficeDeps) {
     this.#deps = deps;
     this.#mayTellClock = createSpacing(deps.clock, clockToldEveryMs);
+    this.#commits = createCommits(deps.clock);
   }
 
   get health(): HealthMessage | undefined {
@@ -98,7 +102,7 @@ export class Office {
   #startNext(custody: Custody): void {
     // While the name is lost nobody can connect to the one in office: the second one need not wait until it is healthy.
     const isLost = this.#nextCause === 'socket_lost';
-    this.#next = this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now');
+    this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now'));
   }
 
   /** One that took office when it was healthy is, also while its first word is still on its way. */
@@ -110,8 +114,13 @@ export class Office {
 
   killNext(): void {
     this.#next?.child.kill();
-    this.#next?.liveness?.stop();
-    this.#next = undefined;
+    this.#setNext(undefined);
+  }
+
+  /** While office passes nothing is decided: it could not pass over a state that changes all the time. */
+  #setNext(next: Running | undefined): void {
+    this.#next = next;
+    this.#commits.hold(next !== undefined);
   }
 
   /** @returns the custody that counts from now on; undefined when there was nobody to hand over to */
@@ -120,7 +129,7 @@ export class Office {
     const next = this.#next;
     if (next === undefined) return undefined;
     this.#running = next;
-    this.#next = undefined;
+    this.#setNext(undefined);
     this.#watchLiveness(next);
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
     if (before !== undefined) this.#retire(before, deadlineMs, killMs);
@@ -131,6 +140,7 @@ export class Office {
 
   /** Lets a commit that is being written end first. */
   async drain(deadlineMs: number): Promise<void> {
+    this.#isStopping = true;
     await this.#running?.custody.store.idle();
     this.#running?.channel.setPhase('draining');
     this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });
@@ -159,10 +169,11 @@ export class Office {
 
   #start(custody: Custody, listen: StartMessage['listen']): Running {
     this.#generation += 1;
-    const greeting = { listen, counters: this.#deps.counters, nowMs: this.#deps.clock.nowMs };
+    const greeting = { listen, counters: this.#deps.counters, clock: this.#deps.clock };
     const running = startRunning(custody, this.#generation, greeting, {
       receive: this.#receive,
       violated: this.#violated,
+      stuck: this.#stuck,
       ended: this.#childEnded,
       notGreeted: (errorClass, { generation }) =>
         this.#deps.log('error', 'plugin.not_greeted', { error_class: errorClass, generation }),
@@ -178,14 +189,23 @@ export class Office {
     running.child.kill();
   };
 
+  /** Alive, it may be, but it does not read what it is told. */
+  #stuck = (running: Running): void => {
+    this.#deps.log('error', 'plugin.stuck', { generation: running.generation, hint: stuckHint });
+    if (running === this.#next) return this.#deps.event({ kind: 'next_failed' });
+    if (running === this.#running) return this.#deps.event({ kind: 'unfit', reason: 'hung' });
+    running.child.kill();
+  };
+
   #childEnded = (running: Running, { reason, exitCode, signal }: ChildEnd): void => {
     const { generation, child } = running;
     const isOffice = running === this.#running;
     const isNext = running === this.#next;
-    const level = isOffice || isNext ? 'warn' : 'info';
+    const isWanted = (this.#isStopping && exitCode === 0) || !(isOffice || isNext);
+    const level = isWanted ? 'info' : 'warn';
     this.#deps.log(level, 'plugin.exited', { pid: child.pid, generation, exit_code: exitCode, signal });
     if (isNext) {
-      this.#next = undefined;
+      this.#setNext(undefined);
       return this.#deps.event({ kind: 'next_failed' });
     }
     if (!isOffice) return;
@@ -200,7 +220,7 @@ export class Office {
     if (next.custody.store.current?.currentHash === next.startedWith) return this.#deps.event({ kind: 'next_ready' });
     this.#nextAttempts += 1;
     if (this.#nextAttempts > greatestNextAttempts) return this.#deps.event({ kind: 'next_failed' });
-    this.#next = undefined;
+    // Proposals go on waiting: the one that follows must not be overtaken again.
     next.child.kill();
     this.#startNext(next.custody);
   }
@@ -282,14 +302,22 @@ export class Office {
   #proposed(proposal: Proposal, generation: number): void {
     const { commitId, state } = proposal;
     const running = this.#running;
-    if (running?.generation === generation) return void this.#commit(commitId, state, running);
+    if (running?.generation === generation) {
+      return this.#commits.add(() => {
+        if (this.#running === running) void this.#commit(commitId, state, running);
+        else this.#refuseLate(running.channel, commitId);
+      });
+    }
     // Said after its `ready`, while we made sure that office may pass: decided once it has passed.
     if (this.#next?.generation === generation) {
       this.#next.early = proposal;
       return;
     }
-    const late = this.#draining.get(generation);
-    late?.send({ kind: 'committed', commitId, outcome: 'refused', onDisk: 'other' });
+    this.#refuseLate(this.#draining.get(generation), commitId);
+  }
+
+  #refuseLate(channel: SupervisorChannel | undefined, commitId: number): void {
+    channel?.send({ kind: 'committed', commitId, outcome: 'refused', onDisk: 'other' });
   }
 
   async #commit(commitId: number, state: string, running: Running): Promise<void> {
@@ -329,7 +357,7 @@ export class Office {
     const cause = { error_class: message.class, detail, hint: credentialHintOf(message.class, detail) };
     this.#deps.log('warn', event, { name, generation, ...cause, next_try_ms: nextTryMs });
     if (result !== 'refused') return;
-    const key = `${name} ${knownClass(message.class)}`;
+    const key = `${name} ${message.class ?? 'other'}`;
     const { credentialRefusals } = this.#deps.counters;
     credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;
     this.countersChanged();
@@ -340,13 +368,6 @@ export class Office {
     this.#running = undefined;
     this.#deps.healthChanged(undefined);
   }
-}
-
-const classes: readonly string[] = Object.values(policies).map(({ probeClass }) => probeClass);
-
-/** A counter is kept for the life of this process, so its name is one of ours, whatever the plugin says. */
-function knownClass(said: string | undefined): string {
-  return classes.find((one) => one === said) ?? 'other';
 }
 
 /** What is in use ends soon, or is dead: OpenBao refuses it, or nothing there can be sent. An outage says nothing against it. */

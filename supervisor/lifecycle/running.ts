@@ -12,7 +12,7 @@ import type {
 import type { Privilege } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { encodeState } from '../../shared/registry/state.ts';
-import type { Cancel } from '../../shared/time/clock.ts';
+import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import { openSupervisorChannel, type SupervisorChannel } from '../channel/channel.ts';
 import type { CredentialCustody } from '../custody/credentials.ts';
 import type { StateStore } from '../custody/state-store.ts';
@@ -59,6 +59,8 @@ export type Running = {
 export type RunningEvents = {
   readonly receive: (message: PluginMessage, generation: number) => void;
   readonly violated: (errorClass: ErrorClass, running: Running) => void;
+  /** It does not read what it is told. */
+  readonly stuck: (running: Running) => void;
   readonly ended: (running: Running, end: ChildEnd) => void;
   /** What it was to be told could not be said; it is being killed. */
   readonly notGreeted: (errorClass: ErrorClass, running: Running) => void;
@@ -68,7 +70,7 @@ export type RunningEvents = {
 export function startRunning(
   custody: Custody,
   generation: number,
-  greeting: { readonly listen: StartMessage['listen']; readonly counters: Counters; readonly nowMs: () => number },
+  greeting: { readonly listen: StartMessage['listen']; readonly counters: Counters; readonly clock: Clock },
   events: RunningEvents,
 ): Running {
   const child = custody.launch();
@@ -77,8 +79,9 @@ export function startRunning(
     {
       receive: (message) => events.receive(message, generation),
       violated: (errorClass) => events.violated(errorClass, running),
+      stuck: () => events.stuck(running),
     },
-    greeting.nowMs,
+    greeting.clock,
   );
   const running: Running = {
     generation,
@@ -90,7 +93,7 @@ export function startRunning(
     liveness: undefined,
     lastHealth: undefined,
     cancelKill: () => {},
-    startedAtMs: greeting.nowMs(),
+    startedAtMs: greeting.clock.nowMs(),
     inUse: new Set(),
     sent: new Map(),
     early: undefined,

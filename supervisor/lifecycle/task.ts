@@ -47,8 +47,9 @@ export function runTask(
           resolve(message);
         },
         violated: (errorClass) => fail(new ProviderError(errorClass, 'the plugin broke a rule of the channel')),
+        stuck: () => fail(failed('does not read what it is told')),
       },
-      clock.nowMs,
+      clock,
       'task',
     );
     void child.ended.then(() => fail(failed('ended without a report')));

@@ -26,7 +26,8 @@ export function statusLine(facts: StatusFacts, nowUnixMs: number): string {
       : [`key ${health.keyIdHash.slice(0, hashShown)} v${health.transitKeyVersion ?? 0}`];
   const plugin = pluginPid === undefined ? [] : [`plugin ${pluginPid}`];
   const privilege = facts.isSameUser ? ['privilege same-user'] : [];
-  const warnings = (health?.warnings ?? []).length === 0 ? [] : [`warning: ${health?.warnings?.join(', ')}`];
+  const warnings =
+    (health?.warnings ?? []).length === 0 ? [] : [`warning: ${health?.warnings?.map(warningText).join(', ')}`];
   const parts = [verdict(facts, nowUnixMs), ...warnings, ...callsOf(health, nowUnixMs), ...key, ...plugin];
   return [...parts, `relaunches ${facts.relaunches}`, ...privilege, facts.version].join('; ');
 }
@@ -43,6 +44,15 @@ function verdict({ health, pluginPid, refusedBy, nextTryMs }: StatusFacts, nowUn
   if (health.healthz === 'ok') return why === '' ? 'healthy' : `healthy, but ${why}`;
   return `unhealthy: ${why}`;
 }
+
+/** As in `credential_refused jwt (auth_failed: audience)`: words that change only when what they say does. */
+function warningText({ warning, name, class: errorClass, detail }: Warning): string {
+  const words = name === undefined ? warning : `${warning} ${name}`;
+  const why = [errorClass, detail].filter((word) => word !== undefined).join(': ');
+  return why === '' ? words : `${words} (${why})`;
+}
+
+type Warning = NonNullable<HealthMessage['warnings']>[number];
 
 /** As in ` (permission_denied: missing_decrypt) for 95 s`; a class that came after it is named too. */
 function causeOf({ cause, errorClasses }: HealthMessage, nowUnixMs: number): string {

@@ -75,12 +75,12 @@ const saving: readonly CrashStep[] = [
 const replacing: readonly CrashStep[] = [
   {
     file: office,
-    at: "    this.#next = this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now');",
+    at: "    this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now'));",
     side: 'before',
   },
   {
     file: office,
-    at: "    this.#next = this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now');",
+    at: "    this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now'));",
     side: 'after',
   },
   { file: loop, at: '    this.#prepared?.adopt();', side: 'before' },

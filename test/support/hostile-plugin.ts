@@ -6,8 +6,10 @@ import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { open as openInspector } from 'node:inspector';
 import { createServer, Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
-import { encodeFrame } from '../../shared/channel/frame.ts';
+import { encodeFrame, FrameDecoder } from '../../shared/channel/frame.ts';
+import { parseSupervisorMessage, type SupervisorMessage } from '../../shared/channel/messages.ts';
 import { parseProcStatus } from '../../shared/confinement/confinement.ts';
+import { encodeState, parseState, type RegistryState, sealState } from '../../shared/registry/state.ts';
 
 declare const __TRIAL__: string;
 declare const __PATHS__: { readonly state: string; readonly jwt: string; readonly run: string };
@@ -20,6 +22,14 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal
 setInterval(() => {}, 1_000);
 
 const send = (message: unknown) => channel.write(encodeFrame(Buffer.from(JSON.stringify(message))));
+/** What the supervisor says, decoded. */
+function heard(receive: (message: SupervisorMessage) => void): void {
+  const decoder = new FrameDecoder();
+  channel.on('data', (chunk: Buffer) => {
+    for (const payload of decoder.push(chunk)) receive(parseSupervisorMessage(payload));
+  });
+}
+
 const confinement = parseProcStatus(readFileSync('/proc/self/status', 'latin1'));
 const ready = () => send({ kind: 'ready', confinement, isPermissionModelOn: true });
 const health = { kind: 'health', healthz: 'ok', reasons: [], errorClasses: [], rotationState: 'active' };
@@ -112,7 +122,68 @@ const trials: Readonly<Record<string, () => void>> = {
     const header = Buffer.alloc(4);
     header.writeUInt32BE(8 * 1024 * 1024);
     channel.write(header);
+    channel.write('{"kind":"propose","commitId":1,"state":"');
     channel.write(Buffer.alloc(4 * 1024 * 1024, 0x20));
+  },
+  'small objects': () => {
+    ready();
+    const body = `{"kind":"propose","commitId":1,"state":"","x":[${'{},'.repeat(2_700_000)}{}]}`;
+    channel.write(encodeFrame(Buffer.from(body)));
+  },
+  'a long word': () => {
+    ready();
+    send({ ...health, reasons: ['x'.repeat(5_000)] });
+  },
+  'a word of its own': () => {
+    ready();
+    send({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'refused', class: 'canary_class' });
+  },
+  'a frame byte by byte': () => {
+    ready();
+    const frame = encodeFrame(
+      Buffer.from(JSON.stringify({ kind: 'propose', commitId: 1, state: 'x'.repeat(4_000_000) })),
+    );
+    let at = 0;
+    setInterval(() => {
+      for (let count = 0; count < 2_000; count += 1, at += 1) channel.write(frame.subarray(at, at + 1));
+    }, 5);
+  },
+  'reads nothing': () => {
+    ready();
+    send(health);
+    setTimeout(() => channel.pause(), 500);
+    // Its pings can be answered unread: their numbers are 1, 2, 3.
+    let id = 0;
+    setInterval(() => {
+      id += 1;
+      send({ kind: 'pong', id, lagMs: 0 });
+    }, 2_000);
+  },
+  'commits all the time': () => {
+    let state: RegistryState | undefined;
+    const next = () => {
+      if (state === undefined) return;
+      const { generation, currentHash, identityFingerprint, activeKeyId, snapshots } = state;
+      const after = {
+        identityFingerprint,
+        generation: generation + 1,
+        previousHash: currentHash,
+        activeKeyId,
+        snapshots,
+      };
+      state = sealState(after);
+      send({ kind: 'propose', commitId: generation, state: encodeState(state) });
+    };
+    heard((message) => {
+      if (message.kind === 'start' && message.state !== undefined) state = parseState(message.state);
+      if (message.kind === 'start') {
+        ready();
+        send(health);
+        next();
+      }
+      if (message.kind === 'committed' && message.outcome === 'saved') next();
+      if (message.kind === 'ping') send({ kind: 'pong', id: message.id, lagMs: 0 });
+    });
   },
 };
 

@@ -35,6 +35,7 @@ export const events: readonly Event[] = [
   { kind: 'next_ready' },
   { kind: 'next_failed' },
   { kind: 'timer' },
+  { kind: 'effect_failed' },
   { kind: 'depart' },
   { kind: 'stop' },
 ];

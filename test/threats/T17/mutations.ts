@@ -43,8 +43,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/channel/channel.ts',
-        find: 'recent.length > greatestFramesPerSecond',
-        replace: 'recent.length < 0',
+        find: 'this.#recent.length > greatestFramesPerSecond',
+        replace: 'this.#recent.length < 0',
       },
     ],
   },
@@ -54,8 +54,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/channel/channel.ts',
-        find: '!allowed[phase].includes(message.kind)',
-        replace: 'allowed[phase] === undefined',
+        find: '!allowed[this.#phase].includes(message.kind)',
+        replace: 'allowed[this.#phase] === undefined',
       },
     ],
   },

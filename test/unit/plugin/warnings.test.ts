@@ -260,7 +260,7 @@ test('the supervisor hears of a change at once, of the times of calls every 10 s
   await clock.advance(500);
   const last = sent.at(-1);
   assert.equal(last?.cause, { class: 'permission_denied', httpStatus: 403, sinceUnixMs: clock.wallMs() - 500 });
-  assert.equal(last?.warnings, ['decrypt_failing (decrypt_failed)']);
+  assert.equal(last?.warnings, [{ warning: 'decrypt_failing', class: 'decrypt_failed' }]);
   assert.ok(last?.lastCalls?.statusUnixMs !== undefined);
   if (last !== undefined) assert.equal(parsePluginMessage(encodeMessage(last)), last, 'and it passes the channel');
   reporter.stop();

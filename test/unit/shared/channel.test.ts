@@ -86,8 +86,12 @@ function createBench() {
   const violations: string[] = [];
   const channel = openSupervisorChannel(
     stream,
-    { receive: ({ kind }) => received.push(kind), violated: (errorClass) => violations.push(errorClass) },
-    clock.nowMs,
+    {
+      receive: ({ kind }) => received.push(kind),
+      violated: (errorClass) => violations.push(errorClass),
+      stuck: () => violations.push('stuck'),
+    },
+    clock,
   );
   const say = async (message: PluginMessage | Record<string, unknown>) => {
     if (far.writable) far.write(encodeFrame(Buffer.from(JSON.stringify(message))));
@@ -106,7 +110,7 @@ for (const message of [health, { kind: 'propose', commitId: 1, state: '{}' }, { 
 }
 
 test('a second ready, and giving up after ready, are violations', async () => {
-  for (const message of [ready, { kind: 'giving_up', class: 'x', canRelaunchHelp: false }]) {
+  for (const message of [ready, { kind: 'giving_up', class: 'internal', canRelaunchHelp: false }]) {
     const { say, violations } = createBench();
     await say(ready);
     await say(message);

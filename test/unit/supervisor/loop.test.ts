@@ -1,188 +1,15 @@
 // Two plugins, one office: every interleaving of ready, proposals, saves and ends. The plugins are played by the test over
 // real channels; the state store is the real one on files in memory.
 
-import { duplexPair } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeFrame, FrameDecoder } from '../../../shared/channel/frame.ts';
-import {
-  type CredentialMessage,
-  encodeMessage,
-  type PluginMessage,
-  parseSupervisorMessage,
-  type SupervisorMessage,
-} from '../../../shared/channel/messages.ts';
+import type { PluginMessage } from '../../../shared/channel/messages.ts';
 import { errorClassOf } from '../../../shared/errors/error.ts';
-import type { LogFields } from '../../../shared/log/fields.ts';
 import { encodeState, parseState, type RegistryState } from '../../../shared/registry/state.ts';
-import { StateStore } from '../../../supervisor/custody/state-store.ts';
 import { GateRefusal } from '../../../supervisor/gate/gate.ts';
-import type { ChildEnd } from '../../../supervisor/lifecycle/child.ts';
-import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
 import { refusalOf } from '../../../supervisor/lifecycle/giving-up.ts';
-import { createLoop, type LifeFacts, type Prepared } from '../../../supervisor/lifecycle/loop.ts';
-import type { Custody } from '../../../supervisor/lifecycle/running.ts';
-import { createFakeClock } from '../../support/fake-clock.ts';
-import { createMemoryFiles } from '../../support/memory-files.ts';
-import { firstState, identity, nextState, snapshot } from '../../support/vectors.ts';
-
-type Played = {
-  readonly heard: SupervisorMessage[];
-  /** In one piece. */
-  readonly say: (...messages: PluginMessage[]) => void;
-  readonly end: (end?: ChildEnd) => void;
-  isKilled: boolean;
-};
-
-const confinement = {
-  uids: [1, 1, 1, 1],
-  gids: [1, 1, 1, 1],
-  groups: [],
-  inheritable: '0',
-  permitted: '0',
-  effective: '0',
-  bounding: '0',
-  ambient: '0',
-  noNewPrivs: 1,
-  seccomp: 0,
-};
-const ready: PluginMessage = { kind: 'ready', confinement, isPermissionModelOn: true };
-const healthy: PluginMessage = {
-  kind: 'health',
-  healthz: 'ok',
-  reasons: [],
-  errorClasses: [],
-  rotationState: 'active',
-};
-
-async function createBench() {
-  const clock = createFakeClock();
-  const files = createMemoryFiles();
-  const store = new StateStore({
-    files,
-    name: 'key-registry.json',
-    identity,
-    requireCheckpoint: false,
-    activationDelayMs: 120_000,
-    nowMs: clock.nowMs,
-    nowUnix: () => 1_760_000_000,
-    randomHex: () => '00000000',
-  });
-  await store.load();
-  await store.commit(encodeState(firstState()));
-  const plugins: Played[] = [];
-  const credentials: CredentialMessage[] = [
-    { kind: 'credential', name: 'jwt', generation: 1, modifiedAtUnixMs: 0, bytes: '' },
-  ];
-  const launch = () => {
-    const [ours, theirs] = duplexPair();
-    const ended = Promise.withResolvers<ChildEnd>();
-    const decoder = new FrameDecoder();
-    const played: Played = {
-      heard: [],
-      say: (...messages) =>
-        void theirs.write(Buffer.concat(messages.map((message) => encodeFrame(encodeMessage(message))))),
-      end: (end = { reason: 'exit', exitCode: 0, signal: undefined }) => ended.resolve(end),
-      isKilled: false,
-    };
-    theirs.on('data', (chunk: Buffer) => {
-      for (const payload of decoder.push(chunk)) played.heard.push(parseSupervisorMessage(payload));
-    });
-    theirs.on('error', () => {});
-    plugins.push(played);
-    const kill = () => {
-      played.isKilled = true;
-      ended.resolve({ reason: 'signal', exitCode: undefined, signal: 'SIGKILL' });
-    };
-    return { pid: plugins.length, channel: ours, kill, ended: ended.promise };
-  };
-  const custody: Custody = {
-    store,
-    credentials: { look: () => credentials },
-    isStateDirectoryGone: () => world.isStateDirectoryGone,
-    privilege: { kind: 'same-user' },
-    launch,
-    start: {
-      kind: 'start',
-      task: 'serve',
-      build: { version: '1', commit: '', buildDate: '', dirty: '' },
-      config: {},
-      overrides: {},
-      identityFingerprint: '',
-    },
-  };
-  const counters = emptyCounters(0);
-  const world = {
-    log: [] as string[],
-    lines: [] as { readonly message: string; readonly fields: LogFields | undefined }[],
-    facts: undefined as LifeFacts | undefined,
-    adopted: 0,
-    abandoned: 0,
-    refuse: false,
-    isStateDirectoryGone: false,
-    refusals: [] as unknown[],
-    health: [] as unknown[],
-    stateNeeded: 0,
-    preparing: Promise.resolve(),
-  };
-  const refuseIfTold = () => {
-    if (world.refuse) throw new Error('refused');
-  };
-  const loop = createLoop({
-    clock,
-    random: () => 0.5,
-    log: (_, message, fields) => {
-      world.log.push(message);
-      world.lines.push({ message, fields });
-    },
-    gate: async () => {
-      refuseIfTold();
-      return custody;
-    },
-    prepare: async (cause): Promise<Prepared> => {
-      await world.preparing;
-      refuseIfTold();
-      const adopt = () => {
-        world.adopted += 1;
-      };
-      const abandon = () => {
-        world.abandoned += 1;
-      };
-      return { ...custody, cause, readyMs: 20_000, adopt, abandon };
-    },
-    removeName: () => {},
-    counters,
-    healthChanged: (health) => world.health.push(health?.healthz),
-    startRefused: (refusal) => world.refusals.push(refusal),
-    portsUnopened: () => {},
-    stateDirectoryGone: () => {
-      world.stateNeeded += 1;
-    },
-    factsChanged: (facts) => {
-      world.facts = facts;
-    },
-  });
-  await clock.settle();
-  const plugin = (index: number): Played => {
-    const found = plugins[index];
-    if (found === undefined) throw new Error(`no plugin ${index}`);
-    return found;
-  };
-  /** The first plugin is in office and healthy. */
-  const inOffice = async () => {
-    plugin(0).say(ready);
-    plugin(0).say(healthy);
-    await clock.settle();
-    return plugin(0);
-  };
-  const reload = async () => {
-    loop.event({ kind: 'reload' });
-    await clock.settle();
-    return plugin(plugins.length - 1);
-  };
-  const generation = () => store.current?.generation;
-  return { clock, files, store, plugins, plugin, loop, world, counters, credentials, inOffice, reload, generation };
-}
+import { createBench, healthy, type Played, ready } from '../../support/life-bench.ts';
+import { firstState, nextState, snapshot } from '../../support/vectors.ts';
 
 const following = (before: RegistryState) =>
   nextState(before, [snapshot(1), snapshot(2, { state: 'pending', promotedAtUnix: 0 })]);
@@ -218,20 +45,56 @@ test('a proposal of the old one that comes after the hand-over is refused, which
   assert.not.ok(world.log.includes('plugin.violation'));
 });
 
-test('a proposal of the old one while the new one gets ready is saved, and the new one is started again from it', async () => {
-  const { inOffice, reload, clock, generation, plugins, plugin } = await createBench();
+test('a proposal of the old one while the new one gets ready waits, and is refused once office has passed', async () => {
+  const { inOffice, reload, clock, generation, plugins } = await createBench();
   const old = await inOffice();
   const next = await reload();
   old.say(propose(following(firstState())));
+  await clock.settle();
+  assert.equal(answers(old), []);
   next.say(ready);
   await clock.settle();
 
+  assert.equal(answers(old), [{ kind: 'committed', commitId: 1, outcome: 'refused', onDisk: 'other' }]);
+  assert.equal([generation(), plugins.length, next.isKilled], [1, 2, false]);
+});
+
+test('a proposal that waited is decided when the new one ends instead', async () => {
+  const { inOffice, reload, clock, generation } = await createBench();
+  const old = await inOffice();
+  const next = await reload();
+  old.say(propose(following(firstState())));
+  await clock.settle();
+  next.end();
+  await clock.settle();
+
+  assert.equal(answers(old), [{ kind: 'committed', commitId: 1, outcome: 'saved', onDisk: 'attempted' }]);
   assert.is(generation(), 2);
-  assert.is(answers(old).length, 1);
-  assert.ok(next.isKilled, 'it was started with the state before');
-  assert.is(plugins.length, 3);
+});
+
+test('a save that was under way when the new one started: another one is started from it', async () => {
+  const { inOffice, reload, clock, files, generation, plugins, plugin } = await createBench();
+  const old = await inOffice();
+  const disk = Promise.withResolvers<void>();
+  const { create } = files;
+  Object.assign(files, {
+    create: async (name: string) => {
+      await disk.promise;
+      return create(name);
+    },
+  });
+  old.say(propose(following(firstState())));
+  await clock.settle();
+  const next = await reload();
+  next.say(ready);
+  await clock.settle();
+  assert.not.ok(next.isKilled, 'office waits for the save');
+  disk.resolve();
+  await clock.settle();
+
+  assert.is(generation(), 2);
+  assert.equal([next.isKilled, plugins.length], [true, 3]);
   const [start] = plugin(2).heard;
-  assert.ok(start?.kind === 'start');
   assert.is(parseState((start as { state: string }).state).generation, 2);
   plugin(2).say(ready);
   await clock.settle();
@@ -241,27 +104,27 @@ test('a proposal of the old one while the new one gets ready is saved, and the n
   );
 });
 
-test('a new one that is overtaken three times gives way: the old one stays, nothing is lost', async () => {
-  const { inOffice, reload, clock, plugins, plugin, store, world } = await createBench();
+test('a plugin that commits all the time is replaced all the same', async () => {
+  const { inOffice, reload, clock, store, plugins } = await createBench();
   const old = await inOffice();
-  await reload();
-  for (let round = 1; round <= 3; round += 1) {
+  let said = 0;
+  const again = () => {
+    if (answers(old).length < said) return;
+    said += 1;
     const before = store.current ?? firstState();
-    const count = snapshot(2, {
-      state: 'pending',
-      promotedAtUnix: 0,
-      stableObservationCount: round,
-    });
-    old.say(propose(nextState(before, [snapshot(1), count]), round));
-    plugin(plugins.length - 1).say(ready);
+    old.say(propose(nextState(before, [snapshot(1)]), before.generation));
+  };
+  for (let count = 0; count < 8; count += 1) {
+    again();
     await clock.settle();
   }
+  assert.is(store.current?.generation, 6, 'five at once');
+  const next = await reload();
+  next.say(ready);
+  await clock.advance(500);
 
-  assert.ok(world.log.includes('reload.refused'));
-  assert.is(plugins.length, 4, 'started three times beside the first');
-  assert.ok(plugins.slice(1).every(({ isKilled }) => isKilled));
-  assert.not.ok(old.isKilled);
-  assert.is(world.abandoned, 1);
+  assert.equal([plugins.length, next.isKilled], [2, false]);
+  assert.ok(old.heard.some(({ kind }) => kind === 'drain'));
 });
 
 test('a proposal of the new one right behind its ready is decided once it is in office', async () => {
@@ -464,7 +327,7 @@ test('a plugin that gives up for something of its own ends the start with 5', as
   void loop.ended.then((code) => {
     exitCode = code;
   });
-  plugin(0).say({ kind: 'giving_up', class: 'no_such_class', finding: 'x', canRelaunchHelp: false });
+  plugin(0).say({ kind: 'giving_up', class: 'internal', canRelaunchHelp: false });
   await clock.settle();
 
   assert.is(exitCode, 5);
@@ -607,6 +470,93 @@ test('a state of another identity is a refusal of the state check; a class that 
   const unknown = refusalOf({ ...givingUp, class: 'no_such_class' });
   assert.not.ok(unknown instanceof GateRefusal);
   assert.is(errorClassOf(unknown), 'internal');
+});
+
+test('a stop waits for a save that is under way, then says drain, and hears of proposals no more', async () => {
+  const { inOffice, clock, files, loop, generation, world } = await createBench();
+  const office = await inOffice();
+  const disk = Promise.withResolvers<void>();
+  const { create } = files;
+  Object.assign(files, {
+    create: async (name: string) => {
+      await disk.promise;
+      return create(name);
+    },
+  });
+  office.say(propose(following(firstState())));
+  await clock.settle();
+  loop.event({ kind: 'stop' });
+  await clock.settle();
+  const isDraining = () => office.heard.some(({ kind }) => kind === 'drain');
+  assert.not.ok(isDraining());
+  disk.resolve();
+  await clock.settle();
+  assert.ok(isDraining());
+  assert.equal([generation(), answers(office).length], [2, 1]);
+  office.say({ kind: 'drained', cut: 0 });
+  await clock.settle();
+  assert.ok(world.log.includes('plugin.drained'), 'only one that drains may say so');
+});
+
+test('a plugin that ends as it was told is no warning, one that ends by itself is', async () => {
+  for (const isTold of [true, false]) {
+    const { inOffice, clock, loop, world } = await createBench();
+    const office = await inOffice();
+    if (isTold) loop.event({ kind: 'stop' });
+    await clock.settle();
+    office.end();
+    await clock.settle();
+    const line = world.lines.find(({ message }) => message === 'plugin.exited');
+    assert.is(line?.level, isTold ? 'info' : 'warn');
+  }
+});
+
+test('a new one that ended while we waited for a save does not take office', async () => {
+  const { inOffice, reload, clock, files, plugins, plugin, world } = await createBench();
+  const old = await inOffice();
+  const disk = Promise.withResolvers<void>();
+  const { create } = files;
+  Object.assign(files, {
+    create: async (name: string) => {
+      await disk.promise;
+      return create(name);
+    },
+  });
+  old.say(propose(following(firstState())));
+  await clock.settle();
+  const next = await reload();
+  next.say(ready);
+  await clock.settle();
+  next.end();
+  await clock.settle();
+  const second = await reload();
+  disk.resolve();
+  await clock.settle();
+
+  assert.is(plugins.length, 3);
+  assert.is(plugin(2), second);
+  assert.not.ok(
+    old.heard.some(({ kind }) => kind === 'drain'),
+    'the second one is not ready yet',
+  );
+  assert.not.ok(world.log.includes('reload.done'));
+});
+
+test('one that did not take office in time is not asked any more whether it lives', async () => {
+  const { inOffice, reload, clock, loop } = await createBench();
+  const old = await inOffice();
+  const next = await reload();
+  loop.event({ kind: 'next_failed' });
+  await clock.settle();
+  const heardBefore = next.heard.length;
+  for (let second = 0; second < 30; second += 2) {
+    await clock.advance(2_000);
+    const ping = old.heard.findLast(({ kind }) => kind === 'ping');
+    if (ping?.kind === 'ping') old.say({ kind: 'pong', id: ping.id, lagMs: 0 });
+  }
+  assert.ok(next.isKilled);
+  assert.is(next.heard.length, heardBefore);
+  assert.not.ok(old.isKilled);
 });
 
 test.run();

@@ -218,7 +218,9 @@ test('the status line names warnings, and who calls us', () => {
   const times = { statusUnixMs: nowUnixMs - 12_000, encryptUnixMs: nowUnixMs - 190_000 };
 
   assert.is(
-    called(times, { warnings: ['credential_refused jwt (auth_failed: audience)'] }),
+    called(times, {
+      warnings: [{ warning: 'credential_refused', name: 'jwt', class: 'auth_failed', detail: 'audience' }],
+    }),
     'healthy; warning: credential_refused jwt (auth_failed: audience); last Status call 12 s ago, Encrypt 3 min ago; ' +
       'key f9uX3mQkz0aB v12; plugin 812; relaunches 0; 1.4.0',
   );

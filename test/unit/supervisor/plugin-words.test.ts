@@ -108,24 +108,34 @@ const word = (n: number) =>
     .map((digit) => String.fromCharCode(Number(digit)))
     .join('')
     .padEnd(64, '\u0001');
-const refused = (n: number): PluginMessage => ({
+const refused = (errorClass: string): PluginMessage => ({
   kind: 'credential_result',
   name: 'jwt',
   generation: 1,
   result: 'refused',
-  class: word(n),
+  class: errorClass,
 });
 
-test('45 allowed frames a second for 20 s leave no word of the plugin and little else in the supervisor', async () => {
+test('a word of its own ends a plugin, and nothing is counted under it', async () => {
+  const { clock, counters, office, log } = await bench();
+  office.say(refused(word(1)));
+  await clock.settle();
+
+  assert.ok(office.isKilled);
+  assert.ok(log.includes('plugin.violation'));
+  assert.equal(counters.credentialRefusals, {});
+});
+
+test('45 allowed frames a second for 20 s leave little in the supervisor', async () => {
   const { clock, counters, office } = await bench();
   for (let second = 1; second <= 20; second += 1) {
-    for (let count = 0; count < 45; count += 1) office.say(refused(45 * second + count));
+    for (let count = 0; count < 45; count += 1) office.say(refused('auth_rejected'));
     // Its pings can be answered unread: their numbers are 1, 2, 3.
     office.say({ kind: 'pong', id: Math.floor((second - 1) / 2), lagMs: 0 });
     await clock.advance(1_000);
   }
 
-  assert.equal(Object.keys(counters.credentialRefusals), ['jwt other']);
+  assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 900 });
   assert.ok(office.ours.writableLength < 1024 * 1024);
 });
 

@@ -1,0 +1,65 @@
+import type { Mutation } from '../run.ts';
+
+const channel = 'supervisor/channel/channel.ts';
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: 'values are not counted before a message is parsed',
+    needsBuild: true,
+    edits: [{ file: 'shared/channel/messages.ts', find: '  checkStructure(payload, greatestMessage);\n', replace: '' }],
+  },
+  {
+    name: 'values are not counted before a state is parsed',
+    edits: [
+      {
+        file: 'shared/registry/state.ts',
+        find: 'if (containers > greatestContainers || separators > greatestSeparators)',
+        replace: 'if (containers < 0 || separators < 0)',
+      },
+    ],
+  },
+  {
+    name: 'every kind of message may be long',
+    needsBuild: true,
+    edits: [{ file: channel, find: 'return greatestMessageBytes;', replace: 'return greatestFrameBytes;' }],
+  },
+  {
+    name: 'a class may be any word',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'shared/channel/messages.ts',
+        find: 'const className = wordOf(classNames);',
+        replace: 'const className = Type.String({ maxLength: classNames.length });',
+      },
+    ],
+  },
+  {
+    name: 'a frame may take its time',
+    needsBuild: true,
+    edits: [
+      {
+        file: channel,
+        find: '&& !this.#isDeaf) this.#frame.begin();',
+        replace: '&& this.#isDeaf) this.#frame.begin();',
+      },
+    ],
+  },
+  {
+    name: 'a plugin may leave unread what it likes',
+    needsBuild: true,
+    edits: [{ file: channel, find: 'if (isLate && !this.#isDeaf)', replace: 'if (isLate && this.#isDeaf)' }],
+  },
+  {
+    name: 'commits are decided as they come, also while office passes',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'supervisor/lifecycle/commits.ts',
+        find: 'isHeld = next;',
+        replace: 'isHeld = next && waiting.length > 99;',
+      },
+      { file: 'supervisor/lifecycle/commits.ts', find: 'const refillMs = 1_000;', replace: 'const refillMs = 10;' },
+    ],
+  },
+];
