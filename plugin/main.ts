@@ -58,12 +58,13 @@ async function start(message: StartMessage): Promise<void> {
   }
   try {
     const config = requireConfig(message.config, { overrides: new Map(Object.entries(message.overrides)) });
-    const { level, format } = config.logging;
+    const { level } = config.logging;
     serving = await startServing(message, credentials, {
       clock: system.clock,
       random: system.random,
       randomBytes: system.randomBytes,
-      log: createLog({ process: 'plugin', level, format }, system.clock, system.writeLine),
+      // The supervisor reads it, and writes it in the format of the configuration.
+      log: createLog({ process: 'plugin', level, format: 'json' }, system.clock, system.writeLine),
       send,
       confinement,
       memoryUsage: system.memoryUsage,

@@ -2,7 +2,7 @@
 // the process, the file system or execa.
 
 import { randomBytes, randomInt } from 'node:crypto';
-import { accessSync, constants, writeSync } from 'node:fs';
+import { accessSync, closeSync, constants, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers';
 import { execa } from 'execa';
 import type { Clock } from '../shared/time/clock.ts';
@@ -32,6 +32,30 @@ export function writeLine(line: string): void {
     writeSync(2, line);
   } catch {
     // Nobody reads: custody goes on.
+  }
+}
+
+/**
+ * Closes every descriptor that we were started with beyond the three standard ones. Those of the runtime itself are marked to be closed
+ * at an exec; whatever is not came from outside, and would go on to a plugin.
+ */
+export function closeInherited(): void {
+  for (const name of readdirSync('/proc/self/fd')) {
+    const descriptor = Number(name);
+    if (descriptor > 2 && isInherited(descriptor)) closeSync(descriptor);
+  }
+}
+
+const closeOnExec = 0o2000000;
+
+function isInherited(descriptor: number): boolean {
+  try {
+    const [, flags = ''] =
+      /^flags:\s*([0-7]+)$/mu.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1')) ?? [];
+    return (Number.parseInt(flags, 8) & closeOnExec) === 0;
+  } catch {
+    // The one that the list was read with.
+    return false;
   }
 }
 

@@ -50,6 +50,7 @@ export const logFields = [
   'suppressed',
   'version',
   'clock_difference_ms',
+  'output',
 ] as const;
 
 export type LogField = (typeof logFields)[number];

@@ -5,6 +5,7 @@ import { type Counters, type PortName, portNames } from '../../shared/channel/me
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { readDepartureMark, writeDepartureMark } from '../custody/departure-mark.ts';
+import type { ListenerLook } from '../custody/listener-look.ts';
 import { bindPort, type Listeners, type Ports, portsTaken } from '../custody/listeners.ts';
 import { watchPorts } from '../custody/port-watch.ts';
 import { watchCustody } from '../custody/watch-custody.ts';
@@ -27,6 +28,9 @@ export type GuardDeps = {
   /** Ports that the plugin in office, or the one that is being launched, was given. */
   readonly portsGiven: () => Ports | undefined;
   readonly loop: Loop;
+  readonly listenerLook: Pick<ListenerLook, 'isSocketShut'>;
+  /** Binds ports anew that were shut down. */
+  readonly renewPorts: (when: 'look') => Promise<void>;
   /** Why this process is about to end. */
   readonly departing: (reason: string) => void;
 };
@@ -73,6 +77,7 @@ export function guardCustody(deps: GuardDeps): Guard {
     credentialsChanged: loop.credentialsChanged,
     countersChanged: loop.countersChanged,
     nameLost: () => loop.event({ kind: 'name_lost' }),
+    nameLooked: () => void lookAtListeners(deps).catch(() => {}),
     directoriesLooked: departure.looked,
   });
   const stateNeeded = () => {
@@ -104,4 +109,11 @@ export function guardCustody(deps: GuardDeps): Guard {
     tellPorts();
   };
   return { rewatch: watch.rewatch, look: watch.look, stateNeeded, portsUnopened };
+}
+
+/** Whether anybody can connect: a plugin in office that shut its own listener down says that all is well. */
+async function lookAtListeners({ loop, listeners, listenerLook, passed, renewPorts }: GuardDeps): Promise<void> {
+  const { directory, name } = passed().socket;
+  if (await listenerLook.isSocketShut(listeners(), directory.at(name))) loop.event({ kind: 'name_lost' });
+  await renewPorts('look');
 }

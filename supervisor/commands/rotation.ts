@@ -14,6 +14,7 @@ import { GateRefusal } from '../gate/gate.ts';
 import { type PassedTask, passTaskGate, type TaskGateDeps } from '../gate/task-gate.ts';
 import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
+import { type OutputSink, readPluginOutput } from '../lifecycle/plugin-output.ts';
 import { runTask } from '../lifecycle/task.ts';
 import { type Member, type OutputFormat, printReport, type Report } from './report.ts';
 import { forgetVersions, refused, restoreVersions, retireVersions, type Transition } from './transition.ts';
@@ -35,6 +36,8 @@ export type RotationDeps = TaskGateDeps & {
   readonly pluginBundle: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly print: (text: string) => void;
+  /** To standard error. */
+  readonly writeLine: (line: string) => void;
 };
 
 const limitation =
@@ -66,12 +69,16 @@ function ask(passed: PassedTask, state: RegistryState | undefined, options: Rota
     {
       credentials: passed.credentials,
       privilege,
-      launch: () =>
-        startChild({
+      launch: () => {
+        const child = startChild({
           command: pluginCommand(helpers, privilege, target),
           descriptors: [undefined, undefined, undefined],
           environment: pluginEnvironment(deps.environment),
-        }),
+          clock: deps.clock,
+        });
+        readPluginOutput(child.output, deps.clock, commandOutput(deps));
+        return child;
+      },
       start: {
         kind: 'start',
         task: 'read_key',
@@ -84,6 +91,12 @@ function ask(passed: PassedTask, state: RegistryState | undefined, options: Rota
     state,
     deps.clock,
   );
+}
+
+/** The report is what the plugin says; its last words, should it have any, are for the terminal. */
+function commandOutput({ writeLine }: RotationDeps): OutputSink {
+  const say = (text: string) => writeLine(`bao-kms-provider: plugin: ${JSON.stringify(text.slice(0, 512))}\n`);
+  return { event: ({ message }) => say(message), text: say, dropped: () => {} };
 }
 
 async function describeRotation(

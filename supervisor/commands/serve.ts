@@ -4,10 +4,12 @@ import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
 import type { Log, LogFields, LogLevel } from '../../shared/log/fields.ts';
-import { createLog } from '../../shared/log/logger.ts';
+import { createLog, toTextLine } from '../../shared/log/logger.ts';
+import { pluginLine } from '../../shared/log/relay.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { BoundTcp } from '../custody/bound-handle.ts';
-import { bindListeners, type Listeners, type Ports } from '../custody/listeners.ts';
+import { createListenerLook } from '../custody/listener-look.ts';
+import { bindListeners, bindPortAnew, type Listeners, type Ports } from '../custody/listeners.ts';
 import { type GateDeps, GateRefusal, type LoadedConfig, type Passed, passGate, readReload } from '../gate/gate.ts';
 import { refusalFields } from '../gate/refusal-fields.ts';
 import { type Reopened, reopen, socketOptions } from '../gate/reopen.ts';
@@ -16,6 +18,7 @@ import { countCredentialFiles, emptyCounters } from '../lifecycle/counters.ts';
 import { departedExitCode, type ReplacementCause } from '../lifecycle/events.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts';
 import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
+import { type OutputSink, readPluginOutput } from '../lifecycle/plugin-output.ts';
 import { createReadiness } from '../lifecycle/readiness.ts';
 import type { Custody } from '../lifecycle/running.ts';
 import { sayLastWord } from '../notify/last-word.ts';
@@ -42,8 +45,9 @@ export type ServeOptions = ConfigOptions & { readonly configPath: string };
 export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialFiles'>): Promise<number> {
   const log = createSwitchableLog(deps);
   const counters = emptyCounters(deps.clock.wallMs());
-  const gateDeps: ServeDeps = {
+  const gateDeps: ServeDeps & { readonly output: OutputSink } = {
     ...deps,
+    output: log.output,
     credentialFiles: countCredentialFiles(counters, log.write, deps.clock, () => loop.countersChanged()),
   };
   let passed: Passed | undefined;
@@ -53,6 +57,20 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   let isStartRefused = false;
   /** Those that the plugin in office, or the one that is being launched, was given. */
   let portsGiven: Ports | undefined;
+
+  const look = createListenerLook(deps.clock);
+  /** Ports that were shut down by the plugin before are bound anew; one that somebody else takes meanwhile is tried again later. */
+  const renewPorts = async (when: 'launch' | 'look'): Promise<void> => {
+    if (bound === undefined) return;
+    for (const name of await look.shutPorts(bound, when)) {
+      const before = bound[name];
+      if (before === undefined) continue;
+      const port = bindPortAnew(name, before);
+      before.handle.close();
+      bound = { ...bound, [name]: port };
+      log.write('error', 'port.replaced', { name, hint: shutHint });
+    }
+  };
 
   const passFirst = async (): Promise<Custody> => {
     const first = await passGate(options.configPath, options, gateDeps);
@@ -73,6 +91,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
         bound = next;
       },
       portsGiven: () => portsGiven,
+      listenerLook: look,
+      renewPorts,
       loop,
       departing: (reason) => {
         lastWord = departureLine(reason);
@@ -115,15 +135,20 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     }
     const reopened = await reopenOrTell(now, listeners);
     adoptReopened(now, reopened);
-    if (reopened.isBoundAnew) log.write('info', 'socket.repaired');
+    if (reopened.isBoundAnew) tellBoundAnew(reopened);
+    await renewPorts('launch');
     const current = bound ?? reopened.listeners;
     portsGiven = current;
     return custodyOf({ ...now, ...reopened.held }, current, options, gateDeps);
   };
+  const tellBoundAnew = ({ wasShut }: Reopened) => {
+    if (wasShut) log.write('error', 'socket.replaced', { hint: shutHint });
+    else log.write('info', 'socket.repaired');
+  };
   /** A start waits for its state as a save does. */
   const reopenOrTell = async (before: Passed, listeners: Listeners): Promise<Reopened> => {
     try {
-      return await reopen(before, listeners, gateDeps);
+      return await reopen(before, listeners, gateDeps, look);
     } catch (error) {
       if (before.stateDirectory.look() !== 'here') guard?.stateNeeded();
       throw error;
@@ -139,7 +164,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     guard?.look();
     const loaded: LoadedConfig =
       cause === 'reload' ? await readReload(options.configPath, options, gateDeps, before) : before;
-    const reopened = await reopen(before, listeners, gateDeps);
+    const reopened = await reopen(before, listeners, gateDeps, look);
     // The next plugin is greeted with the credentials that its own configuration names.
     before.adopt(loaded.config);
     return {
@@ -149,6 +174,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       adopt: () => {
         portsGiven = reopened.listeners;
         adoptReopened({ ...before, ...loaded }, reopened);
+        if (reopened.wasShut) tellBoundAnew(reopened);
       },
       abandon: () => {
         before.adopt(before.config);
@@ -189,6 +215,9 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     },
     stateDirectoryGone: () => guard?.stateNeeded(),
     portsUnopened: (names) => guard?.portsUnopened(names),
+    tookOffice: () => {
+      if (bound !== undefined) look.served({ ...bound, ...portsGiven });
+    },
     factsChanged: tellStatus,
   });
   const stopAsked = Promise.withResolvers<void>();
@@ -219,14 +248,31 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   return exitCode;
 }
 
+const shutHint =
+  'it refused every connection: a plugin had shut it down. It is bound anew; the plugin may have been taken over';
+
+const droppedHint = 'the plugin wrote more than 200 lines in a second; lower logging.level, or look why';
+
 /** JSON at level info until the configuration is known. */
 function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
   const make = (level: LogLevel, format: 'json' | 'text') =>
     createLog({ process: 'supervisor', level, format }, deps.clock, deps.writeLine);
   let current: Log = make('info', 'json');
+  let format: 'json' | 'text' = 'json';
+  const output: OutputSink = {
+    event: (event) => {
+      const line = pluginLine(event, new Date(deps.clock.wallMs()).toISOString());
+      deps.writeLine(format === 'json' ? line : toTextLine(line));
+    },
+    // At a level that nobody hides: it may be the last words of its runtime.
+    text: (text) => current('error', 'plugin.output', { output: text }),
+    dropped: (lines) => current('warn', 'plugin.output_dropped', { suppressed: lines, hint: droppedHint }),
+  };
   return {
+    output,
     write: (level: LogLevel, message: string, fields?: LogFields) => current(level, message, fields),
     configure: ({ logging }: Config) => {
+      format = logging.format;
       current = make(logging.level, logging.format);
     },
   };
@@ -283,7 +329,12 @@ function logStart(passed: Passed, bound: Listeners, options: ServeOptions, log: 
   });
 }
 
-function custodyOf(passed: Passed, bound: Listeners, options: ServeOptions, deps: ServeDeps): Custody {
+function custodyOf(
+  passed: Passed,
+  bound: Listeners,
+  options: ServeOptions,
+  deps: ServeDeps & { readonly output: OutputSink },
+): Custody {
   const listener = (tcp: BoundTcp | undefined) => tcp && { host: tcp.host, port: tcp.port };
   const metrics = listener(bound.metrics);
   const health = listener(bound.health);
@@ -293,12 +344,16 @@ function custodyOf(passed: Passed, bound: Listeners, options: ServeOptions, deps
     isStateDirectoryGone: () => passed.stateDirectory.look() !== 'here',
     credentials: passed.credentials,
     privilege: passed.identity.privilege,
-    launch: () =>
-      startChild({
+    launch: () => {
+      const child = startChild({
         command: pluginCommand(passed.helpers, passed.identity.privilege, target),
         descriptors: [bound.socket.handle.fd, bound.metrics?.handle.fd, bound.health?.handle.fd],
         environment: pluginEnvironment(deps.environment),
-      }),
+        clock: deps.clock,
+      });
+      readPluginOutput(child.output, deps.clock, deps.output);
+      return child;
+    },
     start: {
       kind: 'start',
       task: 'serve',

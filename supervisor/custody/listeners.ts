@@ -52,6 +52,15 @@ export function bindPort(settings: PortSettings, name: PortName): BoundTcp | und
   return listener && bindTcp(`server.${fieldOf(name)}`, listener.host, listener.port);
 }
 
+/** The same address once more, for a port that was shut down. @returns undefined when it cannot be bound at present */
+export function bindPortAnew(name: PortName, { host, port }: BoundTcp): BoundTcp | undefined {
+  try {
+    return bindTcp(`server.${fieldOf(name)}`, host, port);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Switched on and not ours. */
 export function portsTaken(settings: PortSettings, listeners: Ports): PortName[] {
   return portNames.filter((name) => settings[fieldOf(name)] !== '' && listeners[name] === undefined);

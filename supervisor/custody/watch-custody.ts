@@ -28,6 +28,8 @@ export type WatchCustodyDeps = {
   readonly countersChanged: () => void;
   /** The name, or the directory with it, is lost; what is at the path now may be good enough to bind it anew. */
   readonly nameLost: () => void;
+  /** After a look at the name that found it ours. */
+  readonly nameLooked: () => void;
   /** After every look at the directories. */
   readonly directoriesLooked: (findings: DirectoryFindings) => void;
 };
@@ -85,6 +87,7 @@ function lookAtName(deps: WatchCustodyDeps): void {
     deps.countersChanged();
   }
   if (isSafe && !isOurs) deps.nameLost();
+  if (isOurs) deps.nameLooked();
 }
 
 function lostHint(isThere: boolean, isSafe: boolean): string {

@@ -1,6 +1,7 @@
 // The checks that run again before every relaunch, and what they repair: a runtime directory that was replaced by a good one is
 // pinned and locked, a name that was lost is bound anew. Nothing counts until it is adopted; abandoned, it leaves nothing.
 
+import type { ListenerLook } from '../custody/listener-look.ts';
 import type { Listeners } from '../custody/listeners.ts';
 import { takeLock } from '../custody/lock.ts';
 import { pinDirectory } from '../custody/pinned-directory.ts';
@@ -12,6 +13,8 @@ export type Reopened = {
   readonly held: Pick<Passed, 'socket' | 'locks'>;
   readonly listeners: Listeners;
   readonly isBoundAnew: boolean;
+  /** The name was ours, and nobody could connect. */
+  readonly wasShut: boolean;
   /** From now on this counts; what was held before is let go. */
   readonly adopt: () => void;
   readonly abandon: () => void;
@@ -25,19 +28,26 @@ type Runtime = Pick<Passed, 'socket' | 'locks'> & {
 };
 
 /**
- * Runtime directory, state pair, and the socket's name, which must be ours or, when it was lost, proven free as at the start.
+ * Runtime directory, state pair, and the socket's name, which must be ours and not shut down, or else is proven free as at the start.
  * Credentials are looked at elsewhere: one that fails is passed on as absent.
  *
  * @throws GateRefusal, ProviderError `listener_unavailable`; nothing changed then
  */
-export async function reopen(passed: Passed, listeners: Listeners, deps: GateDeps): Promise<Reopened> {
+export async function reopen(
+  passed: Passed,
+  listeners: Listeners,
+  deps: GateDeps,
+  look: Pick<ListenerLook, 'isSocketShut'>,
+): Promise<Reopened> {
   const runtime = await regainRuntime(passed, deps);
   try {
     await check('gate.state', () => passed.store.refresh());
     const isOurs = !runtime.isNew && listeners.socket.isOurs();
-    if (isOurs) return unchanged(runtime, listeners);
+    const { directory, name } = runtime.socket;
+    const wasShut = isOurs && (await look.isSocketShut(listeners, directory.at(name)));
+    if (isOurs && !wasShut) return unchanged(runtime, listeners);
     await check('gate.socket', () => proveSocketDead(runtime.socket, deps.clock));
-    return boundAnew(runtime, listeners, bindSocket(runtime.socket, socketOptions(passed, deps)));
+    return { ...boundAnew(runtime, listeners, bindSocket(runtime.socket, socketOptions(passed, deps))), wasShut };
   } catch (error) {
     runtime.abandon();
     throw error;
@@ -50,12 +60,14 @@ export function socketOptions(passed: Pick<Passed, 'identity' | 'config'>, deps:
   return { gid: socketGid, mode: passed.config.server.socketMode, uid: deps.identity.uid, randomHex: deps.randomHex };
 }
 
+type Bound = Omit<Reopened, 'wasShut'>;
+
 function unchanged(runtime: Runtime, listeners: Listeners): Reopened {
   const nothing = () => {};
-  return { held: runtime, listeners, isBoundAnew: false, adopt: nothing, abandon: nothing };
+  return { held: runtime, listeners, isBoundAnew: false, wasShut: false, adopt: nothing, abandon: nothing };
 }
 
-function boundAnew(runtime: Runtime, before: Listeners, socket: BoundSocket): Reopened {
+function boundAnew(runtime: Runtime, before: Listeners, socket: BoundSocket): Bound {
   return {
     held: { socket: runtime.socket, locks: runtime.locks },
     listeners: { ...before, socket },

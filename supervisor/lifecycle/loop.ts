@@ -39,6 +39,8 @@ export type LoopDeps = {
   readonly stateDirectoryGone: () => void;
   /** A plugin could not open ports that it was given. */
   readonly portsUnopened: (names: readonly PortName[]) => void;
+  /** A plugin took office: it listens on what it was given. */
+  readonly tookOffice: () => void;
   /** After every event: what the status line is made from. */
   readonly factsChanged: (facts: LifeFacts) => void;
 };
@@ -98,9 +100,18 @@ class LifeLoop implements Loop {
       deps.healthChanged(health);
       this.#tellFacts();
     };
-    const { stateDirectoryGone, portsUnopened } = deps;
+    const { stateDirectoryGone, portsUnopened, tookOffice } = deps;
     const { event } = this;
-    this.#office = new Office({ clock, log, counters, event, healthChanged, stateDirectoryGone, portsUnopened });
+    this.#office = new Office({
+      clock,
+      log,
+      counters,
+      event,
+      healthChanged,
+      stateDirectoryGone,
+      portsUnopened,
+      tookOffice,
+    });
     if (!this.#try({ kind: 'run_gate', isFirst: true, isReload: false })) this.event({ kind: 'effect_failed' });
   }
 

@@ -31,6 +31,8 @@ export type OfficeDeps = {
   readonly stateDirectoryGone: () => void;
   /** A plugin could not open ports that it was given: somebody else listens there. */
   readonly portsUnopened: (names: readonly PortName[]) => void;
+  /** A plugin took office: it listens on what it was given. */
+  readonly tookOffice: () => void;
 };
 
 const handOverEvents: Readonly<Record<ReplacementCause, string>> = {
@@ -133,6 +135,7 @@ export class Office {
     this.#watchLiveness(next);
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
     if (before !== undefined) this.#retire(before, deadlineMs, killMs);
+    this.#deps.tookOffice();
     this.#deps.log('info', handOverEvents[this.#nextCause], { generation: next.generation });
     if (next.early !== undefined) this.#proposed(next.early, next.generation);
     return next.custody;
@@ -290,6 +293,7 @@ export class Office {
     }
     if (isNext) return void this.#nextReady(from);
     this.#watchLiveness(from);
+    this.#deps.tookOffice();
     this.#deps.event({ kind: 'ready' });
   }
 

@@ -1,8 +1,8 @@
 // A plugin that has turned against its supervisor. Built into a distribution of its own by hostile-distribution.ts, with what
 // it is to try. Everything it finds out it writes to standard error, one JSON line a trial.
 
-import { spawnSync } from 'node:child_process';
-import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { closeSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { open as openInspector } from 'node:inspector';
 import { createServer, Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
@@ -34,6 +34,12 @@ const confinement = parseProcStatus(readFileSync('/proc/self/status', 'latin1'))
 const ready = () => send({ kind: 'ready', confinement, isPermissionModelOn: true });
 const health = { kind: 'health', healthz: 'ok', reasons: [], errorClasses: [], rotationState: 'active' };
 
+/** In the words of the log, which is all that gets through. */
+function tellTrial(name: string, outcome: string): void {
+  const line = { level: 'info', ts: new Date().toISOString(), process: 'supervisor', name, reason: outcome };
+  process.stderr.write(`${JSON.stringify({ ...line, message: 'hostile' })}\n`);
+}
+
 function attempt(name: string, run: () => unknown): void {
   let outcome = 'SUCCEEDED';
   try {
@@ -41,7 +47,7 @@ function attempt(name: string, run: () => unknown): void {
   } catch (error) {
     outcome = String((error as NodeJS.ErrnoException).code ?? 'refused');
   }
-  process.stderr.write(`${JSON.stringify({ message: 'hostile', name, outcome })}\n`);
+  tellTrial(name, outcome);
 }
 
 const trials: Readonly<Record<string, () => void>> = {
@@ -58,10 +64,7 @@ const trials: Readonly<Record<string, () => void>> = {
     attempt('start a thread', () => new Worker('1', { eval: true }));
     attempt('open the inspector', () => openInspector(0, '127.0.0.1'));
     const server = createServer();
-    const tell = (outcome: string) =>
-      process.stderr.write(
-        `${JSON.stringify({ message: 'hostile', name: 'bind in the runtime directory', outcome })}\n`,
-      );
+    const tell = (outcome: string) => tellTrial('bind in the runtime directory', outcome);
     attempt('listen', () => {
       server.once('error', (error: NodeJS.ErrnoException) => tell(error.code ?? 'refused'));
       server.listen(`${__PATHS__.run}/kms.sock.evil`, () => tell('SUCCEEDED'));
@@ -86,7 +89,7 @@ const trials: Readonly<Record<string, () => void>> = {
     attempt('take its groups', () => process.setgroups?.([0]));
     const file = `/proc/self/fd/4`;
     attempt('open the socket’s directory through its descriptor', () => readFileSync(`${file}/../kms.sock`));
-    process.stderr.write(`${JSON.stringify({ message: 'hostile', name: 'done', outcome: 'done' })}\n`);
+    tellTrial('done', 'done');
   },
   'an oversized frame': () => {
     ready();
@@ -124,6 +127,31 @@ const trials: Readonly<Record<string, () => void>> = {
     channel.write(header);
     channel.write('{"kind":"propose","commitId":1,"state":"');
     channel.write(Buffer.alloc(4 * 1024 * 1024, 0x20));
+  },
+  'closes its standard error': () => {
+    closeSync(2);
+    send(health);
+  },
+  'speaks in our name': () => {
+    process.stderr.write('\u001b[2Jcanary-control\r\n');
+    process.stderr.write(`${JSON.stringify({ message: 'serve.shutdown', canary: 'canary-member' })}\n`);
+    process.stderr.write(`${'canary-long '.repeat(2_000)}\n`);
+    const line = { level: 'info', ts: new Date().toISOString(), process: 'supervisor', message: 'serve.shutdown' };
+    process.stderr.write(`${JSON.stringify(line)}\n`);
+    let left = 200;
+    const flood = setInterval(() => {
+      process.stderr.write('canary-flood\n'.repeat(100));
+      left -= 1;
+      if (left > 0) return;
+      clearInterval(flood);
+      setTimeout(() => send(health), 1_500);
+    }, 1);
+  },
+  'leaves a process behind': () => {
+    // Only without the runtime's permission model.
+    const { pid = 0 } = spawn('/bin/sleep', ['300'], { stdio: 'ignore' });
+    tellTrial('left', String(pid));
+    setTimeout(() => process.exit(1), 200);
   },
   'small objects': () => {
     ready();
@@ -187,5 +215,5 @@ const trials: Readonly<Record<string, () => void>> = {
   },
 };
 
-process.stderr.write(`${JSON.stringify({ message: 'hostile', name: 'began', outcome: __TRIAL__ })}\n`);
+tellTrial('began', __TRIAL__);
 trials[__TRIAL__]?.();

@@ -208,6 +208,7 @@ export async function createBench() {
       world.refusals.push(refusal);
     },
     portsUnopened: () => {},
+    tookOffice: () => {},
     stateDirectoryGone: () => {
       world.stateNeeded += 1;
     },

@@ -255,15 +255,15 @@ step('a plugin taken over natively reaches nothing from inside the unit', async 
   copy(`${hostile.directory}/lib`);
   await machine.run(`systemctl restart --no-block ${unit}`);
   const trials = async () => [
-    ...(await journal(machine)).matchAll(/"message":"hostile","name":"([^"]+)","outcome":"([^"]+)"/gu),
+    ...(await journal(machine)).matchAll(/"reason":"([^"]+)","name":"([^"]+)","message":"hostile"/gu),
   ];
-  await until(async () => (await trials()).some(([, name]) => name === 'done'), 'the trials', 30_000);
+  await until(async () => (await trials()).some(([, , name]) => name === 'done'), 'the trials', 30_000);
   copy(join(root, 'dist/lib'));
   hostile.remove();
   const outcomes = await trials();
   assert.ok(outcomes.length >= 15);
   assert.equal(
-    outcomes.flatMap(([, name, outcome]) => (outcome === 'SUCCEEDED' ? [name] : [])),
+    outcomes.flatMap(([, outcome, name]) => (outcome === 'SUCCEEDED' ? [name] : [])),
     [],
   );
   assert.is(await said(machine, `cat ${paths.state} ${paths.state}.checkpoint`), state);

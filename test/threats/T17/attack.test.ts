@@ -22,7 +22,7 @@ test('files, processes, threads and the inspector are closed to it', () =>
     );
     assert.is(trials.length, 7);
     assert.equal(
-      trials.filter((line) => line['outcome'] === 'SUCCEEDED').map((line) => line['name']),
+      trials.filter((line) => line['reason'] === 'SUCCEEDED').map((line) => line['name']),
       [],
     );
     assert.is(readFileSync(installed.workplace.statePath, 'utf8'), state);
@@ -113,10 +113,10 @@ test('taken over natively, without the runtime’s permission model: the second 
     distribution.dropPermissionModel();
     const provider = installed.start();
     await provider.line((line) => line.message === 'hostile' && line['name'] === 'done');
-    const trials = provider.log.filter((line) => line.message === 'hostile' && 'outcome' in line);
+    const trials = provider.log.filter((line) => line.message === 'hostile' && 'reason' in line);
     assert.is(trials.length, 15, 'began, 13 trials, done');
     assert.equal(
-      trials.filter((line) => line['outcome'] === 'SUCCEEDED').map((line) => line['name']),
+      trials.filter((line) => line['reason'] === 'SUCCEEDED').map((line) => line['name']),
       [],
     );
     assert.equal(files(), before);

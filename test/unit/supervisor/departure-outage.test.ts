@@ -36,6 +36,7 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
     healthChanged: () => {},
     stateDirectoryGone: () => {},
     portsUnopened: () => {},
+    tookOffice: () => {},
   });
   const custody = {
     store: { current: undefined, stable: undefined, idle: async () => {}, commit: async () => ({}) },

@@ -92,6 +92,7 @@ async function bench() {
     startRefused: () => {},
     stateDirectoryGone: () => {},
     portsUnopened: () => {},
+    tookOffice: () => {},
     factsChanged: () => {},
   });
   await clock.settle();
