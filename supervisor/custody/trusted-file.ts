@@ -145,19 +145,22 @@ function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {
   if (isShared && !isSticky) throw unsafe(rules, 'unsafe_ancestor', 'stands below a directory that others may write');
 }
 
+/** The buffer it is read into is wiped: the caller owns the only copy, and wipes that when it has passed it on. */
 function readAll(descriptor: number, rules: FileRules): Buffer {
   const buffer = Buffer.alloc(rules.greatestBytes + 1);
-  let sizeBytes = 0;
-  for (;;) {
-    const count = readSync(descriptor, buffer, sizeBytes, buffer.length - sizeBytes, null);
-    sizeBytes += count;
-    if (count === 0 || sizeBytes === buffer.length) break;
+  try {
+    let sizeBytes = 0;
+    for (;;) {
+      const count = readSync(descriptor, buffer, sizeBytes, buffer.length - sizeBytes, null);
+      sizeBytes += count;
+      if (count === 0 || sizeBytes === buffer.length) break;
+    }
+    if (sizeBytes <= rules.greatestBytes) return Buffer.from(buffer.subarray(0, sizeBytes));
+  } finally {
+    buffer.fill(0);
   }
-  if (sizeBytes > rules.greatestBytes) {
-    const facts = { field: rules.field, reason: 'file_too_large', greatestBytes: rules.greatestBytes };
-    throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.greatestBytes} bytes`, { facts });
-  }
-  return Buffer.from(buffer.subarray(0, sizeBytes));
+  const facts = { field: rules.field, reason: 'file_too_large', greatestBytes: rules.greatestBytes };
+  throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.greatestBytes} bytes`, { facts });
 }
 
 function unsafe(rules: FileRules, reason: FileReason, message: string): ProviderError {
