@@ -102,6 +102,7 @@ export const fileReasons = [
   'foreign_owner',
   'foreign_group',
   'unsafe_ancestor',
+  'foreign_ancestor',
   'file_changed',
   'file_too_large',
 ] as const;

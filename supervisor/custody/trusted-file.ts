@@ -1,8 +1,8 @@
 // Reads a file only if nobody else can have written it: type, links, owner, mode, ancestors, size; opened once, checked on
 // the descriptor, compared with the name again. What the bytes mean is somebody else's business.
 
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, realpathSync, type Stats } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync, type Stats } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type FileReason, fileReasons } from '../../shared/errors/words.ts';
 
@@ -32,7 +32,7 @@ export type TrustedFile = {
 export function readTrustedFile(path: string, rules: FileRules, reader: Reader, beforeOpen?: () => void): TrustedFile {
   if (!path.startsWith('/')) throw unsafe(rules, 'absolute_path_required', 'must be an absolute path');
   checkStats(lstatOf(path, rules), rules, reader);
-  checkAncestors(path, rules);
+  checkAncestors(path, rules, reader);
   beforeOpen?.();
   const descriptor = openTrusted(path, rules);
   try {
@@ -88,32 +88,79 @@ function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
   }
 }
 
-/** A directory that others may write lets them swap the file, unless it is root's and sticky. */
-function checkAncestors(path: string, rules: FileRules): void {
-  let directory = realpathSync(dirname(path));
-  for (;;) {
-    const stats = lstatSync(directory);
-    const isShared = (stats.mode & 0o022) !== 0;
-    const isSticky = (stats.mode & 0o1000) !== 0 && stats.uid === 0;
-    if (isShared && !isSticky) throw unsafe(rules, 'unsafe_ancestor', 'stands below a directory that others may write');
-    if (directory === '/') return;
-    directory = dirname(directory);
+/**
+ * Every directory that the path leads through, also before and after a link. Who owns one of them renames or replaces what is in
+ * it, whatever its mode says at this moment; so does everybody who may write it, unless it is root's and sticky.
+ */
+function checkAncestors(path: string, rules: FileRules, reader: Reader): void {
+  const left = namesOf(dirname(path));
+  let directory = '/';
+  let links = 0;
+  checkAncestor(lstatOf(directory, rules), rules, reader);
+  for (let name = left.shift(); name !== undefined; name = left.shift()) {
+    if (name === '..') {
+      directory = dirname(directory);
+      continue;
+    }
+    const entry = join(directory, name);
+    const stats = lstatOf(entry, rules);
+    checkAncestor(stats, rules, reader);
+    if (!stats.isSymbolicLink()) {
+      directory = entry;
+      continue;
+    }
+    links += 1;
+    if (links > maxLinks) throw unsafe(rules, 'file_missing', 'leads through too many links');
+    const target = targetOf(entry, rules);
+    if (target.startsWith('/')) directory = '/';
+    left.unshift(...namesOf(target));
   }
 }
 
+/** As the kernel has it. */
+const maxLinks = 40;
+
+function namesOf(path: string): string[] {
+  return path.split('/').filter((name) => name !== '' && name !== '.');
+}
+
+function targetOf(link: string, rules: FileRules): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    throw unsafe(rules, 'file_missing', 'must exist and be readable');
+  }
+}
+
+function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {
+  if (stats.uid !== 0 && stats.uid !== reader.uid) {
+    const why = 'stands below a directory or link that is owned by neither root nor the user of the provider';
+    const remedy =
+      'its owner could put another file there; chown it to root, or move the file (namei -l shows the owners)';
+    throw unsafe(rules, 'foreign_ancestor', `${why}: ${remedy}`);
+  }
+  if (stats.isSymbolicLink()) return;
+  const isShared = (stats.mode & 0o022) !== 0;
+  const isSticky = (stats.mode & 0o1000) !== 0 && stats.uid === 0;
+  if (isShared && !isSticky) throw unsafe(rules, 'unsafe_ancestor', 'stands below a directory that others may write');
+}
+
+/** The buffer it is read into is wiped: the caller owns the only copy, and wipes that when it has passed it on. */
 function readAll(descriptor: number, rules: FileRules): Buffer {
   const buffer = Buffer.alloc(rules.greatestBytes + 1);
-  let sizeBytes = 0;
-  for (;;) {
-    const count = readSync(descriptor, buffer, sizeBytes, buffer.length - sizeBytes, null);
-    sizeBytes += count;
-    if (count === 0 || sizeBytes === buffer.length) break;
+  try {
+    let sizeBytes = 0;
+    for (;;) {
+      const count = readSync(descriptor, buffer, sizeBytes, buffer.length - sizeBytes, null);
+      sizeBytes += count;
+      if (count === 0 || sizeBytes === buffer.length) break;
+    }
+    if (sizeBytes <= rules.greatestBytes) return Buffer.from(buffer.subarray(0, sizeBytes));
+  } finally {
+    buffer.fill(0);
   }
-  if (sizeBytes > rules.greatestBytes) {
-    const facts = { field: rules.field, reason: 'file_too_large', greatestBytes: rules.greatestBytes };
-    throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.greatestBytes} bytes`, { facts });
-  }
-  return Buffer.from(buffer.subarray(0, sizeBytes));
+  const facts = { field: rules.field, reason: 'file_too_large', greatestBytes: rules.greatestBytes };
+  throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.greatestBytes} bytes`, { facts });
 }
 
 function unsafe(rules: FileRules, reason: FileReason, message: string): ProviderError {

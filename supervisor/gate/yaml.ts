@@ -3,13 +3,16 @@
 
 import { isAlias, isNode, isScalar, parseAllDocuments, visit } from 'yaml';
 import { ConfigInvalid, problem } from '../../shared/config/problem.ts';
+import { yamlExcessOf } from './yaml-bounds.ts';
 
 /**
- * @param bytes  at most 1 MiB
+ * @param bytes  at most 1 MiB; what it would become is bounded by yaml-bounds.ts before it is parsed
  * @throws ProviderError `config_invalid` with the line of the fault
  */
 export function parseYaml(bytes: Buffer): unknown {
   const text = decodeText(bytes);
+  const excess = yamlExcessOf(text);
+  if (excess !== undefined) throw new ConfigInvalid([problem('config', excess.code, excess.message)]);
   const documents = parseAllDocuments(text, {
     schema: 'core',
     strict: true,
@@ -17,13 +20,14 @@ export function parseYaml(bytes: Buffer): unknown {
     merge: false,
     customTags: [],
     logLevel: 'silent',
-    prettyErrors: true,
+    // Off: it copies a part of the text for every fault, and a text can consist of faults.
+    prettyErrors: false,
   });
   if ('empty' in documents || documents.length === 0) throw invalid('the file is empty');
   const [document] = documents;
   if (documents.length !== 1 || document === undefined) throw invalid('the file must hold exactly one YAML document');
   const [fault] = [...document.errors, ...document.warnings];
-  if (fault !== undefined) throw invalid(`YAML fault (${fault.code}) in line ${fault.linePos?.[0].line ?? '?'}`);
+  if (fault !== undefined) throw invalid(`YAML fault (${fault.code}) in line ${lineAt(text, fault.pos[0])}`);
   visit(document, {
     Node: (_key, node) => {
       if (isAlias(node)) throw invalid('aliases are not allowed');
@@ -41,6 +45,10 @@ function decodeText(bytes: Buffer): string {
   } catch {
     throw invalid('the file is not UTF-8');
   }
+}
+
+function lineAt(text: string, offset: number): number {
+  return text.slice(0, offset).split('\n').length;
 }
 
 function invalid(what: string): ConfigInvalid {

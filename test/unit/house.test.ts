@@ -196,6 +196,15 @@ test('every folder with tests is one that `npm test` runs', () => {
   assert.equal([...new Set(withTests)].sort(), [...folders].sort());
 });
 
+test('an install runs no script of a package', () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  const installs = Object.values(scripts).flatMap((script) => script.match(/npm (?:ci|install|i)\b[^&|;]*/gu) ?? []);
+  assert.is(installs.length, 1);
+  for (const install of installs) assert.match(install, / --ignore-scripts /u);
+});
+
 test('there is no Kubernetes client among the dependencies', () => {
   const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>;

@@ -5,7 +5,7 @@ const skip = (name: string, find: string, replace = ''): Mutation => ({ name, ed
 
 export const mutations: readonly Mutation[] = [
   skip('modes are not checked', '(stats.mode & rules.forbiddenBits) !== 0', 'stats.mode < 0'),
-  skip('ancestors are not checked', '  checkAncestors(path, rules);\n'),
+  skip('ancestors are not checked', '  checkAncestors(path, rules, reader);\n'),
   skip(
     'the descriptor is not checked again',
     '    const stats = fstatSync(descriptor);\n    checkStats(stats, rules, reader);',
