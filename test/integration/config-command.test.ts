@@ -127,12 +127,12 @@ test('a file with many mistakes: exit 3, one line for each of them, none cut, an
     );
   }));
 
-test('thousands of problems come through a pipe whole', () =>
-  withFile(Array.from({ length: 3_000 }, (_, index) => `unknown${index}: 1\n`).join(''), (command) => {
+test('as many problems as a file can hold come through a pipe whole', () =>
+  withFile(Array.from({ length: 2_000 }, (_, index) => `unknown${index}: 1\n`).join(''), (command) => {
     const { status, stdout } = command('config', 'check');
     assert.is(status, 3);
-    assert.match(stdout, /^problemCount: 3015$/mu);
-    assert.is(stdout.split('\n').filter((line) => line.startsWith('problem: ')).length, 3_015);
+    assert.match(stdout, /^problemCount: 2015$/mu);
+    assert.is(stdout.split('\n').filter((line) => line.startsWith('problem: ')).length, 2_015);
   }));
 
 test('config prints what it can and ends with 3 when the file is wrong, with the problems on standard error', () => {
