@@ -1,8 +1,6 @@
 // The complete list of what the two processes can say to each other. One schema is type and check at once; what it does
 // not name does not pass. Who may say what, and when, is decided by the supervisor (supervisor/channel).
 
-import { Type } from 'typebox';
-import { Check } from 'typebox/value';
 import { ProviderError } from '../errors/error.ts';
 import {
   classNames,
@@ -14,12 +12,12 @@ import {
   warningCodes,
 } from '../errors/words.ts';
 import { checkStructure } from '../text/json-structure.ts';
+import { check, type Static, Type } from './shape.ts';
 
-const closed = { additionalProperties: false } as const;
 const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const shortText = Type.String({ maxLength: 256 });
 const stateText = Type.String({ maxLength: 4 * 1024 * 1024 });
-const object = <T extends Parameters<typeof Type.Object>[0]>(members: T) => Type.Object(members, closed);
+const object = Type.Object;
 
 /** Credentials in custody of the supervisor (auth 9). The plugin of this version uses `jwt` and `openbao_ca`. */
 export const credentialNames = ['jwt', 'client_secret', 'client_chain', 'pin', 'openbao_ca', 'issuer_ca'] as const;
@@ -249,19 +247,19 @@ const pluginMessage = Type.Union([
   }),
 ]);
 
-export type Counters = Type.Static<typeof counters>;
-export type StartMessage = Type.Static<typeof start>;
-export type CredentialMessage = Type.Static<typeof credential>;
+export type Counters = Static<typeof counters>;
+export type StartMessage = Static<typeof start>;
+export type CredentialMessage = Static<typeof credential>;
 export type DirectoryName = (typeof directoryNames)[number];
 export type PortName = (typeof portNames)[number];
 export type CredentialName = (typeof credentialNames)[number];
-export type CommittedMessage = Type.Static<typeof committed>;
-export type DrainMessage = Type.Static<typeof drain>;
-export type Confinement = Type.Static<typeof confinement>;
-export type HealthMessage = Type.Static<typeof health>;
-export type ReportMessage = Type.Static<typeof report>;
-export type SupervisorMessage = Type.Static<typeof supervisorMessage>;
-export type PluginMessage = Type.Static<typeof pluginMessage>;
+export type CommittedMessage = Static<typeof committed>;
+export type DrainMessage = Static<typeof drain>;
+export type Confinement = Static<typeof confinement>;
+export type HealthMessage = Static<typeof health>;
+export type ReportMessage = Static<typeof report>;
+export type SupervisorMessage = Static<typeof supervisorMessage>;
+export type PluginMessage = Static<typeof pluginMessage>;
 
 /**
  * Reads what the supervisor said.
@@ -270,7 +268,7 @@ export type PluginMessage = Type.Static<typeof pluginMessage>;
  */
 export function parseSupervisorMessage(payload: Buffer): SupervisorMessage {
   const value = parsePayload(payload);
-  if (!Check(supervisorMessage, value)) throw invalid();
+  if (!check(supervisorMessage, value)) throw invalid();
   return value;
 }
 
@@ -286,7 +284,7 @@ const greatestMessage = { containers: 64, separators: 1_024 } as const;
 export function parsePluginMessage(payload: Buffer): PluginMessage {
   checkStructure(payload, greatestMessage);
   const value = parsePayload(payload);
-  if (!Check(pluginMessage, value)) throw invalid();
+  if (!check(pluginMessage, value)) throw invalid();
   return value;
 }
 

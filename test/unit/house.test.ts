@@ -52,7 +52,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   plugin: ['plugin', 'shared'],
 };
 const packages: Readonly<Record<string, readonly string[]>> = {
-  shared: ['typebox', 'pino'],
+  shared: ['pino'],
   supervisor: ['execa', 'pino', 'chokidar', 'yaml'],
   plugin: ['@grpc/grpc-js', '@bufbuild/protobuf', 'undici', 'pino', 'prom-client'],
 };
