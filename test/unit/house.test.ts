@@ -4,6 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
+import { build } from 'esbuild';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { folders } from '../run.ts';
@@ -188,6 +189,32 @@ test('the tracked visible folders are those of the house', () => {
     visible,
     ['deploy', 'docs', 'plugin', 'proto', 'shared', 'supervisor', 'test'].filter((name) => folders.has(name)),
   );
+});
+
+/** Of the supervisor's bundle; a new one runs with privilege, so it is a decision (docs/decisions/0008-packages-with-privilege.md). */
+const privileged =
+  '@pinojs/redact @sec-ant/readable-stream @sindresorhus/merge-streams atomic-sleep chokidar execa figures get-stream ' +
+  'human-signals is-plain-obj is-stream is-unicode-supported npm-run-path on-exit-leak-free parse-ms path-key pino ' +
+  'pino-std-serializers pretty-ms quick-format-unescaped readdirp safe-stable-stringify signal-exit sonic-boom ' +
+  'strip-final-newline thread-stream unicorn-magic which-command yaml yoctocolors';
+
+test('no other package runs with privilege', async () => {
+  const { metafile } = await build({
+    entryPoints: [join(root, 'supervisor/main.ts')],
+    absWorkingDir: root,
+    outdir: join(root, 'dist'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    splitting: true,
+    write: false,
+    metafile: true,
+    logLevel: 'silent',
+  });
+  const names = Object.keys(metafile.inputs).flatMap(
+    (input) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/u.exec(input)?.[1] ?? [],
+  );
+  assert.equal([...new Set(names)].sort().join(' '), privileged);
 });
 
 test('every folder with tests is one that `npm test` runs', () => {
