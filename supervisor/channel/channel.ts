@@ -106,7 +106,8 @@ class Channel implements SupervisorChannel {
 
   /** A runtime that starts reads nothing for a while; that it starts in time is watched elsewhere. */
   #lookAtUnread(): void {
-    const isLate = this.#phase !== 'starting' && this.#stream.writableLength > greatestUnreadBytes;
+    const isServing = this.#phase === 'serving' || this.#phase === 'draining';
+    const isLate = isServing && this.#stream.writableLength > greatestUnreadBytes;
     if (isLate && !this.#isDeaf) this.#unread.begin();
     else this.#unread.end();
   }

@@ -165,18 +165,20 @@ test('a plugin that reads, however much it is told, is not stuck', async () => {
   assert.equal(ends, []);
 });
 
-test('a plugin that still starts reads nothing for a while, up to what it is sent at the start, twice', async () => {
-  const [stream] = duplexPair();
-  const clock = createFakeClock();
-  const ends: string[] = [];
-  const told = { receive: () => {}, violated: () => ends.push('violated'), stuck: () => ends.push('stuck') };
-  const channel = openSupervisorChannel(stream, told, clock);
-  for (let count = 0; count < 20; count += 1) channel.send(credential);
-  await clock.advance(20_000);
-  assert.equal(ends, []);
-  for (let count = 0; count < 4; count += 1) channel.send(credential);
-  assert.equal(ends, ['stuck']);
-});
+for (const phase of ['starting', 'task'] as const) {
+  test(`a plugin that still starts (${phase}) reads nothing for a while, up to what it is sent at the start, twice`, async () => {
+    const [stream] = duplexPair();
+    const clock = createFakeClock();
+    const ends: string[] = [];
+    const told = { receive: () => {}, violated: () => ends.push('violated'), stuck: () => ends.push('stuck') };
+    const channel = openSupervisorChannel(stream, told, clock, phase);
+    for (let count = 0; count < 20; count += 1) channel.send(credential);
+    await clock.advance(20_000);
+    assert.equal(ends, []);
+    for (let count = 0; count < 4; count += 1) channel.send(credential);
+    assert.equal(ends, ['stuck']);
+  });
+}
 
 for (const [what, message] of [
   ['a reason', { ...health, reasons: ['canary'] }],
