@@ -62,16 +62,23 @@ export async function checkUser(places: Places, deps: CallerDeps, helpers: Helpe
 }
 
 /**
- * The same where the configuration cannot be read: it keeps the caller out, or root reads a file of somebody else's.
+ * The same where the configuration cannot be read: it keeps the caller out, or root reads a file of somebody else's, or one in a directory
+ * of somebody else's.
  *
  * @throws ProviderError `wrong_user`
  */
 export async function checkReader(configPath: string, deps: CallerDeps, helpers: Helpers): Promise<void> {
   if (isDenied(configPath)) return checkUser(placesOf(undefined), deps, helpers);
-  const found = evidenceOf('the configuration', configPath);
-  if (deps.identity.uid === 0 && found !== undefined && found.owner.uid !== 0) {
-    throw await wrongUser(found, deps, helpers);
-  }
+  if (deps.identity.uid !== 0) return;
+  const above = directoriesAbove(configPath).map((path) => evidenceOf('a directory above the configuration', path));
+  const found = [evidenceOf('the configuration', configPath), ...above].find((one) => (one?.owner.uid ?? 0) !== 0);
+  if (found !== undefined) throw await wrongUser(found, deps, helpers);
+}
+
+/** The nearest one first. */
+function directoriesAbove(path: string): readonly string[] {
+  const above = dirname(path);
+  return above === path ? [] : [above, ...directoriesAbove(above)];
 }
 
 function evidenceOf(what: string, path: string): Evidence | undefined {

@@ -2,6 +2,7 @@
 // alone can be somebody else.
 
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -94,7 +95,13 @@ test('a line that was shown works as it is', () =>
 
 test('root starts a second provider by hand: the running one is named, not the user', () =>
   asRoot('a second start by root', async ({ workplace, start }) => {
-    execFileSync('chown', [`0:${workplace.uid}`, workplace.configPath]);
+    // Root trusts it, as in an installation: nothing on the way to it is somebody else's.
+    execFileSync('chown', [
+      `0:${workplace.uid}`,
+      workplace.configPath,
+      dirname(workplace.configPath),
+      workplace.directory,
+    ]);
     const first = start();
     await untilHealthy(first);
     const before = everything(workplace);
