@@ -18,6 +18,8 @@ export type Leaf = { readonly certificate: string; readonly key: string };
 export type LeafOptions = {
   readonly names?: readonly string[];
   readonly addresses?: readonly string[];
+  /** Alternative names that no server is asked by. */
+  readonly others?: readonly { readonly type: 'email' | 'url'; readonly value: string }[];
   /** The first name unless told otherwise. */
   readonly commonName?: string;
   readonly notBefore?: Date;
@@ -74,12 +76,17 @@ export async function createIntermediate(issuer: Authority, name = 'bao-kms-prov
 }
 
 /** None at all when there is no name and no address. */
-function alternativeNames(names: readonly string[], addresses: readonly string[]): x509.Extension[] {
-  if (names.length + addresses.length === 0) return [];
+function alternativeNames(
+  names: readonly string[],
+  addresses: readonly string[],
+  others: NonNullable<LeafOptions['others']>,
+): x509.Extension[] {
+  if (names.length + addresses.length + others.length === 0) return [];
   return [
     new x509.SubjectAlternativeNameExtension([
       ...names.map((value) => ({ type: 'dns' as const, value })),
       ...addresses.map((value) => ({ type: 'ip' as const, value })),
+      ...others,
     ]),
   ];
 }
@@ -101,7 +108,7 @@ export async function createLeaf(authority: Authority, options: LeafOptions = {}
     extensions: [
       new x509.BasicConstraintsExtension(false),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      ...alternativeNames(names, addresses),
+      ...alternativeNames(names, addresses, options.others ?? []),
       await x509.AuthorityKeyIdentifierExtension.create(authority.certificate),
     ],
   });
