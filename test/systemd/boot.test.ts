@@ -62,6 +62,11 @@ step('both users: four capabilities for the supervisor, nothing at all for the p
   assert.match(plugin, /^Groups:\t\s*$/mu);
 });
 
+step('systemd has the bounds of memory and tasks', async ({ machine }) => {
+  assert.is(await property(machine, 'MemoryMax'), String(768 * 1_024 * 1_024));
+  assert.is(await property(machine, 'TasksMax'), '64');
+});
+
 step('systemd-analyze security: at most 2.4', async ({ machine }) => {
   process.stdout.write(`two users: ${await exposure(machine)}\n`);
   assert.ok((await exposure(machine)) <= 2.4);
