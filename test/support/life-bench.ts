@@ -31,7 +31,8 @@ export type Played = {
   isKilled: boolean;
 };
 
-const confinement = {
+/** What a plugin says of itself that has no right it could lose. */
+export const confinement = {
   uids: [1, 1, 1, 1],
   gids: [1, 1, 1, 1],
   groups: [],
@@ -51,6 +52,19 @@ export const healthy: HealthMessage = {
   errorClasses: [],
   rotationState: 'active',
 };
+
+/** No save begins before `resolve`. */
+export function holdDisk(files: ReturnType<typeof createMemoryFiles>): { readonly resolve: () => void } {
+  const disk = Promise.withResolvers<void>();
+  const { create } = files;
+  Object.assign(files, {
+    create: async (name: string) => {
+      await disk.promise;
+      return create(name);
+    },
+  });
+  return { resolve: () => disk.resolve() };
+}
 
 /** An effect of the life machine that throws, once. */
 export type Fault = Effect['kind'];

@@ -10,19 +10,7 @@ import { createDeparture } from '../../../supervisor/lifecycle/departure.ts';
 import { Office } from '../../../supervisor/lifecycle/office.ts';
 import type { Custody } from '../../../supervisor/lifecycle/running.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
-
-const confinement = {
-  uids: [1, 1, 1, 1],
-  gids: [1, 1, 1, 1],
-  groups: [],
-  inheritable: '0',
-  permitted: '0',
-  effective: '0',
-  bounding: '0',
-  ambient: '0',
-  noNewPrivs: 1,
-  seccomp: 0,
-};
+import { confinement } from '../../support/life-bench.ts';
 
 test('OpenBao is down, the token has ended, the credentials directory is away for a moment: the JWT in use is kept', async () => {
   const clock = createFakeClock();

@@ -8,7 +8,7 @@ import { errorClassOf } from '../../../shared/errors/error.ts';
 import { encodeState, parseState, type RegistryState } from '../../../shared/registry/state.ts';
 import { GateRefusal } from '../../../supervisor/gate/gate.ts';
 import { refusalOf } from '../../../supervisor/lifecycle/giving-up.ts';
-import { createBench, healthy, type Played, ready } from '../../support/life-bench.ts';
+import { createBench, healthy, holdDisk, type Played, ready } from '../../support/life-bench.ts';
 import { firstState, nextState, snapshot } from '../../support/vectors.ts';
 
 const following = (before: RegistryState) =>
@@ -75,14 +75,7 @@ test('a proposal that waited is decided when the new one ends instead', async ()
 test('a save that was under way when the new one started: another one is started from it', async () => {
   const { inOffice, reload, clock, files, generation, plugins, plugin } = await createBench();
   const old = await inOffice();
-  const disk = Promise.withResolvers<void>();
-  const { create } = files;
-  Object.assign(files, {
-    create: async (name: string) => {
-      await disk.promise;
-      return create(name);
-    },
-  });
+  const disk = holdDisk(files);
   old.say(propose(following(firstState())));
   await clock.settle();
   const next = await reload();
@@ -475,14 +468,7 @@ test('a state of another identity is a refusal of the state check; a class that 
 test('a stop waits for a save that is under way, then says drain, and hears of proposals no more', async () => {
   const { inOffice, clock, files, loop, generation, world } = await createBench();
   const office = await inOffice();
-  const disk = Promise.withResolvers<void>();
-  const { create } = files;
-  Object.assign(files, {
-    create: async (name: string) => {
-      await disk.promise;
-      return create(name);
-    },
-  });
+  const disk = holdDisk(files);
   office.say(propose(following(firstState())));
   await clock.settle();
   loop.event({ kind: 'stop' });
@@ -514,14 +500,7 @@ test('a plugin that ends as it was told is no warning, one that ends by itself i
 test('a new one that ended while we waited for a save does not take office', async () => {
   const { inOffice, reload, clock, files, plugins, plugin, world } = await createBench();
   const old = await inOffice();
-  const disk = Promise.withResolvers<void>();
-  const { create } = files;
-  Object.assign(files, {
-    create: async (name: string) => {
-      await disk.promise;
-      return create(name);
-    },
-  });
+  const disk = holdDisk(files);
   old.say(propose(following(firstState())));
   await clock.settle();
   const next = await reload();

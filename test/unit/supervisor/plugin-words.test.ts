@@ -12,21 +12,9 @@ import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
 import { createLoop } from '../../../supervisor/lifecycle/loop.ts';
 import type { Custody } from '../../../supervisor/lifecycle/running.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+import { confinement } from '../../support/life-bench.ts';
 import { createMemoryFiles } from '../../support/memory-files.ts';
 import { firstState, identity } from '../../support/vectors.ts';
-
-const confinement = {
-  uids: [1, 1, 1, 1],
-  gids: [1, 1, 1, 1],
-  groups: [],
-  inheritable: '0',
-  permitted: '0',
-  effective: '0',
-  bounding: '0',
-  ambient: '0',
-  noNewPrivs: 1,
-  seccomp: 0,
-};
 
 async function bench() {
   const clock = createFakeClock();
