@@ -68,7 +68,8 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
       const port = bindPortAnew(name, before);
       before.handle.close();
       bound = { ...bound, [name]: port };
-      log.write('error', 'port.replaced', { name, hint: shutHint });
+      if (port === undefined) log.write('error', 'port.shut', { name, hint: unboundHint });
+      else log.write('error', 'port.replaced', { name, hint: shutHint });
     }
   };
 
@@ -250,6 +251,9 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
 
 const shutHint =
   'it refused every connection: a plugin had shut it down. It is bound anew; the plugin may have been taken over';
+
+const unboundHint =
+  'a plugin had shut it down, and it cannot be bound at present; it is tried again every 5 s. The plugin may have been taken over';
 
 const droppedHint = 'the plugin wrote more than 200 lines in a second; lower logging.level, or look why';
 
