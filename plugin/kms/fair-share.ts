@@ -20,8 +20,16 @@ export type Share = {
   readonly release: () => void;
 };
 
-type Part = { readonly size: number; readonly lose: () => void };
-type Owner = { size: number; readonly parts: Set<Part> };
+/** In a list in the order of taking: a flood is refused a thousand times a second, so no step may grow with what is held. */
+type Part = {
+  readonly size: number;
+  readonly lose: () => void;
+  /** Whose it is, as long as it can be lost. */
+  owner: Owner | undefined;
+  older: Part | undefined;
+  newer: Part | undefined;
+};
+type Owner = { readonly connection: object; size: number; oldest: Part | undefined; newest: Part | undefined };
 
 export class FairShare {
   readonly #options: FairShareOptions;
@@ -49,52 +57,62 @@ export class FairShare {
       const victim = this.#victim(connection, size);
       this.#options.reached?.();
       if (victim === undefined) throw concurrencyLimit();
-      this.#remove(victim.connection, victim.part);
-      this.#used -= victim.part.size;
-      victim.part.lose();
+      this.#remove(victim);
+      this.#used -= victim.size;
+      victim.lose();
     }
-    const part: Part = { size, lose };
+    const part: Part = { size, lose, owner: undefined, older: undefined, newer: undefined };
     this.#add(connection, part);
     let isHeld = true;
     return {
       keep: () => {
-        if (!this.#remove(connection, part)) throw concurrencyLimit();
+        if (!this.#remove(part)) throw concurrencyLimit();
         isHeld = false;
         this.#kept.add(part);
       },
       release: () => {
-        if (isHeld ? this.#remove(connection, part) : this.#kept.delete(part)) this.#used -= size;
+        if (isHeld ? this.#remove(part) : this.#kept.delete(part)) this.#used -= size;
       },
     };
   }
 
   readonly #kept = new Set<Part>();
 
-  #victim(connection: object, size: number): { readonly connection: object; readonly part: Part } | undefined {
-    let greatest: [object, Owner] | undefined;
-    for (const entry of this.#owners) if (greatest === undefined || entry[1].size > greatest[1].size) greatest = entry;
-    if (greatest === undefined) return undefined;
-    const [whose, owner] = greatest;
-    const parts = [...owner.parts];
-    const part = this.#options.yields === 'always' ? parts[0] : parts.at(-1);
-    const isFair = owner.size > (this.#owners.get(connection)?.size ?? 0) + size;
-    if (part === undefined || (this.#options.yields === 'fairly' && !isFair)) return undefined;
-    return { connection: whose, part };
+  #victim(connection: object, size: number): Part | undefined {
+    let greatest: Owner | undefined;
+    for (const owner of this.#owners.values()) {
+      if (greatest === undefined || owner.size > greatest.size) greatest = owner;
+    }
+    if (greatest === undefined || this.#options.yields === 'always') return greatest?.oldest;
+    const isFair = greatest.size > (this.#owners.get(connection)?.size ?? 0) + size;
+    return isFair ? greatest.newest : undefined;
   }
 
   #add(connection: object, part: Part): void {
-    const owner = this.#owners.get(connection) ?? { size: 0, parts: new Set<Part>() };
-    owner.size += part.size;
-    owner.parts.add(part);
+    const owner = this.#owners.get(connection) ?? { connection, size: 0, oldest: undefined, newest: undefined };
     this.#owners.set(connection, owner);
+    part.owner = owner;
+    part.older = owner.newest;
+    if (owner.newest === undefined) owner.oldest = part;
+    else owner.newest.newer = part;
+    owner.newest = part;
+    owner.size += part.size;
     this.#used += part.size;
   }
 
-  #remove(connection: object, part: Part): boolean {
-    const owner = this.#owners.get(connection);
-    if (owner?.parts.delete(part) !== true) return false;
+  /** @returns whether it could still be lost */
+  #remove(part: Part): boolean {
+    const { owner, older, newer } = part;
+    if (owner === undefined) return false;
+    if (older === undefined) owner.oldest = newer;
+    else older.newer = newer;
+    if (newer === undefined) owner.newest = older;
+    else newer.older = older;
+    part.owner = undefined;
+    part.older = undefined;
+    part.newer = undefined;
     owner.size -= part.size;
-    if (owner.parts.size === 0) this.#owners.delete(connection);
+    if (owner.oldest === undefined) this.#owners.delete(owner.connection);
     return true;
   }
 }

@@ -64,8 +64,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/fair-share.ts',
-        find: "yields === 'always' ? parts[0]",
-        replace: "yields === 'always' ? undefined",
+        find: "yields === 'always') return greatest?.oldest",
+        replace: "yields === 'always') return undefined",
       },
     ],
   },

@@ -32,8 +32,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/fair-share.ts',
-        find: "this.#options.yields === 'fairly' && !isFair",
-        replace: "this.#options.yields === 'fairly' && (isFair || !isFair)",
+        find: 'return isFair ? greatest.newest : undefined',
+        replace: 'return isFair ? undefined : undefined',
       },
     ],
   },

@@ -73,6 +73,25 @@ test('shares are counted in their own unit: some small ones give way to a large 
   assert.equal([lost, share.used], [4, 10]);
 });
 
+test('whatever was given back or kept in between, the oldest or the newest of what can be lost makes room', () => {
+  for (const yields of ['always', 'fairly'] as const) {
+    const share = new FairShare({ capacity: 5, yields });
+    const [greedy, honest] = [{}, {}];
+    const lost: number[] = [];
+    const shares = [0, 1, 2, 3, 4].map((number) => share.take(greedy, 1, () => lost.push(number)));
+    // Of five the oldest, one in the middle and the newest leave; two come.
+    for (const number of [0, 2, 4]) shares[number]?.release();
+    shares[0]?.release();
+    shares[1]?.keep();
+    for (const number of [5, 6]) share.take(greedy, 1, () => lost.push(number));
+    assert.is(share.used, 4);
+    share.take(honest, 1, () => lost.push(-1));
+    share.take(honest, 1, () => lost.push(-1));
+    assert.equal(lost, yields === 'always' ? [3] : [6]);
+    assert.is(share.used, 5);
+  }
+});
+
 function createConnections() {
   const clock = createFakeClock();
   const reached: BoundName[] = [];
