@@ -21,7 +21,8 @@ channel.on('close', () => process.exit(0));
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {});
 setInterval(() => {}, 1_000);
 
-const send = (message: unknown) => channel.write(encodeFrame(Buffer.from(JSON.stringify(message))));
+const frameOf = (message: unknown) => encodeFrame(Buffer.from(JSON.stringify(message)));
+const send = (message: unknown) => channel.write(frameOf(message));
 /** What the supervisor says, decoded. */
 function heard(receive: (message: SupervisorMessage) => void): void {
   const decoder = new FrameDecoder();
@@ -115,8 +116,9 @@ const trials: Readonly<Record<string, () => void>> = {
   },
   'two proposals at once': () => {
     ready();
-    send({ kind: 'propose', commitId: 1, state: '{}' });
-    send({ kind: 'propose', commitId: 2, state: '{}' });
+    // In one write: the first must not be answered before the second is read.
+    const proposals = [1, 2].map((commitId) => ({ kind: 'propose', commitId, state: '{}' }));
+    channel.write(Buffer.concat(proposals.map(frameOf)));
   },
   'capabilities that are not there': () =>
     send({ kind: 'ready', confinement: { ...confinement, effective: 'c0' }, isPermissionModelOn: true }),
