@@ -18,11 +18,11 @@ export const clock: Clock = {
   },
 };
 
-const greatestRandom = 2 ** 47;
+const maxRandom = 2 ** 47;
 
 /** Cryptographic, 0 up to but not including 1. */
 export function random(): number {
-  return randomInt(greatestRandom) / greatestRandom;
+  return randomInt(maxRandom) / maxRandom;
 }
 
 export { randomBytes };

@@ -85,7 +85,7 @@ function isExecutable(path: string): boolean {
 export type HelperResult = { readonly exitCode: number | undefined; readonly output: string };
 
 const helperTimeoutMs = 10_000;
-const greatestOutputBytes = 64 * 1024;
+const maxOutputBytes = 64 * 1024;
 
 /**
  * Runs a helper to its end without a shell and without our environment. Never throws; what it wrote to standard error is
@@ -107,7 +107,7 @@ export async function runHelper(
     extendEnv: false,
     reject: false,
     timeout: helperTimeoutMs,
-    maxBuffer: greatestOutputBytes,
+    maxBuffer: maxOutputBytes,
     cwd: '/',
   });
   return { exitCode: result.exitCode, output: typeof result.stdout === 'string' ? result.stdout : '' };

@@ -14,7 +14,7 @@ export type JwtRules = {
 export type CheckedJwt = { readonly text: string; readonly expiresAtUnixMs: number };
 
 /** Largest JWT that is looked at, bytes. */
-const greatestJwtBytes = 1024 * 1024;
+const maxJwtBytes = 1024 * 1024;
 
 /** What an operator does about a JWT that is not sent. */
 const sentences = {
@@ -85,7 +85,7 @@ type Claims = {
 
 /** @throws ProviderError `jwt_malformed` */
 function parseJwt(bytes: Buffer): Claims {
-  const text = bytes.length > greatestJwtBytes ? '' : bytes.toString('utf8').trim();
+  const text = bytes.length > maxJwtBytes ? '' : bytes.toString('utf8').trim();
   const parts = text.split('.');
   const [head = '', payload = '', signature = ''] = parts;
   const isFormed = parts.length === 3 && head !== '' && payload !== '' && signature !== '' && !/\s/u.test(text);

@@ -2,7 +2,7 @@
 // compared with the snapshot that is to decrypt (wire-format 4). Received values never choose a key.
 
 import { ProviderError } from '../../shared/errors/error.ts';
-import { greatestTransitVersion } from '../../shared/registry/key-id.ts';
+import { maxTransitVersion } from '../../shared/registry/key-id.ts';
 import type { Snapshot } from '../../shared/registry/state.ts';
 import { isHashText } from '../../shared/text/base64url.ts';
 import { hashText } from '../../shared/text/hash.ts';
@@ -98,7 +98,7 @@ export function keepKnown(annotations: Annotations): { readonly kept: Annotation
 /** Decimal without sign or leading zeros, 1 to 2147483647 (wire-format 9.2). */
 function parseVersion(text: string): number | undefined {
   const version = /^[1-9][0-9]{0,9}$/u.test(text) ? Number(text) : 0;
-  return version >= 1 && version <= greatestTransitVersion ? version : undefined;
+  return version >= 1 && version <= maxTransitVersion ? version : undefined;
 }
 
 /** A complete DNS name in the narrow form of wire-format 4.3. */

@@ -27,7 +27,7 @@ export type Discovery = {
   readonly forget: () => void;
 };
 
-const greatestWaiters = 8;
+const maxWaiters = 8;
 const attemptsPerInterval = 2;
 
 type Outcome = 'read' | 'failed' | 'timed_out';
@@ -76,7 +76,7 @@ export function createDiscovery(deps: DiscoveryDeps): Discovery {
     if (deps.cache.state === undefined) throw refreshFailed();
     if (deps.cache.isRecorded(keyId)) return undefined;
     if (running === undefined && !isAllowed()) return afterwards(deps, keyId, stored);
-    if (waiters >= greatestWaiters) throw refreshFailed();
+    if (waiters >= maxWaiters) throw refreshFailed();
     const isInitiator = running === undefined;
     waiters += 1;
     try {

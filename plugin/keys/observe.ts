@@ -2,7 +2,7 @@
 // supervisor checks that it is a legal successor. Written after rotation 5 to 9.
 
 import { ProviderError } from '../../shared/errors/error.ts';
-import { aheadOf, greatestNewRecords, highestVersion, isWithinSize } from '../../shared/registry/belief.ts';
+import { aheadOf, highestVersion, isWithinSize, maxNewRecords } from '../../shared/registry/belief.ts';
 import { deriveKeyId, type Identity } from '../../shared/registry/key-id.ts';
 import { type RegistryState, type Snapshot, sealState } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
@@ -51,7 +51,7 @@ export function observe(input: ObserveInput): Observation {
   const isBlocked = profile.minEncryptionVersion > active.transitVersion;
   if (profile.latestVersion <= active.transitVersion) return unchanged(state, isBlocked);
   const unrecorded = unrecordedVersions(input, active);
-  if (unrecorded.length > greatestNewRecords) return advancePart(input, active, unrecorded, isBlocked);
+  if (unrecorded.length > maxNewRecords) return advancePart(input, active, unrecorded, isBlocked);
   const candidate = candidateOf(input, active);
   if (input.mode === 'discover' && candidate.isKnown) return unchanged(state, isBlocked);
   const counted = input.mode === 'advance' ? count(candidate.snapshot, input) : seen(candidate.snapshot, input.nowUnix);
@@ -204,7 +204,7 @@ function unrecordedVersions({ state, profile }: ObserveInput, active: Snapshot):
   const found: number[] = [];
   for (let version = active.transitVersion + 1; version <= profile.latestVersion; version += 1) {
     if (!recorded.has(version)) found.push(version);
-    if (found.length > greatestNewRecords) break;
+    if (found.length > maxNewRecords) break;
   }
   return found;
 }
@@ -219,7 +219,7 @@ function advancePart(
   unrecorded: readonly number[],
   isBlocked: boolean,
 ): Observation {
-  const part = unrecorded.slice(0, greatestNewRecords);
+  const part = unrecorded.slice(0, maxNewRecords);
   const last = part.at(-1) ?? 0;
   const isNewest = last > highestVersion(input.state);
   const waiting = input.state.snapshots.find(({ state }) => state === 'pending');

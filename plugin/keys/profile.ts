@@ -3,7 +3,7 @@
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type ProfileWarning, profileWarningCodes } from '../../shared/errors/words.ts';
-import { greatestTransitVersion } from '../../shared/registry/key-id.ts';
+import { maxTransitVersion } from '../../shared/registry/key-id.ts';
 import type { Snapshot } from '../../shared/registry/state.ts';
 import { type ProfileFinding, profileInvalid } from './profile-findings.ts';
 
@@ -144,7 +144,7 @@ export function checkProfile(profile: KeyProfile, keyName: string): void {
 
 function checkVersion(version: number, createdAtUnix: number, profile: KeyProfile): void {
   const isPlausible = version >= 1 && version <= profile.latestVersion && createdAtUnix >= 1;
-  if (!isPlausible || version > greatestTransitVersion) {
+  if (!isPlausible || version > maxTransitVersion) {
     throw profileInvalid('versions', 'keys=out_of_range', 'a version or its creation time is out of range');
   }
 }
@@ -166,12 +166,12 @@ export function checkRegistry(snapshots: readonly Snapshot[], profile: KeyProfil
  * ever encrypted with them here. What the minimums of the key hide from the list says nothing. Ascending.
  */
 export function contradictedVersions(snapshots: readonly Snapshot[], profile: KeyProfile): readonly number[] {
-  const leastListed = Math.max(profile.minAvailableVersion, profile.minDecryptionVersion);
+  const minListed = Math.max(profile.minAvailableVersion, profile.minDecryptionVersion);
   return snapshots
     .filter(({ state, promotedAtUnix }) => (state === 'pending' || state === 'retired') && promotedAtUnix === 0)
     .filter(({ transitVersion: version, transitVersionCreatedAtUnix: recordedAtUnix }) => {
       const createdAtUnix = profile.versions.get(version);
-      return createdAtUnix === undefined ? version >= leastListed : createdAtUnix !== recordedAtUnix;
+      return createdAtUnix === undefined ? version >= minListed : createdAtUnix !== recordedAtUnix;
     })
     .map(({ transitVersion }) => transitVersion)
     .sort((one, other) => one - other);

@@ -2,19 +2,19 @@
 // 8 MiB half-open, 2 048 Decrypts of 6 KiB, 4 MiB that they retain.
 
 /** An API server uses one; the rest is for its restarts, for `probe`, and for what did not say goodbye. */
-export const greatestConnections = 64;
+export const maxConnections = 64;
 /** Per connection. A burst of identical Decrypts was 81 calls for 100 readers. */
-export const greatestStreams = 1_024;
+export const maxStreams = 1_024;
 /** Half-open calls and answers that nobody takes, for the whole server, bytes. Twelve honest calls are 100 KB. */
-export const greatestHalfOpenBytes = 8 * 1_024 * 1_024;
+export const maxHalfOpenBytes = 8 * 1_024 * 1_024;
 /** What one stream is charged besides its body: 5.8 KB of heap were measured, headers included. */
 export const streamBytes = 8_192;
 /** Of one header list, bytes, as HTTP/2 counts; an API server sends 600. */
-export const greatestHeaderBytes = 4_096;
+export const maxHeaderBytes = 4_096;
 /** Names and values in one header list. */
-export const greatestHeaderPairs = 48;
+export const maxHeaderPairs = 48;
 /** Of the library's own memory for one connection, MiB: 1 024 calls need 2. */
-export const greatestSessionMiB = 16;
+export const maxSessionMiB = 16;
 /** Ten times the minute between two Status calls of an API server, milliseconds. */
 export const idleConnectionMs = 600_000;
 /** A peer that was told to go and stays is cut, milliseconds. */
@@ -24,21 +24,21 @@ export const unusedConnectionMs = 2_000;
 /** One that has had answers makes room for a newcomer when it has been idle for three Status intervals, milliseconds. */
 export const restingConnectionMs = 180_000;
 /** Calls of one connection that its client may give up in a burst. */
-export const greatestResets = 10_000;
+export const maxResets = 10_000;
 /** And how many of them are forgotten in a second. */
 export const resetsPerSecond = 1_000;
 /** For the rest of a call's body when nothing else limits it, and for taking an answer, milliseconds. */
 export const transferMs = 10_000;
 /** Decrypts in flight, those that join an identical one included. */
-export const greatestDecryptCalls = 2_048;
+export const maxDecryptCalls = 2_048;
 /** Distinct Decrypts that wait for a slot. */
-export const greatestWaiting = 1_024;
+export const maxWaiting = 1_024;
 /** Request bytes, as sent, of all Decrypts in flight. An API server's are 700 bytes. */
-export const greatestRetainedBytes = 4 * 1_024 * 1_024;
+export const maxRetainedBytes = 4 * 1_024 * 1_024;
 /** Of one Decrypt; ours are 7 or 8, and an API server adds none. */
-export const greatestAnnotations = 16;
+export const maxAnnotations = 16;
 /** Of one annotation, bytes; ours are below 130. */
-export const greatestAnnotationValueBytes = 1_024;
+export const maxAnnotationValueBytes = 1_024;
 
 /** Names of the bounds above, as the metric and the log call them. */
 export const socketBounds = [

@@ -11,7 +11,7 @@ import {
   StatusRequest,
   StatusResponse,
 } from './generated/kms/v2/api.ts';
-import { greatestMessageBytes } from './limits.ts';
+import { maxMessageBytes } from './limits.ts';
 
 export { DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse };
 
@@ -48,7 +48,7 @@ function countAnnotations(bytes: Buffer): number {
 }
 
 function decode<T>(bytes: Buffer, read: (bytes: Buffer) => T): T {
-  if (bytes.length > greatestMessageBytes) throw malformed();
+  if (bytes.length > maxMessageBytes) throw malformed();
   try {
     return read(bytes);
   } catch {

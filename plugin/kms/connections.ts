@@ -5,9 +5,9 @@ import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import {
   type BoundReached,
   goodbyeMs,
-  greatestConnections,
-  greatestResets,
   idleConnectionMs,
+  maxConnections,
+  maxResets,
   resetsPerSecond,
   restingConnectionMs,
   unusedConnectionMs,
@@ -60,7 +60,7 @@ export class Connections {
    * idle for longest without ever having had an answer, then one that has rested for three Status intervals.
    */
   hasRoom(): boolean {
-    if (this.#states.size < greatestConnections) return true;
+    if (this.#states.size < maxConnections) return true;
     const victim = this.#idlest(false, unusedConnectionMs) ?? this.#idlest(true, restingConnectionMs);
     if (victim === undefined) {
       this.#reached('connections');
@@ -127,7 +127,7 @@ export class Connections {
     const forgotten = ((nowMs - state.resetsAtMs) / 1_000) * resetsPerSecond;
     state.resets = Math.max(0, state.resets - forgotten) + 1;
     state.resetsAtMs = nowMs;
-    if (state.resets <= greatestResets || !this.#states.has(state)) return;
+    if (state.resets <= maxResets || !this.#states.has(state)) return;
     this.#reached('resets');
     this.#forget(state);
     state.cut();

@@ -12,7 +12,7 @@ export type DecryptQueueOptions = {
   /** Distinct OpenBao calls at a time. */
   readonly slots: number;
   /** Distinct calls that may wait. */
-  readonly greatestWaiting: number;
+  readonly maxWaiting: number;
   /** A call that has not begun this long before its deadline cannot be met any more. */
   readonly marginMs: number;
   /** Hears that the queue was full. */
@@ -54,7 +54,7 @@ export class DecryptQueue {
   constructor(options: DecryptQueueOptions) {
     this.#options = options;
     this.#places = new FairShare({
-      capacity: options.greatestWaiting,
+      capacity: options.maxWaiting,
       yields: 'fairly',
       ...(options.full === undefined ? {} : { reached: options.full }),
     });

@@ -13,11 +13,11 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../shared/time/clock.ts';
 import {
   type BoundReached,
-  greatestHeaderBytes,
-  greatestHeaderPairs,
-  greatestResets,
-  greatestSessionMiB,
-  greatestStreams,
+  maxHeaderBytes,
+  maxHeaderPairs,
+  maxResets,
+  maxSessionMiB,
+  maxStreams,
   resetsPerSecond,
 } from './bounds.ts';
 import { type Connection, Connections } from './connections.ts';
@@ -28,13 +28,13 @@ import { HalfOpenStreams } from './half-open.ts';
  * the connection (UNAVAILABLE), is reached first.
  */
 export const http2Options: ServerOptions = {
-  settings: { maxConcurrentStreams: greatestStreams, maxHeaderListSize: greatestHeaderBytes },
-  maxHeaderListPairs: greatestHeaderPairs,
-  maxSessionMemory: greatestSessionMiB,
-  streamResetBurst: 2 * greatestResets,
+  settings: { maxConcurrentStreams: maxStreams, maxHeaderListSize: maxHeaderBytes },
+  maxHeaderListPairs: maxHeaderPairs,
+  maxSessionMemory: maxSessionMiB,
+  streamResetBurst: 2 * maxResets,
   streamResetRate: 2 * resetsPerSecond,
   // Calls that were given up within one read are still counted by Node as open: more than 1 024 of them are rejected, one by one.
-  maxSessionRejectedStreams: 2 * greatestResets,
+  maxSessionRejectedStreams: 2 * maxResets,
 };
 
 /** A stream on its way through the library. */

@@ -2,7 +2,7 @@
 // too much, the connection that holds most loses its oldest, so that a stranger who fills it takes nothing from others; and each ends in time.
 
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
-import { type BoundReached, greatestHalfOpenBytes, streamBytes, transferMs } from './bounds.ts';
+import { type BoundReached, maxHalfOpenBytes, streamBytes, transferMs } from './bounds.ts';
 
 /** What becomes of a stream that is given up. */
 export type StreamEnds = {
@@ -98,7 +98,7 @@ export class HalfOpenStreams {
   #add(holder: Holder, sizeBytes: number): void {
     holder.sizeBytes += sizeBytes;
     this.#sizeBytes += sizeBytes;
-    while (this.#sizeBytes > greatestHalfOpenBytes) {
+    while (this.#sizeBytes > maxHalfOpenBytes) {
       const [oldest] = this.#greatest()?.held ?? [];
       if (oldest === undefined) return;
       this.#reached('half_open_bytes');

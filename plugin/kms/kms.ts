@@ -4,7 +4,7 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { type BoundReached, greatestDecryptCalls, greatestRetainedBytes, greatestWaiting } from './bounds.ts';
+import { type BoundReached, maxDecryptCalls, maxRetainedBytes, maxWaiting } from './bounds.ts';
 import type { DecodedDecrypt, DecryptResponse, EncryptRequest, EncryptResponse, StatusResponse } from './codec.ts';
 import { DecryptQueue } from './decrypt-queue.ts';
 import { concurrencyLimit, FairShare, type Share } from './fair-share.ts';
@@ -13,7 +13,7 @@ import {
   checkRequestSizes,
   checkResponseSizes,
   decodeAnnotations,
-  greatestPlaintextBytes,
+  maxPlaintextBytes,
 } from './limits.ts';
 import { type GrpcLabel, type KmsErrorClass, type KmsFailure, type KmsMethod, kmsFailureOf } from './status.ts';
 
@@ -139,20 +139,20 @@ export function createKms(deps: KmsDeps): Kms {
       status: yielding(deps.settings.maxConcurrentStatus),
       encrypt: yielding(deps.settings.maxConcurrentEncrypt),
       decrypt: new FairShare({
-        capacity: greatestDecryptCalls,
+        capacity: maxDecryptCalls,
         yields: 'fairly',
         reached: () => reached('decrypt_calls'),
       }),
     },
     retained: new FairShare({
-      capacity: greatestRetainedBytes,
+      capacity: maxRetainedBytes,
       yields: 'fairly',
       reached: () => reached('retained_bytes'),
     }),
     queue: new DecryptQueue({
       clock: deps.clock,
       slots: deps.settings.maxConcurrentDecrypt,
-      greatestWaiting,
+      maxWaiting,
       marginMs: queueMarginMs,
       full: () => reached('waiting_decrypts'),
     }),
@@ -263,7 +263,7 @@ async function encrypt(
     if (view.keyId === '') throw new ProviderError('active_key_unavailable', 'active key unavailable');
     noted.keyIdHash = hashText(view.keyId);
     noted.transitKeyVersion = view.transitKeyVersion;
-    if (request.plaintext.length > greatestPlaintextBytes) {
+    if (request.plaintext.length > maxPlaintextBytes) {
       throw new ProviderError('response_limit', 'kms response exceeds protocol limits');
     }
     const encrypted = await keys.encrypt(view, request.plaintext, signal);

@@ -1,16 +1,16 @@
 // Sizes of the KMS v2 contract, each one byte stricter than the API server's own check (wire-format 7).
 
 import { ProviderError } from '../../shared/errors/error.ts';
-import { greatestAnnotations, greatestAnnotationValueBytes } from './bounds.ts';
+import { maxAnnotations, maxAnnotationValueBytes } from './bounds.ts';
 
 /** Largest gRPC message in either direction, bytes. */
-export const greatestMessageBytes = 65_536;
+export const maxMessageBytes = 65_536;
 /** Ciphertext and key_id: 1 to 1023 bytes. */
-export const greatestFieldBytes = 1_023;
+export const maxFieldBytes = 1_023;
 /** Annotations: sum of key and value lengths, bytes. */
-export const greatestAnnotationBytes = 32_767;
+export const maxAnnotationBytes = 32_767;
 /** Largest plaintext whose ciphertext fits at any version, bytes. */
-export const greatestPlaintextBytes = 725;
+export const maxPlaintextBytes = 725;
 
 export type WireAnnotations = ReadonlyMap<string, Uint8Array>;
 
@@ -20,9 +20,9 @@ export type WireAnnotations = ReadonlyMap<string, Uint8Array>;
  * @throws ProviderError `request_limit`
  */
 export function checkRequestSizes(ciphertext: Uint8Array, keyId: string): void {
-  if (ciphertext.length > greatestFieldBytes) throw overLimit('ciphertext', ciphertext.length);
+  if (ciphertext.length > maxFieldBytes) throw overLimit('ciphertext', ciphertext.length);
   const keyIdBytes = Buffer.byteLength(keyId, 'utf8');
-  if (keyIdBytes > greatestFieldBytes) throw overLimit('key_id', keyIdBytes);
+  if (keyIdBytes > maxFieldBytes) throw overLimit('key_id', keyIdBytes);
 }
 
 /**
@@ -35,14 +35,14 @@ export function decodeAnnotations(wire: WireAnnotations): ReadonlyMap<string, st
   const annotations = new Map<string, string>();
   for (const [name, value] of wire) annotations.set(name, decodeUtf8(value));
   const sizeBytes = annotationBytes(annotations);
-  if (sizeBytes > greatestAnnotationBytes) throw overLimit('annotations', sizeBytes);
+  if (sizeBytes > maxAnnotationBytes) throw overLimit('annotations', sizeBytes);
   return annotations;
 }
 
 /** Whether they are few and short enough to be looked at: no ciphertext of ours has others. */
 export function areAnnotationsModest(annotations: WireAnnotations): boolean {
-  if (annotations.size > greatestAnnotations) return false;
-  return [...annotations.values()].every((value) => value.length <= greatestAnnotationValueBytes);
+  if (annotations.size > maxAnnotations) return false;
+  return [...annotations.values()].every((value) => value.length <= maxAnnotationValueBytes);
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -68,8 +68,8 @@ export function annotationBytes(annotations: ReadonlyMap<string, string>): numbe
  * @throws ProviderError `response_limit`
  */
 export function checkResponseSizes(ciphertext: string, keyId: string, annotations: ReadonlyMap<string, string>): void {
-  const isInside = (text: string) => text !== '' && Buffer.byteLength(text, 'utf8') <= greatestFieldBytes;
-  if (isInside(ciphertext) && isInside(keyId) && annotationBytes(annotations) <= greatestAnnotationBytes) return;
+  const isInside = (text: string) => text !== '' && Buffer.byteLength(text, 'utf8') <= maxFieldBytes;
+  if (isInside(ciphertext) && isInside(keyId) && annotationBytes(annotations) <= maxAnnotationBytes) return;
   throw new ProviderError('response_limit', 'kms response exceeds protocol limits');
 }
 

@@ -28,7 +28,7 @@ import {
 import type { Share } from './fair-share.ts';
 import { Guard, type GuardedStream, http2Options } from './guard.ts';
 import { type Kms, type KmsAnswer, type KmsCall, ownMarginMs } from './kms.ts';
-import { greatestMessageBytes } from './limits.ts';
+import { maxMessageBytes } from './limits.ts';
 import { grpcCodes, type KmsFailure } from './status.ts';
 
 export type KmsServer = {
@@ -52,8 +52,8 @@ export function createKmsServer(kms: Kms, clock: Clock, { timeoutMs, reached }: 
   const interceptor: ServerInterceptor = ({ path: asked }, call) =>
     interceptingCall(desk, guard.opening(), methodOf(asked), call);
   const server = new Server({
-    'grpc.max_receive_message_length': greatestMessageBytes,
-    'grpc.max_send_message_length': greatestMessageBytes,
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_send_message_length': maxMessageBytes,
     interceptors: [interceptor],
   });
   server.addService(service, implementation(desk));

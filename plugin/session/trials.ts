@@ -113,7 +113,7 @@ export type Rules = {
 export const pace = {
   firstRetryMs: 5_000,
   /** With the time of a trial itself a candidate is in use at most 60 s after it became good. */
-  greatestRetryMs: 50_000,
+  maxRetryMs: 50_000,
   urgentMs: 5_000,
   /** At most one trial of a name begins in this time. */
   spacingMs: 5_000,
@@ -337,7 +337,7 @@ function urgentDelayMs(random: number): number {
 
 function retryDelayMs(failures: number, random: number): number {
   const delayMs = doublingDelayMs(failures, pace.firstRetryMs, 60_000);
-  return jitterMs(delayMs, random, pace.greatestRetryMs);
+  return jitterMs(delayMs, random, pace.maxRetryMs);
 }
 
 function arm(rules: Rules, state: State, now: Now): Effect {

@@ -28,7 +28,7 @@ export type TaskDeps = {
 };
 
 /** Versions that one report names. */
-const greatestTold = 256;
+const maxTold = 256;
 
 /** Sends exactly one report; never throws. */
 export async function runReadKey(
@@ -59,7 +59,7 @@ async function report(
     if (state === undefined) checkProfile(profile, config.identity.transitKeyName);
     if (state === undefined)
       return { kind: 'report', metadata: 'pass', ...read, ...judgeBootstrap(config, profile, nowUnix) };
-    const contradicted = contradictedVersions(state.snapshots, profile).slice(0, greatestTold);
+    const contradicted = contradictedVersions(state.snapshots, profile).slice(0, maxTold);
     if (contradicted.length > 0) read = { ...read, contradictedVersions: contradicted };
     checkServed(state.snapshots, state.activeKeyId, profile, config.identity.transitKeyName);
     return { kind: 'report', metadata: 'pass', ...read, ...findPending(config, state, profile, nowUnix) };

@@ -4,7 +4,7 @@
 import type { TLSSocket } from 'node:tls';
 import { Client, type Dispatcher } from 'undici';
 import { ProviderError } from '../../shared/errors/error.ts';
-import { greatestErrorBytes, type Operation } from './operations.ts';
+import { maxErrorBytes, type Operation } from './operations.ts';
 
 export type HttpReply = {
   readonly status: number;
@@ -135,10 +135,10 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const isSuccess = this.#head !== undefined && this.#head.status >= 200 && this.#head.status < 300;
-    const greatestBytes = isSuccess ? this.#operation.greatestBytes : greatestErrorBytes;
+    const maxBytes = isSuccess ? this.#operation.maxBytes : maxErrorBytes;
     this.#sizeBytes += chunk.length;
-    if (this.#sizeBytes > greatestBytes) {
-      const facts = { operation: this.#operation.label, greatestBytes };
+    if (this.#sizeBytes > maxBytes) {
+      const facts = { operation: this.#operation.label, maxBytes };
       controller.abort(
         new ProviderError('bao_unavailable', 'an answer of OpenBao is larger than its limit', { facts }),
       );

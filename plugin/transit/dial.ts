@@ -23,7 +23,7 @@ export type DialOptions = {
 /** A handshake in one network takes milliseconds; after this one another is begun, milliseconds. */
 const doubtedAfterMs = 500;
 /** One after the other, also when there is one address only: a balancer may choose another node. */
-const leastAttempts = 2;
+const minAttempts = 2;
 /** Side by side for one connection. */
 const mostAttempts = 4;
 
@@ -76,7 +76,7 @@ class Race {
       this.#signal.throwIfAborted();
       this.#options.addresses.failed(outcome.address);
       if (outcome.kind === 'failed') failure = graver(failure, outcome.error);
-      const isTriedEnough = this.#begun >= Math.max(leastAttempts, this.#addresses.length);
+      const isTriedEnough = this.#begun >= Math.max(minAttempts, this.#addresses.length);
       if (outcome.kind === 'doubted' || !isTriedEnough) this.#begin();
       else if (this.#running.size === 0) throw failure;
     }

@@ -2,7 +2,7 @@
 
 const kib = 1024;
 /** Largest error body that is read, bytes. */
-export const greatestErrorBytes = 64 * kib;
+export const maxErrorBytes = 64 * kib;
 
 export type Operation = {
   /** Spaced form, for logs. */
@@ -11,16 +11,16 @@ export type Operation = {
   readonly label: string;
   readonly method: 'GET' | 'POST';
   /** Largest success body that is read, bytes. */
-  readonly greatestBytes: number;
+  readonly maxBytes: number;
   /** May be carried out twice without harm. A login that was carried out has made a token. */
   readonly isRepeatable: boolean;
 };
 
-const operation = (name: string, method: 'GET' | 'POST', greatestBytes = 256 * kib): Operation => ({
+const operation = (name: string, method: 'GET' | 'POST', maxBytes = 256 * kib): Operation => ({
   name,
   label: name.replaceAll(' ', '_'),
   method,
-  greatestBytes,
+  maxBytes,
   isRepeatable: true,
 });
 

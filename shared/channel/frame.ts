@@ -4,17 +4,17 @@
 import { ProviderError } from '../errors/error.ts';
 
 /** Largest payload of one frame, bytes: a 4 MiB state as a JSON string or a 1 MiB credential in base64 fits. */
-export const greatestFrameBytes = 8 * 1024 * 1024;
+export const maxFrameBytes = 8 * 1024 * 1024;
 const headerBytes = 4;
 /** The begin of a payload, which says its kind: `{"kind":"credential_result"` fits. */
 const headBytes = 32;
-const leastBufferBytes = 4 * 1024;
+const minBufferBytes = 4 * 1024;
 
 /**
  * @throws ProviderError `frame_malformed` when the payload is empty or larger than 8 MiB
  */
 export function encodeFrame(payload: Buffer): Buffer {
-  checkLength(payload.length, greatestFrameBytes);
+  checkLength(payload.length, maxFrameBytes);
   const frame = Buffer.allocUnsafe(headerBytes + payload.length);
   frame.writeUInt32BE(payload.length, 0);
   payload.copy(frame, headerBytes);
@@ -24,7 +24,7 @@ export function encodeFrame(payload: Buffer): Buffer {
 /** How long a payload may be that begins like this, bytes; at most 32 bytes are shown. */
 export type LengthRule = (head: string) => number;
 
-const anyKind: LengthRule = () => greatestFrameBytes;
+const anyKind: LengthRule = () => maxFrameBytes;
 
 /** Collects bytes and hands out whole payloads, in order. */
 export class FrameDecoder {
@@ -71,7 +71,7 @@ export class FrameDecoder {
   #append(part: Buffer): void {
     const wanted = this.#sizeBytes + part.length;
     if (wanted > this.#buffer.length) {
-      const grown = Buffer.allocUnsafe(Math.max(wanted, this.#buffer.length * 2, leastBufferBytes));
+      const grown = Buffer.allocUnsafe(Math.max(wanted, this.#buffer.length * 2, minBufferBytes));
       this.#buffer.copy(grown, 0, 0, this.#sizeBytes);
       this.#buffer = grown;
     }
@@ -82,7 +82,7 @@ export class FrameDecoder {
   #take(): Buffer | undefined {
     if (this.#sizeBytes < headerBytes) return undefined;
     const length = this.#buffer.readUInt32BE(0);
-    checkLength(length, greatestFrameBytes);
+    checkLength(length, maxFrameBytes);
     const shown = Math.min(length, headBytes);
     if (this.#sizeBytes < headerBytes + shown) return undefined;
     checkLength(length, this.#lengthRule(this.#buffer.toString('latin1', headerBytes, headerBytes + shown)));
@@ -95,8 +95,8 @@ export class FrameDecoder {
   }
 }
 
-function checkLength(length: number, greatestBytes: number): void {
-  if (length >= 1 && length <= greatestBytes) return;
+function checkLength(length: number, maxBytes: number): void {
+  if (length >= 1 && length <= maxBytes) return;
   throw new ProviderError('frame_malformed', 'a frame is empty or larger than its kind may be', {
     facts: { sizeBytes: length },
   });

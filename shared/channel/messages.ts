@@ -273,7 +273,7 @@ export function parseSupervisorMessage(payload: Buffer): SupervisorMessage {
 }
 
 /** A report with 256 versions, the largest; the state in a proposal is one string here. */
-const greatestMessage = { containers: 64, separators: 1_024 } as const;
+const maxMessage = { containers: 64, separators: 1_024 } as const;
 
 /**
  * Reads what the plugin said.
@@ -282,7 +282,7 @@ const greatestMessage = { containers: 64, separators: 1_024 } as const;
  * a member out of its bounds
  */
 export function parsePluginMessage(payload: Buffer): PluginMessage {
-  checkStructure(payload, greatestMessage);
+  checkStructure(payload, maxMessage);
   const value = parsePayload(payload);
   if (!check(pluginMessage, value)) throw invalid();
   return value;

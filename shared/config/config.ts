@@ -139,7 +139,7 @@ export function identityOf(values: Values): BoundIdentity {
   };
 }
 
-const leastLoginTimeoutMs = 5_000;
+const minLoginTimeoutMs = 5_000;
 
 function toConfig(values: Values): Config {
   const text = (path: string) => String(values.get(path) ?? '');
@@ -170,7 +170,7 @@ function toConfig(values: Values): Config {
     auth: {
       loginBeforeTokenExpiryMs: number('auth.loginBeforeTokenExpiry'),
       tokenRenewalIncrementMs: number('auth.tokenRenewalIncrement'),
-      loginTimeoutMs: number('auth.loginTimeout') || Math.max(number('openbao.timeout'), leastLoginTimeoutMs),
+      loginTimeoutMs: number('auth.loginTimeout') || Math.max(number('openbao.timeout'), minLoginTimeoutMs),
       jwt: {
         mountPath: text('auth.jwt.mountPath'),
         role: text('auth.jwt.role'),

@@ -6,7 +6,7 @@ import { type Problem, problem } from './problem.ts';
 import { parseListener } from './rules.ts';
 
 const approvedDirectories = ['/run/openbao-kms', '/var/run/openbao-kms'];
-const greatestCorrelationMs = 3_600_000;
+const maxCorrelationMs = 3_600_000;
 
 /**
  * @param failed  fields that already have a problem of their own
@@ -80,7 +80,7 @@ function checkCorrelation(values: Values, isSound: (...paths: string[]) => boole
     problems.push(problem('logging.logOpenBaoRequestIDs', 'r4', 'must be true while debug correlation is enabled'));
   }
   if (isSound(ttl) && ttlMs <= 0) problems.push(problem(ttl, 'positive', 'must be positive'));
-  if (isSound(ttl) && ttlMs > greatestCorrelationMs) problems.push(problem(ttl, 'range', 'must not exceed 1h'));
+  if (isSound(ttl) && ttlMs > maxCorrelationMs) problems.push(problem(ttl, 'range', 'must not exceed 1h'));
   if (isSound(incident) && textOf(values, incident) === '') problems.push(problem(incident, 'required', 'is required'));
   return problems;
 }

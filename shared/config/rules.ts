@@ -55,7 +55,7 @@ export const pathName = text(
 export const absolutePath = text('absolute_path', 'must be an absolute path', (value) => value.startsWith('/'));
 
 /** Linux: sockaddr_un holds 107 usable bytes; the private name adds a dot, a dot and 8 characters. */
-const greatestSocketPathBytes = 107;
+const maxSocketPathBytes = 107;
 const privateNameExtraBytes = '.'.length + '.01234567'.length;
 
 export const socketPath = [
@@ -67,7 +67,7 @@ export const socketPath = [
   text(
     'too_long',
     'must be shorter: a Unix socket path has at most 107 bytes',
-    (value) => Buffer.byteLength(value, 'utf8') + privateNameExtraBytes <= greatestSocketPathBytes,
+    (value) => Buffer.byteLength(value, 'utf8') + privateNameExtraBytes <= maxSocketPathBytes,
   ),
 ];
 
@@ -143,8 +143,8 @@ export function atLeast(least: number, message: string): Rule<number> {
 }
 
 /** Bounds of a duration, in milliseconds. */
-export function durationBetween(leastMs: number, greatestMs: number, message: string): Rule<number> {
-  return { code: 'range', message, holds: (value) => value <= 0 || (value >= leastMs && value <= greatestMs) };
+export function durationBetween(minMs: number, maxMs: number, message: string): Rule<number> {
+  return { code: 'range', message, holds: (value) => value <= 0 || (value >= minMs && value <= maxMs) };
 }
 
 export const positive: Rule<number> = { code: 'positive', message: 'must be positive', holds: (value) => value > 0 };

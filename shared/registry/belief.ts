@@ -3,15 +3,15 @@
 // runs with these rules on); what a lie within the rules leaves behind, `forget-versions` and `restore-versions` mend.
 
 import { ProviderError } from '../errors/error.ts';
-import { encodeState, greatestStateBytes, type RegistryState, type Snapshot } from './state.ts';
+import { encodeState, maxStateBytes, type RegistryState, type Snapshot } from './state.ts';
 import { activeSnapshot } from './successor.ts';
 
 /** New records in one commit: a jump over more versions is taken in several. */
-export const greatestNewRecords = 8;
+export const maxNewRecords = 8;
 /** Records of a state: a rotation every day for eleven years. */
-export const greatestRecords = 4_096;
+export const maxRecords = 4_096;
 /** By how much the highest version may grow in one commit. */
-export const greatestVersionJump = 1_000;
+export const maxVersionJump = 1_000;
 /** Above this a state is called large, records; the rest is the time to act. */
 const largeRecords = 3_072;
 /** Above this a state is called large, bytes. */
@@ -29,15 +29,15 @@ const aheadSeconds = 24 * 60 * 60;
 export function checkBelief(predecessor: RegistryState | undefined, next: RegistryState, nowUnix: number): void {
   const isAhead = aheadOf(predecessor, nowUnix);
   if (predecessor === undefined) return checkFirst(next, isAhead);
-  if (next.snapshots.length > greatestRecords) throw unbelievable('holds more than 4096 records');
-  if (highestVersion(next) - highestVersion(predecessor) > greatestVersionJump) {
+  if (next.snapshots.length > maxRecords) throw unbelievable('holds more than 4096 records');
+  if (highestVersion(next) - highestVersion(predecessor) > maxVersionJump) {
     throw unbelievable('raises the highest version by more than 1000');
   }
   const pending = next.snapshots.filter(({ state }) => state === 'pending');
   if (pending.length > 1) throw unbelievable('has two pending versions');
   const before = new Map(predecessor.snapshots.map((one) => [one.kubernetesKeyId, one]));
   const added = next.snapshots.filter(({ kubernetesKeyId }) => !before.has(kubernetesKeyId));
-  if (added.length > greatestNewRecords) throw unbelievable('adds more than 8 records');
+  if (added.length > maxNewRecords) throw unbelievable('adds more than 8 records');
   for (const one of added) checkAdded(one, predecessor, pending[0], isAhead);
   for (const now of next.snapshots) {
     const was = before.get(now.kubernetesKeyId);
@@ -62,7 +62,7 @@ export function aheadOf(predecessor: RegistryState | undefined, nowUnix: number)
 
 /** Whether a state may be proposed and written at all, by its size. */
 export function isWithinSize(state: RegistryState): boolean {
-  return state.snapshots.length <= greatestRecords && bytesOf(state) <= greatestStateBytes;
+  return state.snapshots.length <= maxRecords && bytesOf(state) <= maxStateBytes;
 }
 
 /** Whether a state comes near to what it may hold at most. */

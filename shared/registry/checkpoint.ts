@@ -9,7 +9,7 @@ export type Checkpoint = { readonly generation: number; readonly currentHash: st
 
 export const checkpointSchemaVersion = 'keyregistry.openbao-kms/checkpoint/v1alpha1';
 /** Largest checkpoint file that is read, bytes. */
-export const greatestCheckpointBytes = 4 * 1024;
+export const maxCheckpointBytes = 4 * 1024;
 
 export function checkpointOf(state: RegistryState): Checkpoint {
   return { generation: state.generation, currentHash: state.currentHash };
@@ -30,7 +30,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint): string {
  * @throws ProviderError `state_corrupt`
  */
 export function parseCheckpoint(text: string): Checkpoint {
-  if (Buffer.byteLength(text, 'utf8') > greatestCheckpointBytes) throw corrupt();
+  if (Buffer.byteLength(text, 'utf8') > maxCheckpointBytes) throw corrupt();
   const file = new Members(parseStrictJson(text), 'the checkpoint');
   const schema = file.text('schemaVersion');
   const checkpoint = { generation: file.integer('generation'), currentHash: file.text('currentHash') };

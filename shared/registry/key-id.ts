@@ -23,7 +23,7 @@ const prefix = 'obk2.';
 const keyIdLength = 48;
 
 /** The greatest version that annotations can carry: a 32-bit signed integer. */
-export const greatestTransitVersion = 2_147_483_647;
+export const maxTransitVersion = 2_147_483_647;
 
 /**
  * Derives the key_id, 48 ASCII characters.

@@ -8,7 +8,7 @@ import { canonicalJson, indentedJson, type Json } from '../text/canonical-json.t
 import { countStructure } from '../text/json-structure.ts';
 import { parseStrictJson } from '../text/strict-json.ts';
 import { isFingerprint } from './fingerprint.ts';
-import { deriveKeyId, greatestTransitVersion, type Identity, type KeyVersion } from './key-id.ts';
+import { deriveKeyId, type Identity, type KeyVersion, maxTransitVersion } from './key-id.ts';
 
 export type SnapshotState = 'active' | 'pending' | 'retired' | 'rejected' | 'removed';
 
@@ -37,11 +37,11 @@ export type RegistryState = StateContent & { readonly currentHash: string };
 export const stateSchemaVersion = 'keyregistry.openbao-kms/v1alpha2';
 export const aadMode = 'aad.required';
 /** Largest state file that is read or sent, bytes. */
-export const greatestStateBytes = 4 * 1024 * 1024;
+export const maxStateBytes = 4 * 1024 * 1024;
 /** Braces and brackets of a state, counted before it is parsed: one for each of 4 096 records, and as many to spare. */
-const greatestContainers = 8_200;
+const maxContainers = 8_200;
 /** Commas of a state: 4 096 records of 15 members, and the members of the state itself. */
-const greatestSeparators = 61_500;
+const maxSeparators = 61_500;
 
 const hashPrefix = 'krs1.';
 const snapshotStates: readonly string[] = ['active', 'pending', 'retired', 'rejected', 'removed'];
@@ -111,9 +111,9 @@ function snapshotMembers(snapshot: Snapshot): Json {
  * @throws ProviderError `state_corrupt`: size, JSON, unknown member, schema, hash, or a rule between members
  */
 export function parseState(text: string): RegistryState {
-  if (Buffer.byteLength(text, 'utf8') > greatestStateBytes) throw corrupt('is larger than 4 MiB');
+  if (Buffer.byteLength(text, 'utf8') > maxStateBytes) throw corrupt('is larger than 4 MiB');
   const { containers, separators } = countStructure(Buffer.from(text, 'utf8'));
-  if (containers > greatestContainers || separators > greatestSeparators) {
+  if (containers > maxContainers || separators > maxSeparators) {
     throw corrupt('holds more values than a state of 4096 records');
   }
   const file = new Members(parseStrictJson(text), 'the state');
@@ -189,7 +189,7 @@ function checkSnapshot(snapshot: Snapshot): void {
     snapshot.promotedAtUnix,
   ];
   if (times.some((time) => !Number.isSafeInteger(time) || time < 0)) throw corrupt('has a record with a bad time');
-  if (snapshot.transitVersion > greatestTransitVersion) throw corrupt('has a record with a version out of range');
+  if (snapshot.transitVersion > maxTransitVersion) throw corrupt('has a record with a version out of range');
   if (derivedKeyId(snapshot) !== snapshot.kubernetesKeyId) throw corrupt('has a record whose key_id is not its own');
   const { observedAtUnix, stableObservationCount, stableAtUnix, promotedAtUnix } = snapshot;
   if (stableObservationCount > 0 && observedAtUnix === 0) throw corrupt('counts observations of a record never seen');

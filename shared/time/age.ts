@@ -14,11 +14,11 @@ export type Age = {
  * @param since  readings taken when the evidence began; now, if left out
  */
 export function startAge(clock: Pick<Clock, 'nowMs' | 'wallMs'>, since: Reading = readClock(clock)): Age {
-  let greatestMs = 0;
+  let maxMs = 0;
   return {
     ageMs: () => {
-      greatestMs = Math.max(greatestMs, clock.nowMs() - since.nowMs, clock.wallMs() - since.wallMs);
-      return greatestMs;
+      maxMs = Math.max(maxMs, clock.nowMs() - since.nowMs, clock.wallMs() - since.wallMs);
+      return maxMs;
     },
   };
 }

@@ -21,7 +21,7 @@ export const durationExpected =
 
 const whole = new RegExp(durationPattern, 'u');
 const part = /([0-9]*)(?:\.([0-9]*))?(ns|us|µs|ms|s|m|h)/gu;
-const greatestNanoseconds = 2n ** 63n - 1n;
+const maxNanoseconds = 2n ** 63n - 1n;
 
 /**
  * Reads a duration.
@@ -36,7 +36,7 @@ export function parseDurationMs(text: string): number {
   for (const [, digits = '', fraction = '', unit = ''] of text.matchAll(part)) {
     total += partNanoseconds(digits, fraction, unitNanoseconds[unit] ?? 0n);
   }
-  if (total > greatestNanoseconds) throw invalidDuration();
+  if (total > maxNanoseconds) throw invalidDuration();
   const milliseconds = Number(total) / 1e6;
   return text.startsWith('-') ? -milliseconds : milliseconds;
 }

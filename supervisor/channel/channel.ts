@@ -2,7 +2,7 @@
 // and whether the message may come in the present state. Any violation ends the plugin, never the supervisor.
 
 import type { Duplex } from 'node:stream';
-import { encodeFrame, FrameDecoder, greatestFrameBytes } from '../../shared/channel/frame.ts';
+import { encodeFrame, FrameDecoder, maxFrameBytes } from '../../shared/channel/frame.ts';
 import {
   encodeMessage,
   type PluginMessage,
@@ -24,18 +24,18 @@ const allowed: Readonly<Record<ChannelPhase, readonly PluginMessage['kind'][]>> 
   draining: ['health', 'propose', 'credential_result', 'pong', 'drained'],
 };
 
-const greatestFramesPerSecond = 50;
+const maxFramesPerSecond = 50;
 /** Every kind but the two below; with the rate of frames less than 1 MiB a second. */
-const greatestMessageBytes = 4 * 1024;
+const maxMessageBytes = 4 * 1024;
 /** A report names up to 256 versions and every finding. */
-const greatestReportBytes = 16 * 1024;
+const maxReportBytes = 16 * 1024;
 /** A frame that has begun is complete within this time. */
-const greatestFrameMs = 5_000;
+const maxFrameMs = 5_000;
 /** A plugin that serves leaves this much unread for a moment only. */
-const greatestUnreadBytes = 1024 * 1024;
-const greatestUnreadMs = 5_000;
+const maxUnreadBytes = 1024 * 1024;
+const maxUnreadMs = 5_000;
 /** A state and every credential, twice: what a plugin that is still starting may have before it. */
-const greatestQueuedBytes = 32 * 1024 * 1024;
+const maxQueuedBytes = 32 * 1024 * 1024;
 
 export type SupervisorChannel = {
   readonly send: (message: SupervisorMessage) => void;
@@ -63,7 +63,7 @@ class Channel implements SupervisorChannel {
   readonly #stream: Duplex;
   readonly #handlers: ChannelHandlers;
   readonly #nowMs: () => number;
-  readonly #decoder = new FrameDecoder((head) => this.#greatestBytes(head));
+  readonly #decoder = new FrameDecoder((head) => this.#maxBytes(head));
   readonly #frame: ReturnType<typeof createPatience>;
   readonly #unread: ReturnType<typeof createPatience>;
   #phase: ChannelPhase;
@@ -81,8 +81,8 @@ class Channel implements SupervisorChannel {
     this.#handlers = handlers;
     this.#nowMs = clock.nowMs;
     this.#phase = firstPhase;
-    this.#frame = createPatience(clock, greatestFrameMs, () => this.#violate(violation('a frame that does not end')));
-    this.#unread = createPatience(clock, greatestUnreadMs, () => this.#giveUp());
+    this.#frame = createPatience(clock, maxFrameMs, () => this.#violate(violation('a frame that does not end')));
+    this.#unread = createPatience(clock, maxUnreadMs, () => this.#giveUp());
     stream.on('data', this.#read);
     stream.on('error', () => {});
     stream.on('close', () => {
@@ -96,7 +96,7 @@ class Channel implements SupervisorChannel {
     if (this.#isDeaf || !this.#stream.writable) return;
     // Called when these bytes are gone, so also when the last of them are.
     this.#stream.write(encodeFrame(encodeMessage(message)), () => this.#lookAtUnread());
-    if (this.#stream.writableLength > greatestQueuedBytes) return this.#giveUp();
+    if (this.#stream.writableLength > maxQueuedBytes) return this.#giveUp();
     this.#lookAtUnread();
   };
 
@@ -107,17 +107,17 @@ class Channel implements SupervisorChannel {
   /** A runtime that starts reads nothing for a while; that it starts in time is watched elsewhere. */
   #lookAtUnread(): void {
     const isServing = this.#phase === 'serving' || this.#phase === 'draining';
-    const isLate = isServing && this.#stream.writableLength > greatestUnreadBytes;
+    const isLate = isServing && this.#stream.writableLength > maxUnreadBytes;
     if (isLate && !this.#isDeaf) this.#unread.begin();
     else this.#unread.end();
   }
 
-  #greatestBytes(head: string): number {
+  #maxBytes(head: string): number {
     const [, kind] = /^\{"kind":"(\w+)"/u.exec(head) ?? [];
-    if (kind === 'report' && this.#phase === 'task') return greatestReportBytes;
-    if (kind !== 'propose' || this.#phase === 'task' || this.#phase === 'starting') return greatestMessageBytes;
+    if (kind === 'report' && this.#phase === 'task') return maxReportBytes;
+    if (kind !== 'propose' || this.#phase === 'task' || this.#phase === 'starting') return maxMessageBytes;
     if (this.#hasProposal) throw violation('a second proposal before the answer to the first');
-    return greatestFrameBytes;
+    return maxFrameBytes;
   }
 
   #read = (chunk: Buffer): void => {
@@ -149,7 +149,7 @@ class Channel implements SupervisorChannel {
     const now = this.#nowMs();
     this.#recent = this.#recent.filter((atMs) => atMs > now - 1000);
     this.#recent.push(now);
-    if (this.#recent.length > greatestFramesPerSecond) throw violation('too many frames in a second');
+    if (this.#recent.length > maxFramesPerSecond) throw violation('too many frames in a second');
   }
 
   #violate(error: unknown): void {

@@ -12,10 +12,10 @@ import { type FileRules, type Reader, readTrustedFile, type TrustedFile } from '
 export type CredentialFile = { readonly name: CredentialName; readonly path: string; readonly rules: FileRules };
 
 const kib = 1024;
-const rule = (field: string, forbiddenBits: number, greatestBytes = kib * kib): FileRules => ({
+const rule = (field: string, forbiddenBits: number, maxBytes = kib * kib): FileRules => ({
   field,
   forbiddenBits,
-  greatestBytes,
+  maxBytes,
 });
 
 /** All six kinds that can be in custody, with the rules of their files (configuration 7, auth 7.3). */

@@ -9,7 +9,7 @@ export type MarkPlace = {
   readonly name: string;
 };
 
-const greatestBytes = 32;
+const maxBytes = 32;
 
 /** The newest of the marks that can be read, Unix milliseconds; undefined: there is none. */
 export function readDepartureMark(places: readonly MarkPlace[], uid: number): number | undefined {
@@ -30,7 +30,7 @@ function readOne(path: string, uid: number): number | undefined {
   return withFile(path, constants.O_RDONLY, (descriptor) => {
     const stats = fstatSync(descriptor);
     if (!stats.isFile() || stats.uid !== uid) return undefined;
-    const bytes = Buffer.alloc(greatestBytes);
+    const bytes = Buffer.alloc(maxBytes);
     const text = bytes.toString('latin1', 0, readSync(descriptor, bytes));
     return /^[0-9]{1,15}\n$/u.test(text) ? Number(text) : undefined;
   });

@@ -10,7 +10,7 @@ import { ProviderError } from '../../shared/errors/error.ts';
 export function readPlainFile(path: string, field: string, maxBytes: number): Buffer {
   const bytes = readUpTo(path, field, maxBytes + 1);
   if (bytes.length <= maxBytes) return bytes;
-  const facts = { field, reason: 'file_too_large', greatestBytes: maxBytes };
+  const facts = { field, reason: 'file_too_large', maxBytes };
   throw new ProviderError('file_too_large', `${field}: is larger than ${maxBytes} bytes`, { facts });
 }
 

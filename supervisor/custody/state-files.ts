@@ -23,7 +23,7 @@ export type StateFiles = {
   readonly syncDirectory: () => Promise<void>;
   readonly list: () => readonly string[];
   /** @returns undefined when absent. @throws ProviderError `state_permission` for an unsafe file or one over the limit */
-  readonly read: (name: string, greatestBytes: number) => Promise<string | undefined>;
+  readonly read: (name: string, maxBytes: number) => Promise<string | undefined>;
 };
 
 /** No owner execute, no group write or execute, nothing for others. */
@@ -48,7 +48,7 @@ export function createStateFiles(directory: PinnedDirectory, uid: number): State
       await handle.sync().finally(() => handle.close());
     },
     list: directory.list,
-    read: (name, greatestBytes) => readSafely(directory.at(name), uid, greatestBytes),
+    read: (name, maxBytes) => readSafely(directory.at(name), uid, maxBytes),
   };
 }
 
@@ -61,7 +61,7 @@ function temporary(handle: FileHandle): TemporaryFile {
   };
 }
 
-async function readSafely(path: string, uid: number, greatestBytes: number): Promise<string | undefined> {
+async function readSafely(path: string, uid: number, maxBytes: number): Promise<string | undefined> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const handle = await open(path, flags).catch((error: unknown) => {
     if (absentCode(error)) return undefined;
@@ -73,7 +73,7 @@ async function readSafely(path: string, uid: number, greatestBytes: number): Pro
     if (!stats.isFile()) throw unsafe('is no regular file');
     if ((stats.mode & forbiddenBits) !== 0) throw unsafe('has mode bits of 0137; chmod 0640');
     if (stats.uid !== uid && stats.uid !== 0) throw unsafe('belongs to another user; chown it');
-    if (stats.size > greatestBytes) throw new ProviderError('state_corrupt', 'a state file is larger than its limit');
+    if (stats.size > maxBytes) throw new ProviderError('state_corrupt', 'a state file is larger than its limit');
     return await handle.readFile('utf8');
   } finally {
     await handle.close();

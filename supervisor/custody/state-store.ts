@@ -7,12 +7,12 @@ import {
   type Checkpoint,
   checkpointOf,
   encodeCheckpoint,
-  greatestCheckpointBytes,
+  maxCheckpointBytes,
   parseCheckpoint,
 } from '../../shared/registry/checkpoint.ts';
 import type { BoundIdentity } from '../../shared/registry/fingerprint.ts';
 import { checkBinding, judgePair, type PairVerdict } from '../../shared/registry/pair.ts';
-import { encodeState, greatestStateBytes, parseState, type RegistryState } from '../../shared/registry/state.ts';
+import { encodeState, maxStateBytes, parseState, type RegistryState } from '../../shared/registry/state.ts';
 import { checkPromotion, checkSuccessor, stableKeyId } from '../../shared/registry/successor.ts';
 import type { StateFiles } from './state-files.ts';
 
@@ -195,9 +195,9 @@ export class StateStore {
   async #readPair(): Promise<{ readonly verdict: PairVerdict; readonly checkpoint: Checkpoint | undefined }> {
     const { files, name, requireCheckpoint } = this.#options;
     await files.checkDirectory();
-    const checkpointText = await files.read(checkpointName(name), greatestCheckpointBytes);
+    const checkpointText = await files.read(checkpointName(name), maxCheckpointBytes);
     const checkpoint = checkpointText === undefined ? undefined : parseCheckpoint(checkpointText);
-    const stateText = await files.read(name, greatestStateBytes);
+    const stateText = await files.read(name, maxStateBytes);
     const state = stateText === undefined ? undefined : parseState(stateText);
     return { verdict: judgePair(checkpoint, state, requireCheckpoint), checkpoint };
   }

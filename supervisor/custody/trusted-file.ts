@@ -13,7 +13,7 @@ export type FileRules = {
   readonly field: string;
   /** Mode bits that must not be set. */
   readonly forbiddenBits: number;
-  readonly greatestBytes: number;
+  readonly maxBytes: number;
 };
 
 export type Reader = { readonly uid: number; readonly gids: readonly number[] };
@@ -147,7 +147,7 @@ function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {
 
 /** The buffer it is read into is wiped: the caller owns the only copy, and wipes that when it has passed it on. */
 function readAll(descriptor: number, rules: FileRules): Buffer {
-  const buffer = Buffer.alloc(rules.greatestBytes + 1);
+  const buffer = Buffer.alloc(rules.maxBytes + 1);
   try {
     let sizeBytes = 0;
     for (;;) {
@@ -155,12 +155,12 @@ function readAll(descriptor: number, rules: FileRules): Buffer {
       sizeBytes += count;
       if (count === 0 || sizeBytes === buffer.length) break;
     }
-    if (sizeBytes <= rules.greatestBytes) return Buffer.from(buffer.subarray(0, sizeBytes));
+    if (sizeBytes <= rules.maxBytes) return Buffer.from(buffer.subarray(0, sizeBytes));
   } finally {
     buffer.fill(0);
   }
-  const facts = { field: rules.field, reason: 'file_too_large', greatestBytes: rules.greatestBytes };
-  throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.greatestBytes} bytes`, { facts });
+  const facts = { field: rules.field, reason: 'file_too_large', maxBytes: rules.maxBytes };
+  throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.maxBytes} bytes`, { facts });
 }
 
 function unsafe(rules: FileRules, reason: FileReason, message: string): ProviderError {

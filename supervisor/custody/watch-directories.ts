@@ -4,7 +4,7 @@ import { watch } from 'chokidar';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 
 const quietMs = 250;
-const greatestWaitMs = 2_000;
+const maxWaitMs = 2_000;
 
 /**
  * Calls `changed` once it has been quiet for 250 ms after an event, at the latest 2 s after the first one.
@@ -18,7 +18,7 @@ export function createQuietPeriod(clock: Pick<Clock, 'nowMs' | 'after'>, changed
     const nowMs = clock.nowMs();
     firstAtMs ??= nowMs;
     cancel();
-    cancel = clock.after(Math.max(0, Math.min(quietMs, firstAtMs + greatestWaitMs - nowMs)), () => {
+    cancel = clock.after(Math.max(0, Math.min(quietMs, firstAtMs + maxWaitMs - nowMs)), () => {
       firstAtMs = undefined;
       changed();
     });

@@ -17,14 +17,14 @@ export type GateSystem = {
 
 export type Helpers = PluginHelpers & { readonly flock: string; readonly getent: string | undefined };
 
-const leastNodeMajor = 24;
+const minNodeMajor = 24;
 
 /** Check 1. @throws ProviderError `runtime_unsupported` naming what is missing */
 export function checkRuntime(system: GateSystem): Helpers {
-  if (system.identity.nodeMajor < leastNodeMajor) {
+  if (system.identity.nodeMajor < minNodeMajor) {
     throw new ProviderError(
       'runtime_unsupported',
-      `Node ${leastNodeMajor} or newer is needed; use the one that is shipped`,
+      `Node ${minNodeMajor} or newer is needed; use the one that is shipped`,
     );
   }
   const find = (name: string, debianPackage: string) => {

@@ -15,7 +15,7 @@ export type LoadedConfig = {
 /** @throws ProviderError `file_unsafe`, `file_changed`, `file_too_large`, `config_invalid` for what is no YAML */
 export function readDocument(path: string, identity: ProcessIdentity): unknown {
   // Named in the message: nobody should have to guess which file was looked for.
-  const rules = { field: `config ${path}`, forbiddenBits: 0o037, greatestBytes: 1024 * 1024 };
+  const rules = { field: `config ${path}`, forbiddenBits: 0o037, maxBytes: 1024 * 1024 };
   return parseYaml(readTrustedFile(path, rules, identity).bytes);
 }
 

@@ -3,7 +3,7 @@
 
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 
-const greatestBurst = 5;
+const maxBurst = 5;
 const refillMs = 1_000;
 
 export type Commits = {
@@ -17,13 +17,13 @@ export type Commits = {
 export function createCommits(clock: Pick<Clock, 'nowMs' | 'after'>): Commits {
   const waiting: (() => void)[] = [];
   let isHeld = false;
-  let tokens = greatestBurst;
+  let tokens = maxBurst;
   let filledAtMs = clock.nowMs();
   let cancel: Cancel | undefined;
   const refill = () => {
     const added = Math.floor((clock.nowMs() - filledAtMs) / refillMs);
-    tokens = Math.min(greatestBurst, tokens + added);
-    filledAtMs = tokens === greatestBurst ? clock.nowMs() : filledAtMs + added * refillMs;
+    tokens = Math.min(maxBurst, tokens + added);
+    filledAtMs = tokens === maxBurst ? clock.nowMs() : filledAtMs + added * refillMs;
   };
   const go = () => {
     cancel?.();

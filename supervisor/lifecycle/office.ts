@@ -47,7 +47,7 @@ const stuckHint = 'the plugin left more than 1 MiB unread for 5 s and is replace
 const clockToldEveryMs = 60_000;
 const clockHint = 'the clock of this node stands before a time in the state: times cannot be judged; correct the clock';
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
-const greatestNextAttempts = 3;
+const maxNextAttempts = 3;
 
 export class Office {
   readonly #deps: OfficeDeps;
@@ -222,7 +222,7 @@ export class Office {
     if (this.#next !== next) return;
     if (next.custody.store.current?.currentHash === next.startedWith) return this.#deps.event({ kind: 'next_ready' });
     this.#nextAttempts += 1;
-    if (this.#nextAttempts > greatestNextAttempts) return this.#deps.event({ kind: 'next_failed' });
+    if (this.#nextAttempts > maxNextAttempts) return this.#deps.event({ kind: 'next_failed' });
     // Proposals go on waiting: the one that follows must not be overtaken again.
     next.child.kill();
     this.#startNext(next.custody);

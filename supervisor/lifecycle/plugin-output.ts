@@ -7,11 +7,11 @@ import type { Clock } from '../../shared/time/clock.ts';
 import { createSpacing } from '../../shared/time/spacing.ts';
 
 /** A line of the log with every field at its longest is shorter; of a longer one the begin is kept. */
-const greatestLineBytes = 8 * 1024;
+const maxLineBytes = 8 * 1024;
 /** A plugin logs a few lines a minute, and at level debug one a call. */
-const greatestLinesPerSecond = 200;
+const maxLinesPerSecond = 200;
 /** More in one second is left in the pipe until the next. */
-const greatestBytesPerSecond = 4 * 1024 * 1024;
+const maxBytesPerSecond = 4 * 1024 * 1024;
 const droppedToldEveryMs = 60_000;
 
 export type OutputSink = {
@@ -59,7 +59,7 @@ class Output {
       if (newline >= 0) this.#finish();
       at = end + 1;
     }
-    if (this.#second.bytes <= greatestBytesPerSecond) return;
+    if (this.#second.bytes <= maxBytesPerSecond) return;
     this.#stream.pause();
     this.#clock.after(1_000, () => this.#stream.resume());
   }
@@ -73,7 +73,7 @@ class Output {
 
   /** A copy: what is kept of a chunk does not keep all of it. */
   #collect(part: Buffer): void {
-    const kept = part.subarray(0, greatestLineBytes - this.#lineBytes);
+    const kept = part.subarray(0, maxLineBytes - this.#lineBytes);
     this.#isCut ||= kept.length < part.length;
     if (kept.length > 0) this.#line.push(Buffer.from(kept));
     this.#lineBytes += kept.length;
@@ -89,7 +89,7 @@ class Output {
     this.#isCut = false;
     if (text === '') return;
     this.#second.lines += 1;
-    if (this.#second.lines > greatestLinesPerSecond) {
+    if (this.#second.lines > maxLinesPerSecond) {
       this.#dropped += 1;
       return;
     }

@@ -33,7 +33,7 @@ export type Notifier = {
 const statusIntervalMs = 1_000;
 const refreshIntervalMs = 10_000;
 /** systemd takes datagrams of 4096 bytes and cuts a longer line without a word (seen on 252 and 257); half is enough to read. */
-const greatestStatusBytes = 2_048;
+const maxStatusBytes = 2_048;
 
 export function createNotifier(deps: NotifyDeps): Notifier {
   let queue: Promise<void> = Promise.resolve();
@@ -95,5 +95,5 @@ export function createNotifier(deps: NotifyDeps): Notifier {
 /** One line of printable ASCII; what is too long loses its end, so the cause stands first. */
 function fitted(line: string): string {
   const printable = line.replace(/[^\x20-\x7e]/gu, ' ');
-  return printable.length <= greatestStatusBytes ? printable : `${printable.slice(0, greatestStatusBytes - 3)}...`;
+  return printable.length <= maxStatusBytes ? printable : `${printable.slice(0, maxStatusBytes - 3)}...`;
 }

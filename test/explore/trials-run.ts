@@ -51,7 +51,7 @@ export const plantedTrials: readonly PlantedTrial[] = [
     name: 'trials become ever rarer',
     breaks: 'taken',
     edits: [
-      { file: trials, find: 'greatestRetryMs: 50_000', replace: 'greatestRetryMs: 500_000' },
+      { file: trials, find: 'maxRetryMs: 50_000', replace: 'maxRetryMs: 500_000' },
       { file: trials, find: 'pace.firstRetryMs, 60_000)', replace: 'pace.firstRetryMs, 600_000)' },
     ],
   },

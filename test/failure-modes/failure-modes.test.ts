@@ -116,7 +116,7 @@ const end = '<!-- modes: end -->';
 const unsteady = { status: 'varies', encrypt: 'varies', decrypt: 'varies', reasons: 'varies' };
 const inSeconds = (ms: number) => Math.floor(ms / 1000);
 /** Between two probes of this test nobody can know better; a refused call that brings the next one forward makes it less. */
-const greatestWronglyOk = 1;
+const maxWronglyOk = 1;
 
 function lineOf(mode: Mode, phase: Phase, row: Row): string {
   const { status, encrypt, decrypt, reasons } = mode.isUnsteady === true ? unsteady : row;
@@ -158,7 +158,7 @@ for (const mode of modes) {
       lines.push(line);
       assert.is(row.status === 'ok' && row.encrypt === 'status unhealthy', false, 'Status and Encrypt agree');
       assert.ok(
-        inSeconds(row.wronglyOkMs) <= greatestWronglyOk,
+        inSeconds(row.wronglyOkMs) <= maxWronglyOk,
         `Status said ok for ${row.wronglyOkMs} ms while calls got a wrong answer`,
       );
       if (!isUpdating)

@@ -19,7 +19,7 @@ const slowMs = 150;
 /** Of an API server's call, unless its configuration names another; also with every core busy (measured: about 1 s). */
 const deadlineMs = 3_000;
 /** Measured 150 to 200 MB at its highest; the heap of 64 MB is a part of it. */
-const greatestResidentMb = 256;
+const maxResidentMb = 256;
 
 /** The most that it has had until now; not a number when it has ended. */
 function residentMb(pid: number): number {
@@ -99,7 +99,7 @@ test(`${seconds} s of every flood at once: no honest call fails, no plugin ends,
           [],
         );
         assert.ok(p99Ms < deadlineMs, `p99 of ${p99Ms} ms`);
-        assert.ok(highestMb < greatestResidentMb, `${highestMb} MB resident`);
+        assert.ok(highestMb < maxResidentMb, `${highestMb} MB resident`);
         for (const bound of ['connections', 'half_open_bytes', 'slot_yielded', 'retained_bytes']) {
           assert.ok(said.includes(bound), `${bound} was reached`);
         }

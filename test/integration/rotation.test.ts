@@ -36,7 +36,7 @@ async function untilOther(provider: Provider, keyId: string, timeoutMs = 30_000)
 }
 
 /** Fewer than the provider admits of one method; a machine that does not keep up is asked less often. */
-const greatestInFlight = 16;
+const maxInFlight = 16;
 
 /** Encrypts and Decrypts at a fixed pace where the machine keeps up, and everything that is wrong with an answer. */
 function startPace(provider: Provider, callsPerSecond: number) {
@@ -75,7 +75,7 @@ function startPace(provider: Provider, callsPerSecond: number) {
   const tickMs = 10;
   const timer = setInterval(() => {
     for (let count = 0; count < (callsPerSecond * tickMs) / 1000; count += 1) {
-      if (running.size < greatestInFlight) call(count % 2 === 0 ? encrypt : decrypt);
+      if (running.size < maxInFlight) call(count % 2 === 0 ? encrypt : decrypt);
     }
   }, tickMs);
   return {

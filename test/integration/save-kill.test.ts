@@ -14,8 +14,8 @@ const program = new URL('../support/save-loop.ts', import.meta.url).pathname;
 
 type Round = { readonly loaded: number | undefined; readonly lastSaved: number; readonly errors: string };
 
-const greatestSaves = 4;
-const greatestMoreMs = 25;
+const maxSaves = 4;
+const maxMoreMs = 25;
 
 /** Starts, lets it save a few times and for a random moment more, kills: in the middle of a save, for there is always one. */
 function killOnce(path: string): Promise<Round> {
@@ -25,7 +25,7 @@ function killOnce(path: string): Promise<Round> {
   let output = '';
   let errors = '';
   let isArmed = false;
-  const saves = randomInt(greatestSaves);
+  const saves = randomInt(maxSaves);
   child.stderr?.on('data', (chunk: Buffer) => {
     errors += chunk.toString('utf8');
   });
@@ -33,7 +33,7 @@ function killOnce(path: string): Promise<Round> {
     output += chunk.toString('utf8');
     if (isArmed || !/^loaded \d+\n/u.test(output) || (output.match(/^saved \d+\n/gmu) ?? []).length < saves) return;
     isArmed = true;
-    setTimeout(() => child.kill('SIGKILL'), randomInt(1000 * greatestMoreMs) / 1000);
+    setTimeout(() => child.kill('SIGKILL'), randomInt(1000 * maxMoreMs) / 1000);
   });
   return new Promise((resolve) => {
     child.once('close', () => {

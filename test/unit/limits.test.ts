@@ -15,14 +15,14 @@ const rows = [...read('docs/limits.md').matchAll(/`([\w/.-]+\.ts)`: `(\w+) = ([^
 
 /** Inner numbers: nothing that others send becomes greater by them. */
 const inner: readonly string[] = [
-  'shared/time/duration.ts greatestNanoseconds',
+  'shared/time/duration.ts maxNanoseconds',
   'shared/errors/error.ts maxCauses',
-  'supervisor/notify/notify.ts greatestStatusBytes',
-  'supervisor/custody/watch-directories.ts greatestWaitMs',
+  'supervisor/notify/notify.ts maxStatusBytes',
+  'supervisor/custody/watch-directories.ts maxWaitMs',
   'plugin/health/breaker.ts maxPauseMs',
   'plugin/health/call-evidence.ts maxRemembered',
   'plugin/health/round-trip.ts maxCiphertextBytes',
-  'plugin/system.ts greatestRandom',
+  'plugin/system.ts maxRandom',
 ];
 
 test('every constant that the document names stands in its file with that value', () => {

@@ -42,8 +42,8 @@ export type FrontOptions = {
   readonly maxVersion?: 'TLSv1.1' | 'TLSv1.3';
 };
 
-const greatestBodyBytes = 33_554_432;
-const greatestStrings = 1000;
+const maxBodyBytes = 33_554_432;
+const maxStrings = 1000;
 
 export abstract class Front {
   /** Requests so far, in their order. */
@@ -183,9 +183,9 @@ async function readBody(request: Http2ServerRequest): Promise<string | undefined
   let sizeBytes = 0;
   for await (const chunk of request) {
     sizeBytes += (chunk as Buffer).length;
-    if (sizeBytes <= greatestBodyBytes) chunks.push(chunk as Buffer);
+    if (sizeBytes <= maxBodyBytes) chunks.push(chunk as Buffer);
   }
-  return sizeBytes > greatestBodyBytes ? undefined : Buffer.concat(chunks).toString('utf8');
+  return sizeBytes > maxBodyBytes ? undefined : Buffer.concat(chunks).toString('utf8');
 }
 
 function parseBody(text: string): Record<string, unknown> {
@@ -200,7 +200,7 @@ function parseBody(text: string): Record<string, unknown> {
   if (typeof value !== 'object' || Array.isArray(value)) {
     throw new Refusal(refuse(400, 'failed to decode JSON input: json: cannot unmarshal into Go value'));
   }
-  if (countStrings(value) > greatestStrings) {
+  if (countStrings(value) > maxStrings) {
     throw new Refusal(refuse(400, 'refused JSON input due to high complexity: exceeded maximum number of strings'));
   }
   return value as Record<string, unknown>;

@@ -24,7 +24,7 @@ import { skipWithout } from '../../support/skip.ts';
 import { throwsClass } from '../../support/throws.ts';
 
 const isRoot = process.geteuid?.() === 0;
-const rules = { field: 'auth.jwt.jwtFile', forbiddenBits: 0o037, greatestBytes: 64 };
+const rules = { field: 'auth.jwt.jwtFile', forbiddenBits: 0o037, maxBytes: 64 };
 const reader = { uid: process.geteuid?.() ?? -1, gids: [process.getegid?.() ?? -1] };
 const secret = 'canary-secret-content';
 

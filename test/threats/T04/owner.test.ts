@@ -13,7 +13,7 @@ import { throwsClass } from '../../support/throws.ts';
 const isRoot = process.geteuid?.() === 0;
 const stranger = 12_345;
 const service = { uid: 64_321, gids: [64_321] };
-const rules = { field: 'openbao.caCertFile', forbiddenBits: 0o022, greatestBytes: 64 };
+const rules = { field: 'openbao.caCertFile', forbiddenBits: 0o022, maxBytes: 64 };
 
 /** A tree below a directory of the caller: `home/certificates/ca.crt`, beside it `links`. */
 function withTree(run: (tree: { readonly home: string; readonly links: string; readonly ca: string }) => void): void {

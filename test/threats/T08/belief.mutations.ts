@@ -29,7 +29,7 @@ export const mutations: readonly Mutation[] = [
     "if (one.state !== 'retired' || !isBetween)",
     "if (one.state === 'active')",
   ),
-  without('the highest version may jump', '> greatestVersionJump', '> greatestVersionJump * 1e9'),
+  without('the highest version may jump', '> maxVersionJump', '> maxVersionJump * 1e9'),
   without('two versions may wait', 'if (pending.length > 1)', 'if (pending.length > 9)'),
   without(
     'a new version may be older than the active one',
@@ -40,5 +40,5 @@ export const mutations: readonly Mutation[] = [
   without('counts may jump', 'if (counted < 0 || counted > 1)', 'if (counted < 0)'),
   without('records may be rewritten', 'if (!isSame({ ...expected }, now))', 'if (expected === undefined)'),
   without('a waiting version may be given up', 'if (!isSuperseded ||', 'if ('),
-  without('any number of records may be new', 'if (added.length > greatestNewRecords)', 'if (added.length > 1e6)'),
+  without('any number of records may be new', 'if (added.length > maxNewRecords)', 'if (added.length > 1e6)'),
 ];

@@ -6,14 +6,14 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'values are not counted before a message is parsed',
     needsBuild: true,
-    edits: [{ file: 'shared/channel/messages.ts', find: '  checkStructure(payload, greatestMessage);\n', replace: '' }],
+    edits: [{ file: 'shared/channel/messages.ts', find: '  checkStructure(payload, maxMessage);\n', replace: '' }],
   },
   {
     name: 'values are not counted before a state is parsed',
     edits: [
       {
         file: 'shared/registry/state.ts',
-        find: 'if (containers > greatestContainers || separators > greatestSeparators)',
+        find: 'if (containers > maxContainers || separators > maxSeparators)',
         replace: 'if (containers < 0 || separators < 0)',
       },
     ],
@@ -21,7 +21,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'every kind of message may be long',
     needsBuild: true,
-    edits: [{ file: channel, find: 'return greatestMessageBytes;', replace: 'return greatestFrameBytes;' }],
+    edits: [{ file: channel, find: 'return maxMessageBytes;', replace: 'return maxFrameBytes;' }],
   },
   {
     name: 'a class may be any word',

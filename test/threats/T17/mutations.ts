@@ -43,7 +43,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/channel/channel.ts',
-        find: 'this.#recent.length > greatestFramesPerSecond',
+        find: 'this.#recent.length > maxFramesPerSecond',
         replace: 'this.#recent.length < 0',
       },
     ],

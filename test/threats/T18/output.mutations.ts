@@ -31,7 +31,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: output,
-        find: 'if (this.#second.lines > greatestLinesPerSecond)',
+        find: 'if (this.#second.lines > maxLinesPerSecond)',
         replace: 'if (this.#second.lines > 1e9)',
       },
     ],

@@ -10,7 +10,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: connections,
-        find: '    if (this.#states.size < greatestConnections) return true;',
+        find: '    if (this.#states.size < maxConnections) return true;',
         replace: '    if (this.#states.size >= 0) return true;',
       },
     ],
@@ -21,7 +21,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'half-open calls are not counted',
-    edits: [{ file: halfOpen, find: 'this.#sizeBytes > greatestHalfOpenBytes', replace: 'this.#sizeBytes < 0' }],
+    edits: [{ file: halfOpen, find: 'this.#sizeBytes > maxHalfOpenBytes', replace: 'this.#sizeBytes < 0' }],
   },
   {
     name: 'the oldest goes, whoever holds most',
@@ -74,13 +74,13 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: guard,
-        find: '  streamResetBurst: 2 * greatestResets,\n  streamResetRate: 2 * resetsPerSecond,\n',
+        find: '  streamResetBurst: 2 * maxResets,\n  streamResetRate: 2 * resetsPerSecond,\n',
         replace: '',
       },
     ],
   },
   {
     name: 'the library ends a connection that gives up too many',
-    edits: [{ file: connections, find: 'state.resets <= greatestResets', replace: 'state.resets >= 0' }],
+    edits: [{ file: connections, find: 'state.resets <= maxResets', replace: 'state.resets >= 0' }],
   },
 ];

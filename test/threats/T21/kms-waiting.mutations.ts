@@ -4,7 +4,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'any number of annotations',
     edits: [
-      { file: 'plugin/kms/limits.ts', find: 'annotations.size > greatestAnnotations', replace: 'annotations.size < 0' },
+      { file: 'plugin/kms/limits.ts', find: 'annotations.size > maxAnnotations', replace: 'annotations.size < 0' },
     ],
   },
   {
@@ -12,7 +12,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/limits.ts',
-        find: 'value.length <= greatestAnnotationValueBytes',
+        find: 'value.length <= maxAnnotationValueBytes',
         replace: 'value.length >= 0',
       },
     ],

@@ -3,7 +3,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { greatestRetainedBytes } from '../../../plugin/kms/bounds.ts';
+import { maxRetainedBytes } from '../../../plugin/kms/bounds.ts';
 import { DecryptRequest } from '../../../plugin/kms/generated/kms/v2/api.ts';
 import { connectStranger, withKmsSocket } from '../../support/kms-socket.ts';
 import { until } from '../../support/patience.ts';
@@ -96,7 +96,7 @@ test('Decrypts in flight retain no more than 4 MiB of requests, and the one who 
       clearInterval(look);
       assert.ok((statuses['8'] ?? 0) > 0, `${JSON.stringify(statuses)}: some are RESOURCE_EXHAUSTED`);
       assert.is((statuses['0'] ?? 0) + (statuses['8'] ?? 0), 1_000);
-      assert.ok(most <= greatestRetainedBytes / sizeBytes + 1, `${most} in flight of ${sizeBytes} bytes each`);
+      assert.ok(most <= maxRetainedBytes / sizeBytes + 1, `${most} in flight of ${sizeBytes} bytes each`);
       for (const stranger of strangers) stranger.close();
     },
     { keys, timeoutMs: 60_000 },

@@ -9,9 +9,9 @@ import { rejectsClass } from '../../support/throws.ts';
 
 type Job = { readonly identity: string; readonly signal: AbortSignal; readonly answer: PromiseWithResolvers<Buffer> };
 
-function createBench(slots = 2, greatestWaiting = 3) {
+function createBench(slots = 2, maxWaiting = 3) {
   const clock = createFakeClock();
-  const queue = new DecryptQueue({ clock, slots, greatestWaiting, marginMs: 100 });
+  const queue = new DecryptQueue({ clock, slots, maxWaiting, marginMs: 100 });
   const jobs: Job[] = [];
   const decrypt = (
     identity: string,

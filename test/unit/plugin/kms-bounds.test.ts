@@ -5,16 +5,16 @@ import * as assert from 'uvu/assert';
 import {
   type BoundName,
   goodbyeMs,
-  greatestAnnotations,
-  greatestConnections,
-  greatestDecryptCalls,
-  greatestHalfOpenBytes,
-  greatestHeaderBytes,
-  greatestResets,
-  greatestRetainedBytes,
-  greatestStreams,
-  greatestWaiting,
   idleConnectionMs,
+  maxAnnotations,
+  maxConnections,
+  maxDecryptCalls,
+  maxHalfOpenBytes,
+  maxHeaderBytes,
+  maxResets,
+  maxRetainedBytes,
+  maxStreams,
+  maxWaiting,
   restingConnectionMs,
   streamBytes,
   transferMs,
@@ -30,12 +30,12 @@ const mib = 1_024 * 1_024;
 
 test('everything that the bounds allow at once fits in half of the heap limit of 64 MiB', () => {
   const callBytes = 6_144;
-  assert.ok(greatestHalfOpenBytes + greatestDecryptCalls * callBytes + greatestRetainedBytes <= 32 * mib);
+  assert.ok(maxHalfOpenBytes + maxDecryptCalls * callBytes + maxRetainedBytes <= 32 * mib);
   assert.equal(
-    [greatestConnections, greatestStreams, greatestWaiting, greatestAnnotations, greatestHalfOpenBytes / mib],
+    [maxConnections, maxStreams, maxWaiting, maxAnnotations, maxHalfOpenBytes / mib],
     [64, 1_024, 1_024, 16, 8],
   );
-  assert.ok(streamBytes > callBytes && greatestHeaderBytes <= streamBytes);
+  assert.ok(streamBytes > callBytes && maxHeaderBytes <= streamBytes);
 });
 
 test('a connection that has most gives way to one that has less, and never to itself', () => {
@@ -166,9 +166,9 @@ test('10 000 calls may be given up in a burst, and as many again after ten secon
       connection.streamClosed(true);
     }
   };
-  giveUp(greatestResets);
+  giveUp(maxResets);
   await clock.advance(10_000);
-  giveUp(greatestResets);
+  giveUp(maxResets);
   assert.equal(ended, []);
   giveUp(1);
   assert.equal(ended, ['cut a']);
@@ -189,7 +189,7 @@ function createHalfOpen(timeoutMs = 2_000) {
 
 test('the oldest half-open stream goes when all together hold more than 8 MiB', () => {
   const { streams, ended, open, reached } = createHalfOpen();
-  const count = greatestHalfOpenBytes / streamBytes;
+  const count = maxHalfOpenBytes / streamBytes;
   const all = Array.from({ length: count }, (_, index) => open(String(index)));
   assert.equal(ended, []);
   all.at(-1)?.grew(1);
@@ -205,7 +205,7 @@ test('the connection that holds most loses, and an answer of another one that is
   const honest = open('honest', {});
   honest.complete();
   honest.answered();
-  const count = greatestHalfOpenBytes / streamBytes;
+  const count = maxHalfOpenBytes / streamBytes;
   for (let index = 0; index < 2 * count; index += 1) open(String(index));
   assert.is(ended.length, count + 1);
   assert.equal([ended[0], ended.includes('drop honest')], ['refuse 0', false]);

@@ -6,7 +6,7 @@ import { afterObservation, elapsedKeyId, startWait } from '../../../plugin/keys/
 import { type Ledger, type LedgerSettings, readKey } from '../../../plugin/keys/ledger.ts';
 import { bootstrap, type ObserveInput, observe } from '../../../plugin/keys/observe.ts';
 import type { KeyProfile } from '../../../plugin/keys/profile.ts';
-import { checkBelief, greatestRecords } from '../../../shared/registry/belief.ts';
+import { checkBelief, maxRecords } from '../../../shared/registry/belief.ts';
 import type { RegistryState } from '../../../shared/registry/state.ts';
 import { checkSuccessor } from '../../../shared/registry/successor.ts';
 import { throwsClass } from '../../support/throws.ts';
@@ -283,15 +283,15 @@ test('a jump over a hundred versions goes on with the next probe', () => {
 });
 
 test('a full registry takes no newer version and goes on with the active one', () => {
-  const skipped = Array.from({ length: greatestRecords - 2 }, (_, index) =>
+  const skipped = Array.from({ length: maxRecords - 2 }, (_, index) =>
     snapshot(index + 2, { state: 'retired', promotedAtUnix: 0 }),
   );
   const full = nextState(firstState(), [
     snapshot(1),
-    snapshot(greatestRecords, { state: 'pending', promotedAtUnix: 0 }),
+    snapshot(maxRecords, { state: 'pending', promotedAtUnix: 0 }),
     ...skipped,
   ]);
-  const result = look(full, profile(greatestRecords + 1));
+  const result = look(full, profile(maxRecords + 1));
 
   assert.is(result.outcome, 'unchanged');
   assert.not.ok(result.isEncryptionBlocked);

@@ -5,10 +5,10 @@ import * as assert from 'uvu/assert';
 import {
   aheadOf,
   checkBelief,
-  greatestRecords,
   isClockBehind,
   isLarge,
   isWithinSize,
+  maxRecords,
 } from '../../../shared/registry/belief.ts';
 import { type RegistryState, type Snapshot, sealState } from '../../../shared/registry/state.ts';
 import { content, createdAtUnix, firstState, nextState, snapshot } from '../../support/vectors.ts';
@@ -221,7 +221,7 @@ const filled = (count: number): RegistryState => {
 };
 
 test('a registry of more than 4096 records is refused, and it is called large long before', () => {
-  const full = filled(greatestRecords);
+  const full = filled(maxRecords);
   assert.ok(isWithinSize(full));
   assert.ok(isLarge(full));
   assert.not.ok(isLarge(filled(3_072)));

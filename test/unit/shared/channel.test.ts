@@ -3,7 +3,7 @@
 import { duplexPair } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeFrame, FrameDecoder, greatestFrameBytes } from '../../../shared/channel/frame.ts';
+import { encodeFrame, FrameDecoder, maxFrameBytes } from '../../../shared/channel/frame.ts';
 import {
   encodeMessage,
   type PluginMessage,
@@ -34,8 +34,8 @@ test('frames are handed out whole, in order, however the bytes come', () => {
 for (const [length, isFine] of [
   [0, false],
   [1, true],
-  [greatestFrameBytes, true],
-  [greatestFrameBytes + 1, false],
+  [maxFrameBytes, true],
+  [maxFrameBytes + 1, false],
   [0xffffffff, false],
 ] as const) {
   test(`a header that announces ${length} bytes is ${isFine ? 'fine' : 'refused before memory is taken'}`, () => {

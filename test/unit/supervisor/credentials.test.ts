@@ -108,11 +108,11 @@ for (const name of credentialNames) {
 
   test(`${name}: one byte over its limit is refused, the limit itself is read`, () =>
     withCustody(({ at, custody, refused }) => {
-      const { greatestBytes } = credentialRules[name];
-      writeFileSync(at(name), Buffer.alloc(greatestBytes, 0x61));
+      const { maxBytes } = credentialRules[name];
+      writeFileSync(at(name), Buffer.alloc(maxBytes, 0x61));
       custody.look();
       assert.equal(refused, []);
-      writeFileSync(at(name), Buffer.alloc(greatestBytes + 1, 0x61));
+      writeFileSync(at(name), Buffer.alloc(maxBytes + 1, 0x61));
       custody.look();
       assert.equal(refused, [`${name} file_too_large`]);
     }));
@@ -140,10 +140,10 @@ test('a check names every problem at once, by its configuration field', () =>
 
 test('each kind of file has its own forbidden bits and greatest size', () => {
   assert.equal(
-    Object.entries(credentialRules).map(([name, { forbiddenBits, greatestBytes }]) => [
+    Object.entries(credentialRules).map(([name, { forbiddenBits, maxBytes }]) => [
       name,
       forbiddenBits.toString(8),
-      greatestBytes,
+      maxBytes,
     ]),
     [
       ['openbao_ca', '22', 1_048_576],

@@ -177,8 +177,8 @@ for (let turns = 0; turns <= 12; turns += 1) {
     // What was read is handed out a while later, as by a disk.
     const files = {
       ...memory,
-      read: async (name: string, greatestBytes: number) => {
-        const text = await memory.read(name, greatestBytes);
+      read: async (name: string, maxBytes: number) => {
+        const text = await memory.read(name, maxBytes);
         for (let count = 0; count < 5; count += 1) await turn();
         return text;
       },
