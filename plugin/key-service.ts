@@ -5,7 +5,6 @@ import { ProviderError } from '../shared/errors/error.ts';
 import { deriveKeyId, parseKeyId } from '../shared/registry/key-id.ts';
 import type { Snapshot } from '../shared/registry/state.ts';
 import { hashText } from '../shared/text/hash.ts';
-import type { CallEvidence } from './health/call-evidence.ts';
 import type { StatusCache } from './health/status-cache.ts';
 import { buildAad } from './keys/aad.ts';
 import {
@@ -16,8 +15,9 @@ import {
   type ParsedAnnotations,
   parseAnnotations,
 } from './keys/annotations.ts';
-import type { Discovery } from './keys/discovery.ts';
 import type { DecryptView, KeyService, KeyView, ResolvedDecrypt } from './kms/kms.ts';
+import type { CallEvidence } from './probes/call-evidence.ts';
+import type { Discovery } from './probes/discovery.ts';
 import { isPrintableAscii, versionOfCiphertext } from './transit/ciphertext.ts';
 import type { Transit } from './transit/transit.ts';
 

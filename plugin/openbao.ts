@@ -6,12 +6,12 @@ import type { Config } from '../shared/config/config.ts';
 import type { Clock } from '../shared/time/clock.ts';
 import { createAuthorizedSend, type RequestEvent } from './auth/authorized.ts';
 import { isTokenAlive, loginWithJwt, renewToken } from './auth/login.ts';
-import { createTokenManager, type TokenEvent, type TokenManager } from './auth/token-manager.ts';
+import { createTokenManager, type TokenEvent, type TokenManager } from './auth/tokens.ts';
+import { createTrust } from './http/tls.ts';
 import { findRights, type RightFinding, rightPaths } from './keys/rights.ts';
+import { createHttp } from './openbao/client.ts';
 import { type Pools, Session } from './session/session.ts';
-import { createHttp } from './transit/http.ts';
 import { readCapabilities } from './transit/read-capabilities.ts';
-import { createTrust } from './transit/tls.ts';
 import { createTransit, type Transit } from './transit/transit.ts';
 
 export type OpenBaoDeps = {

@@ -2,11 +2,11 @@
 // requests for one call: when the first was sent twice already, the second is sent once.
 
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { Http } from '../transit/http.ts';
-import { readReply } from '../transit/response.ts';
-import type { SendAuthorized } from '../transit/transit.ts';
+import type { SendAuthorized } from '../openbao/authorized.ts';
+import type { Http } from '../openbao/client.ts';
+import { readReply } from '../openbao/response.ts';
 import { asLoginFailure } from './login-failure.ts';
-import type { TokenManager } from './token-manager.ts';
+import type { TokenManager } from './tokens.ts';
 
 export type RequestEvent = {
   readonly operation: string;

@@ -2,9 +2,9 @@
 
 import type { LoginDetail } from '../../shared/errors/cause.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { Http, HttpReply } from '../transit/http.ts';
-import { operations } from '../transit/operations.ts';
-import { type BaoBody, isObject, isPlainDenial, readReply } from '../transit/response.ts';
+import type { Http, HttpReply } from '../openbao/client.ts';
+import { operations } from '../openbao/operations.ts';
+import { type BaoBody, isObject, isPlainDenial, readReply } from '../openbao/response.ts';
 import { explainRefusal, mayEncrypt } from './questions.ts';
 import { detailOf, refusalOf, rejected } from './refusal.ts';
 

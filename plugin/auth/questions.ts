@@ -1,9 +1,9 @@
 // What is asked besides a login, so that a refusal gets its right name: never with the JWT, and no answer proves nothing.
 
 import type { LoginDetail } from '../../shared/errors/cause.ts';
-import type { Http, HttpReply } from '../transit/http.ts';
-import { operations } from '../transit/operations.ts';
-import { isObject, readReply } from '../transit/response.ts';
+import type { Http, HttpReply } from '../openbao/client.ts';
+import { operations } from '../openbao/operations.ts';
+import { isObject, readReply } from '../openbao/response.ts';
 import type { LoginOptions, Sent } from './login.ts';
 import { clockDifferenceMs, detailOf, isAmbiguous } from './refusal.ts';
 

@@ -4,8 +4,8 @@
 import type { LoginDetail } from '../../shared/errors/cause.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { loginHints } from '../../shared/errors/hints.ts';
-import type { HttpReply } from '../transit/http.ts';
-import { isPlainDenial, readErrors } from '../transit/response.ts';
+import type { HttpReply } from '../openbao/client.ts';
+import { isPlainDenial, readErrors } from '../openbao/response.ts';
 
 type Rule = { readonly statuses: readonly number[]; readonly text: RegExp; readonly detail: LoginDetail };
 const rule = (detail: LoginDetail, statuses: readonly number[], text: RegExp): Rule => ({ statuses, text, detail });

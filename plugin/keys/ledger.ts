@@ -7,9 +7,9 @@ import type { Identity } from '../../shared/registry/key-id.ts';
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { type ActivationWait, afterObservation, elapsedKeyId } from './activation-wait.ts';
-import { bootstrap, type Observation, observe } from './observe.ts';
 import { isBookkeepingOnly } from './pending-commit.ts';
 import type { KeyProfile } from './profile.ts';
+import { bootstrap, type Observation, observe } from './rotation.ts';
 
 /** Changed by `readKey` only; times are of the caller's monotonic clock. */
 export type Ledger = {

@@ -7,6 +7,7 @@ import type { Clock } from '../../shared/time/clock.ts';
 import { type BoundReached, maxDecryptCalls, maxRetainedBytes, maxWaiting } from './bounds.ts';
 import type { DecodedDecrypt, DecryptResponse, EncryptRequest, EncryptResponse, StatusResponse } from './codec.ts';
 import { DecryptQueue } from './decrypt-queue.ts';
+import { type GrpcLabel, type KmsErrorClass, type KmsFailure, type KmsMethod, kmsFailureOf } from './failures.ts';
 import { concurrencyLimit, FairShare, type Share } from './fair-share.ts';
 import {
   areAnnotationsModest,
@@ -15,7 +16,6 @@ import {
   decodeAnnotations,
   maxPlaintextBytes,
 } from './limits.ts';
-import { type GrpcLabel, type KmsErrorClass, type KmsFailure, type KmsMethod, kmsFailureOf } from './status.ts';
 
 /** What a healthy Status reports and Encrypt uses: one snapshot for both, for the whole call. */
 export type KeyView = {

@@ -25,11 +25,11 @@ import {
   encodeEncryptResponse,
   encodeStatusResponse,
 } from './codec.ts';
+import { grpcCodes, type KmsFailure } from './failures.ts';
 import type { Share } from './fair-share.ts';
 import { Guard, type GuardedStream, http2Options } from './guard.ts';
 import { type Kms, type KmsAnswer, type KmsCall, ownMarginMs } from './kms.ts';
 import { maxMessageBytes } from './limits.ts';
-import { grpcCodes, type KmsFailure } from './status.ts';
 
 export type KmsServer = {
   /** Listens on the descriptor. Rejects with the system's error. */

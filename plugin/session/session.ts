@@ -7,7 +7,7 @@ import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import { checkJwt, type JwtRules } from '../auth/jwt.ts';
 import type { Grant } from '../auth/login.ts';
-import type { Http } from '../transit/http.ts';
+import type { Http } from '../openbao/client.ts';
 import { localOfJwt, timelessCa, unusableCa } from './local.ts';
 import { type AttemptEnd, loginSteps } from './login-steps.ts';
 import {

@@ -15,10 +15,10 @@ import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import { parseState, type RegistryState } from '../../shared/registry/state.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { isDenial } from '../health/probe-failure.ts';
-import { bootstrap, observe } from '../keys/observe.ts';
 import { checkProfile, checkServed, contradictedVersions, type KeyProfile, profileWarnings } from '../keys/profile.ts';
+import { bootstrap, observe } from '../keys/rotation.ts';
 import { createOpenBao, type OpenBao } from '../openbao.ts';
+import { isDenial } from '../probes/probe-failure.ts';
 
 export type TaskDeps = {
   readonly clock: Clock;

@@ -1,9 +1,9 @@
 // What our token may do on a list of paths, asked in one call. An answer that leaves a path out is never read as "nothing".
 
 import type { Capabilities } from '../keys/rights.ts';
-import { operations } from './operations.ts';
-import { isObject, protocolError } from './response.ts';
-import type { SendAuthorized } from './transit.ts';
+import type { SendAuthorized } from '../openbao/authorized.ts';
+import { operations } from '../openbao/operations.ts';
+import { isObject, protocolError } from '../openbao/response.ts';
 
 /**
  * Names of paths are relative to the namespace of the request, as the policies of its token are.

@@ -3,8 +3,8 @@
 
 import { type KeyProfile, transitKeyType } from '../keys/profile.ts';
 import { profileInvalid } from '../keys/profile-findings.ts';
-import { operations } from './operations.ts';
-import { isObject, protocolError } from './response.ts';
+import { operations } from '../openbao/operations.ts';
+import { isObject, protocolError } from '../openbao/response.ts';
 
 /**
  * @throws ProviderError `profile_invalid` for another key type or versions named wrongly, `bao_protocol_error` for members

@@ -4,20 +4,11 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import { decodeBase64 } from '../../shared/text/base64.ts';
 import type { KeyProfile } from '../keys/profile.ts';
+import type { SendAuthorized } from '../openbao/authorized.ts';
+import { operations } from '../openbao/operations.ts';
+import { isObject, protocolError } from '../openbao/response.ts';
 import { versionOfCiphertext } from './ciphertext.ts';
-import { type Operation, operations } from './operations.ts';
 import { readKeyProfile } from './read-key-profile.ts';
-import { type BaoBody, isObject, protocolError } from './response.ts';
-
-/** One request with a token, as the login side sends it. */
-export type SendAuthorized = (call: {
-  readonly operation: Operation;
-  readonly path: string;
-  readonly body?: unknown;
-  readonly signal?: AbortSignal | undefined;
-  /** False: a denial stands at once, without a new login. */
-  readonly mayRecover?: boolean;
-}) => Promise<BaoBody>;
 
 export type Transit = {
   /**

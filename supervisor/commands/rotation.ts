@@ -10,12 +10,12 @@ import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { hashText } from '../../shared/text/hash.ts';
-import { GateRefusal } from '../gate/gate.ts';
 import { type PassedTask, passTaskGate, type TaskGateDeps } from '../gate/task-gate.ts';
-import { pluginEnvironment, startChild } from '../lifecycle/child.ts';
-import { nodeFlags, pluginCommand } from '../lifecycle/plugin-command.ts';
-import { type OutputSink, readPluginOutput } from '../lifecycle/plugin-output.ts';
-import { runTask } from '../lifecycle/task.ts';
+import { pluginEnvironment, startChild } from '../launch/child.ts';
+import { nodeFlags, pluginCommand } from '../launch/plugin-command.ts';
+import { type OutputSink, readPluginOutput } from '../launch/plugin-output.ts';
+import { runTask } from '../launch/task.ts';
+import { GateRefusal } from '../refusal.ts';
 import { type Member, type OutputFormat, printReport, type Report } from './report.ts';
 import { forgetVersions, refused, restoreVersions, retireVersions, type Transition } from './transition.ts';
 

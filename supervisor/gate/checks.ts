@@ -6,7 +6,7 @@ import type { Config } from '../../shared/config/config.ts';
 import { confinementProblem, type Privilege, parseProcStatus } from '../../shared/confinement/confinement.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { checkBinder } from '../custody/bound-handle.ts';
-import { type PluginHelpers, pluginCommand } from '../lifecycle/plugin-command.ts';
+import { type PluginHelpers, pluginCommand } from '../launch/plugin-command.ts';
 import type { HelperResult, ProcessIdentity } from '../system.ts';
 
 export type GateSystem = {

@@ -2,8 +2,6 @@
 // The first failure ends it; nothing else was changed. Parts of it run again before every relaunch.
 
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
-import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
-import { policyOf } from '../../shared/errors/policy.ts';
 import type { PairVerdict } from '../../shared/registry/pair.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import {
@@ -18,6 +16,7 @@ import { type PinnedDirectory, pinDirectory } from '../custody/pinned-directory.
 import { proveSocketDead, type SocketFinding, type SocketName } from '../custody/socket.ts';
 import { createStateFiles } from '../custody/state-files.ts';
 import { StateStore } from '../custody/state-store.ts';
+import { type CheckId, GateRefusal } from '../refusal.ts';
 import {
   type CallerDeps,
   checkNobodyRuns,
@@ -31,36 +30,6 @@ import {
 import { checkIdentity, checkRuntime, type Helpers, type ResolvedIdentity, splitPath } from './checks.ts';
 import { judgeDocument, type LoadedConfig, readDocument } from './load-config.ts';
 import { checkReloadable } from './reload.ts';
-
-export const checkIds = [
-  'gate.runtime',
-  'gate.config',
-  'gate.credentials',
-  'gate.identity',
-  'gate.runtime_directory',
-  'gate.lock',
-  'gate.state',
-  'gate.socket',
-] as const;
-
-export type CheckId = (typeof checkIds)[number];
-
-/** A refusal: which check, and the classed error with what to do. */
-export class GateRefusal extends Error {
-  override readonly name = 'GateRefusal';
-  readonly check: CheckId;
-
-  constructor(check: CheckId, cause: unknown) {
-    super(cause instanceof ProviderError ? cause.message : 'an unexpected error; see the class', { cause });
-    this.check = check;
-  }
-
-  /** 3 for configuration and credentials, else 5 (architecture 2). */
-  get exitCode(): number {
-    if (this.check === 'gate.config' || this.check === 'gate.credentials') return 3;
-    return errorClassOf(this.cause) === 'internal' ? 5 : Math.max(5, policyOf(this.cause).exitCode);
-  }
-}
 
 export type { LoadedConfig } from './load-config.ts';
 

@@ -4,7 +4,7 @@
 import type { PluginMessage } from '../../shared/channel/messages.ts';
 import { type CaFinding, caFindings } from '../../shared/errors/cause.ts';
 import { type ErrorClass, errorClasses, ProviderError } from '../../shared/errors/error.ts';
-import { type CheckId, GateRefusal } from '../gate/gate.ts';
+import { type CheckId, GateRefusal } from '../refusal.ts';
 
 type GivingUp = Extract<PluginMessage, { kind: 'giving_up' }>;
 

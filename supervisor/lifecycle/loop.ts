@@ -5,12 +5,11 @@ import type { Counters, HealthMessage, PortName } from '../../shared/channel/mes
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
-import type { GateRefusal } from '../gate/gate.ts';
-import { refusalFields } from '../gate/refusal-fields.ts';
+import type { Custody } from '../launch/running.ts';
+import { type GateRefusal, refusalFields } from '../refusal.ts';
 import { decide } from './decide.ts';
 import { type Effect, type Event, firstState, policy, type ReplacementCause, type State } from './events.ts';
-import { Office } from './office.ts';
-import type { Custody } from './running.ts';
+import { Office } from './incumbent.ts';
 
 /** A custody that counts only once it is adopted. */
 export type Prepared = Custody & {

@@ -5,10 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { createTrust } from '../../plugin/http/tls.ts';
+import { createHttp } from '../../plugin/openbao/client.ts';
+import { readReply } from '../../plugin/openbao/response.ts';
 import { clock, random } from '../../plugin/system.ts';
-import { createHttp } from '../../plugin/transit/http.ts';
-import { readReply } from '../../plugin/transit/response.ts';
-import { createTrust } from '../../plugin/transit/tls.ts';
 import { createTransit } from '../../plugin/transit/transit.ts';
 import { createJwtIssuer, issuerDefaults } from '../support/jwt-issuer.ts';
 import { createKmsClient } from '../support/kms-client.ts';

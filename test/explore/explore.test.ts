@@ -3,9 +3,9 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Probes } from '../../plugin/health/probes.ts';
 import { StatusCache } from '../../plugin/health/status-cache.ts';
 import type { KeyProfile } from '../../plugin/keys/profile.ts';
+import { Probes } from '../../plugin/probes/probes.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { RegistryState } from '../../shared/registry/state.ts';
 import { StateStore } from '../../supervisor/custody/state-store.ts';

@@ -2,8 +2,8 @@
 // of a bounded alphabet of versions, times, states and counts. Then an honest plugin takes its place, with time and an OpenBao
 // that tells the truth. It must come to serve the latest version, if need be after the one command that its refusal names.
 
-import { observe } from '../../plugin/keys/observe.ts';
 import { contradictedVersions, type KeyProfile } from '../../plugin/keys/profile.ts';
+import { observe } from '../../plugin/keys/rotation.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { checkBelief } from '../../shared/registry/belief.ts';
 import { checkpointOf } from '../../shared/registry/checkpoint.ts';

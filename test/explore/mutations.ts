@@ -5,7 +5,7 @@ import type { sentences } from './node.ts';
 
 export type Planted = Mutation & { readonly breaks: keyof typeof sentences };
 
-const observe = 'plugin/keys/observe.ts';
+const observe = 'plugin/keys/rotation.ts';
 const ledger = 'plugin/keys/ledger.ts';
 
 export const planted: readonly Planted[] = [

@@ -16,8 +16,8 @@ const serve = 'supervisor/commands/serve.ts';
 const socket = 'supervisor/custody/socket.ts';
 const store = 'supervisor/custody/state-store.ts';
 const loop = 'supervisor/lifecycle/loop.ts';
-const office = 'supervisor/lifecycle/office.ts';
-const running = 'supervisor/lifecycle/running.ts';
+const office = 'supervisor/lifecycle/incumbent.ts';
+const running = 'supervisor/launch/running.ts';
 const pluginServe = 'plugin/serve.ts';
 
 const starting: readonly CrashStep[] = [

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { confinementProblem, type Privilege, parseProcStatus } from '../../shared/confinement/confinement.ts';
-import { pluginCommand } from '../../supervisor/lifecycle/plugin-command.ts';
+import { pluginCommand } from '../../supervisor/launch/plugin-command.ts';
 import { until } from '../support/installation.ts';
 import { skipWithout } from '../support/skip.ts';
 

@@ -11,10 +11,10 @@ import {
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createAuthorizedSend } from '../../plugin/auth/authorized.ts';
+import { createTrust } from '../../plugin/http/tls.ts';
+import { createHttp, type Http, type HttpOptions } from '../../plugin/openbao/client.ts';
+import { operations } from '../../plugin/openbao/operations.ts';
 import { clock, random } from '../../plugin/system.ts';
-import { createHttp, type Http, type HttpOptions } from '../../plugin/transit/http.ts';
-import { operations } from '../../plugin/transit/operations.ts';
-import { createTrust } from '../../plugin/transit/tls.ts';
 import { createFakeClock } from '../support/fake-clock.ts';
 import { good, type NodeAnswer, type NodeBehaviour, type PlayedNode, sealed, startNode } from '../support/node.ts';
 import { createAuthority, createLeaf } from '../support/pki.ts';

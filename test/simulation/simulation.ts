@@ -2,12 +2,12 @@
 // product's own token manager, authorized requests, Transit calls, probes, breakers and scheduler; the network is played.
 
 import { createAuthorizedSend } from '../../plugin/auth/authorized.ts';
-import { createTokenManager } from '../../plugin/auth/token-manager.ts';
-import { Probes } from '../../plugin/health/probes.ts';
-import { createScheduler } from '../../plugin/health/scheduler.ts';
+import { createTokenManager } from '../../plugin/auth/tokens.ts';
 import { StatusCache } from '../../plugin/health/status-cache.ts';
-import type { Http, HttpReply } from '../../plugin/transit/http.ts';
-import { operations } from '../../plugin/transit/operations.ts';
+import type { Http, HttpReply } from '../../plugin/openbao/client.ts';
+import { operations } from '../../plugin/openbao/operations.ts';
+import { Probes } from '../../plugin/probes/probes.ts';
+import { createScheduler } from '../../plugin/probes/scheduler.ts';
 import { createTransit } from '../../plugin/transit/transit.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { metadata } from '../support/metadata.ts';

@@ -1,12 +1,12 @@
 // A plugin's probes, schedule and call evidence before an OpenBao that does what a walk says, in virtual time; and beside them a
 // book of what really happened, kept from the events alone, which the verdict is compared with.
 
-import { createCallEvidence } from '../../plugin/health/call-evidence.ts';
-import type { ProbeEvent, ProbeKind } from '../../plugin/health/probe-event.ts';
-import { Probes } from '../../plugin/health/probes.ts';
-import { createScheduler } from '../../plugin/health/scheduler.ts';
 import { StatusCache } from '../../plugin/health/status-cache.ts';
 import type { RightFinding } from '../../plugin/keys/rights.ts';
+import { createCallEvidence } from '../../plugin/probes/call-evidence.ts';
+import type { ProbeEvent, ProbeKind } from '../../plugin/probes/probe-event.ts';
+import { Probes } from '../../plugin/probes/probes.ts';
+import { createScheduler } from '../../plugin/probes/scheduler.ts';
 import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
 import { policies } from '../../shared/errors/policy.ts';
 import { createVirtualClock } from '../simulation/virtual-clock.ts';

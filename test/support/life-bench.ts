@@ -14,11 +14,11 @@ import {
 import type { LogFields } from '../../shared/log/fields.ts';
 import { encodeState } from '../../shared/registry/state.ts';
 import { StateStore } from '../../supervisor/custody/state-store.ts';
-import type { ChildEnd } from '../../supervisor/lifecycle/child.ts';
-import { emptyCounters } from '../../supervisor/lifecycle/counters.ts';
+import type { ChildEnd } from '../../supervisor/launch/child.ts';
+import { emptyCounters } from '../../supervisor/launch/counters.ts';
+import type { Custody } from '../../supervisor/launch/running.ts';
 import type { Effect } from '../../supervisor/lifecycle/events.ts';
 import { createLoop, type LifeFacts, type Prepared } from '../../supervisor/lifecycle/loop.ts';
-import type { Custody } from '../../supervisor/lifecycle/running.ts';
 import { createFakeClock } from './fake-clock.ts';
 import { createMemoryFiles } from './memory-files.ts';
 import { firstState, identity } from './vectors.ts';

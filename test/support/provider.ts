@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
-import { sharedTextMs } from '../../plugin/health/endpoints.ts';
+import { sharedTextMs } from '../../plugin/telemetry/endpoints.ts';
 import { createKmsClient, type KmsClient } from './kms-client.ts';
 import { limitOf, until } from './patience.ts';
 import type { Workplace } from './workplace.ts';

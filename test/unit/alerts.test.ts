@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
-import { metricSeries } from '../../plugin/metrics/metrics.ts';
+import { metricSeries } from '../../plugin/telemetry/metrics.ts';
 import { skipWithout } from '../support/skip.ts';
 
 const root = new URL('../..', import.meta.url).pathname;

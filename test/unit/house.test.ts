@@ -123,7 +123,7 @@ test('the plugin never starts a process', () => {
 test('the supervisor meets files, processes and execa in custody, system.ts, child.ts and main.ts only', () => {
   const isAllowed = ({ file }: Source) =>
     file.startsWith('supervisor/custody/') ||
-    ['supervisor/system.ts', 'supervisor/main.ts', 'supervisor/lifecycle/child.ts'].includes(file);
+    ['supervisor/system.ts', 'supervisor/main.ts', 'supervisor/launch/child.ts'].includes(file);
   const touches = ({ imports, code }: Source) =>
     imports.some((target) => ['node:fs', 'node:fs/promises', 'node:child_process', 'execa'].includes(target)) ||
     /\bprocess\.(?!plugin)/u.test(code);
@@ -159,7 +159,7 @@ test('kms knows no OpenBao and no gRPC outside its server, transit knows no gRPC
 
 test('only the connection to OpenBao meets undici', () => {
   const files = rooms.plugin.filter(({ imports }) => imports.includes('undici')).map(({ file }) => file);
-  assert.equal(files, ['plugin/transit/connection.ts']);
+  assert.equal(files, ['plugin/http/connection.ts']);
 });
 
 test('no TLS switch, no inspector, no shell', () => {

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { boundNames } from '../../plugin/bounds.ts';
+import { boundNames } from '../../plugin/telemetry/bounds.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const read = (name: string) => readFileSync(join(root, name), 'utf8');
@@ -19,9 +19,9 @@ const inner: readonly string[] = [
   'shared/errors/error.ts maxCauses',
   'supervisor/notify/notify.ts maxStatusBytes',
   'supervisor/custody/watch-directories.ts maxWaitMs',
-  'plugin/health/breaker.ts maxPauseMs',
-  'plugin/health/call-evidence.ts maxRemembered',
-  'plugin/health/round-trip.ts maxCiphertextBytes',
+  'plugin/probes/breaker.ts maxPauseMs',
+  'plugin/probes/call-evidence.ts maxRemembered',
+  'plugin/probes/round-trip.ts maxCiphertextBytes',
   'plugin/system.ts maxRandom',
 ];
 

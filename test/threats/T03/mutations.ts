@@ -17,7 +17,7 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'supervisor/lifecycle/child.ts',
+        file: 'supervisor/launch/child.ts',
         find: 'env: options.environment,',
         replace: "env: { ...options.environment, OPENBAO_TOKEN: 's.canary' },",
       },
@@ -27,7 +27,7 @@ export const mutations: readonly Mutation[] = [
     name: 'core dumps are allowed',
     needsBuild: true,
     edits: [
-      { file: 'supervisor/lifecycle/plugin-command.ts', find: "'--core=0:0'", replace: "'--core=unlimited:unlimited'" },
+      { file: 'supervisor/launch/plugin-command.ts', find: "'--core=0:0'", replace: "'--core=unlimited:unlimited'" },
     ],
   },
   {

@@ -6,7 +6,7 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'plugin/health/probes.ts',
+        file: 'plugin/probes/probes.ts',
         find: '    if (!isUpsertDisabled) {',
         replace: '    if (isUpsertDisabled === undefined) {',
       },

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { StatusCache } from '../../../plugin/health/status-cache.ts';
 import { createKeyService } from '../../../plugin/key-service.ts';
 import { buildAnnotations } from '../../../plugin/keys/annotations.ts';
-import { readReply } from '../../../plugin/transit/response.ts';
+import { readReply } from '../../../plugin/openbao/response.ts';
 import { createTransit } from '../../../plugin/transit/transit.ts';
 import { deriveFingerprint } from '../../../shared/registry/fingerprint.ts';
 import { deriveKeyId, type Identity } from '../../../shared/registry/key-id.ts';

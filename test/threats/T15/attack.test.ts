@@ -5,11 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { setDefaultCACertificates } from 'node:tls';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { createTrust } from '../../../plugin/http/tls.ts';
+import { createHttp } from '../../../plugin/openbao/client.ts';
+import { operations } from '../../../plugin/openbao/operations.ts';
+import { readReply } from '../../../plugin/openbao/response.ts';
 import { clock, random } from '../../../plugin/system.ts';
-import { createHttp } from '../../../plugin/transit/http.ts';
-import { operations } from '../../../plugin/transit/operations.ts';
-import { readReply } from '../../../plugin/transit/response.ts';
-import { createTrust } from '../../../plugin/transit/tls.ts';
 import { createAuthority, createLeaf, type Leaf } from '../../support/pki.ts';
 import { rejectsClass, throwsClass } from '../../support/throws.ts';
 

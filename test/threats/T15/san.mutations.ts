@@ -1,6 +1,6 @@
 import type { Mutation } from '../run.ts';
 
-const file = 'plugin/transit/tls.ts';
+const file = 'plugin/http/tls.ts';
 
 export const mutations: readonly Mutation[] = [
   {

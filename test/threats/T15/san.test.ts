@@ -5,7 +5,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { connectTls, createTrust } from '../../../plugin/transit/tls.ts';
+import { connectTls, createTrust } from '../../../plugin/http/tls.ts';
 import { createAuthority, createLeaf, type LeafOptions } from '../../support/pki.ts';
 
 const authority = await createAuthority();

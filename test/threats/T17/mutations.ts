@@ -5,15 +5,15 @@ export const mutations: readonly Mutation[] = [
     name: 'the plugin runs without its permission model',
     needsBuild: true,
     edits: [
-      { file: 'supervisor/lifecycle/plugin-command.ts', find: "    '--permission',\n", replace: '' },
+      { file: 'supervisor/launch/plugin-command.ts', find: "    '--permission',\n", replace: '' },
       // Without the flag its allowances are unknown options.
       {
-        file: 'supervisor/lifecycle/plugin-command.ts',
+        file: 'supervisor/launch/plugin-command.ts',
         find: '    `--allow-fs-read=$' + '{bundle}`,\n',
         replace: '',
       },
       {
-        file: 'supervisor/lifecycle/plugin-command.ts',
+        file: 'supervisor/launch/plugin-command.ts',
         find: "    '--allow-fs-read=/proc/self/status',\n",
         replace: '',
       },
@@ -26,7 +26,7 @@ export const mutations: readonly Mutation[] = [
     needsRoot: true,
     edits: [
       {
-        file: 'supervisor/lifecycle/plugin-command.ts',
+        file: 'supervisor/launch/plugin-command.ts',
         find: "    privilege.kind === 'separate'\n",
         replace: "    privilege.kind !== 'separate' && privilege.kind !== 'same-user'\n",
       },

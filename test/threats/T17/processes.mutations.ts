@@ -1,6 +1,6 @@
 import type { Mutation } from '../run.ts';
 
-const child = 'supervisor/lifecycle/child.ts';
+const child = 'supervisor/launch/child.ts';
 
 export const mutations: readonly Mutation[] = [
   {

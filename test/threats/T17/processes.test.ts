@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { startChild } from '../../../supervisor/lifecycle/child.ts';
+import { startChild } from '../../../supervisor/launch/child.ts';
 import { clock } from '../../../supervisor/system.ts';
 import { limitOf, until } from '../../support/patience.ts';
 

@@ -28,18 +28,18 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'plugin/transit/response.ts',
+        file: 'plugin/openbao/response.ts',
         find: 'failed: ',
         replace: '',
       },
       {
-        file: 'plugin/transit/response.ts',
+        file: 'plugin/openbao/response.ts',
         find: 'return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, more);',
         replace:
           'return new ProviderError(classify(reply.status, readErrors(reply.body)), readErrors(reply.body), { facts: { status: reply.status, waitMs: retryAfterMs ?? 0 } });',
       },
       {
-        file: 'plugin/observe.ts',
+        file: 'plugin/telemetry/observer.ts',
         find: '    openbao_operation: event.operation,',
         replace: '    openbao_operation: event.error instanceof Error ? event.error.message : event.operation,',
       },

@@ -1,6 +1,6 @@
 import type { Mutation } from '../run.ts';
 
-const output = 'supervisor/lifecycle/plugin-output.ts';
+const output = 'supervisor/launch/plugin-output.ts';
 
 export const mutations: readonly Mutation[] = [
   {

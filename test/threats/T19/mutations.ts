@@ -6,7 +6,7 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'plugin/metrics/collect.ts',
+        file: 'plugin/telemetry/collect.ts',
         find: 'hash: hashText(active.kubernetesKeyId)',
         replace: 'hash: active.kubernetesKeyId',
       },
@@ -17,7 +17,7 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'plugin/observe.ts',
+        file: 'plugin/telemetry/observer.ts',
         find: "metrics.count('grpc_requests_total', { method, status: isOk ? 'ok' : 'error' });",
         replace: "metrics.count('grpc_requests_total', { method, status: event.uid ?? 'ok' });",
       },

@@ -6,25 +6,25 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'plugin/health/endpoints.ts',
+        file: 'plugin/telemetry/endpoints.ts',
         find: "    socket.off('data', hear);\n",
         replace:
           "    for (let rest = 0; rest < 1_499; rest += 1) void answer(asked).then((one) => socket.write(shown(one).repeat(8)));\n    socket.off('data', hear);\n",
       },
-      { file: 'plugin/health/endpoints.ts', find: 'nowMs - renderedAtMs >= sharedTextMs', replace: 'true' },
+      { file: 'plugin/telemetry/endpoints.ts', find: 'nowMs - renderedAtMs >= sharedTextMs', replace: 'true' },
     ],
   },
   {
     name: 'what is pipelined is dropped',
     needsBuild: true,
-    edits: [{ file: 'plugin/health/endpoints.ts', find: '  if (!isFollowed) return', replace: '  return' }],
+    edits: [{ file: 'plugin/telemetry/endpoints.ts', find: '  if (!isFollowed) return', replace: '  return' }],
   },
   {
     name: 'nobody makes room',
     needsBuild: true,
     edits: [
       {
-        file: 'plugin/health/visitors.ts',
+        file: 'plugin/telemetry/visitors.ts',
         find: '      planRoom();\n      if (present.size > maxCrowd) makeRoom();\n',
         replace: '      if (present.size > maxVisitors) return end(visitor, "crowded"), () => {};\n',
       },

@@ -4,10 +4,10 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { createTrust } from '../../../plugin/http/tls.ts';
 import { createKms } from '../../../plugin/kms/kms.ts';
-import { createHttp, type Http, type HttpOptions } from '../../../plugin/transit/http.ts';
-import { operations } from '../../../plugin/transit/operations.ts';
-import { createTrust } from '../../../plugin/transit/tls.ts';
+import { createHttp, type Http, type HttpOptions } from '../../../plugin/openbao/client.ts';
+import { operations } from '../../../plugin/openbao/operations.ts';
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
 import { until } from '../../support/patience.ts';
 import { createAuthority } from '../../support/pki.ts';

@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Addresses, createAddresses } from '../../../plugin/transit/addresses.ts';
+import { type Addresses, createAddresses } from '../../../plugin/http/addresses.ts';
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
 
 type Resolver = { answer: () => Promise<readonly string[]>; asked: number };

@@ -2,8 +2,8 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createBounds } from '../../../plugin/bounds.ts';
-import { createMetrics } from '../../../plugin/metrics/metrics.ts';
+import { createBounds } from '../../../plugin/telemetry/bounds.ts';
+import { createMetrics } from '../../../plugin/telemetry/metrics.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 test('each refusal is counted, each bound is told once a minute, and what was not told is told as a number', async () => {

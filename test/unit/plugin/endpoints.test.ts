@@ -8,8 +8,8 @@ import {
   createMetricsEndpoint,
   type HttpEndpoint,
   sharedTextMs,
-} from '../../../plugin/health/endpoints.ts';
-import { heardMs } from '../../../plugin/health/visitors.ts';
+} from '../../../plugin/telemetry/endpoints.ts';
+import { heardMs } from '../../../plugin/telemetry/visitors.ts';
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
 
 type Handle = { readonly fd: number; readonly getsockname: (out: { port?: number }) => number };

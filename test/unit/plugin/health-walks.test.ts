@@ -3,7 +3,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ProbeKind } from '../../../plugin/health/probe-event.ts';
+import type { ProbeKind } from '../../../plugin/probes/probe-event.ts';
 import type { ErrorClass } from '../../../shared/errors/error.ts';
 import {
   createHealthWorld,

@@ -2,14 +2,14 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Probes } from '../../../plugin/health/probes.ts';
-import { type ReadyFacts, readyBody } from '../../../plugin/health/ready.ts';
-import { createScheduler } from '../../../plugin/health/scheduler.ts';
 import { StatusCache } from '../../../plugin/health/status-cache.ts';
-import { createDiscovery } from '../../../plugin/keys/discovery.ts';
 import type { CommitOutcome } from '../../../plugin/keys/ledger.ts';
 import type { KeyProfile } from '../../../plugin/keys/profile.ts';
 import type { RightFinding } from '../../../plugin/keys/rights.ts';
+import { createDiscovery } from '../../../plugin/probes/discovery.ts';
+import { Probes } from '../../../plugin/probes/probes.ts';
+import { createScheduler } from '../../../plugin/probes/scheduler.ts';
+import { type ReadyFacts, readyBody } from '../../../plugin/telemetry/ready.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 import { parseState } from '../../../shared/registry/state.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';

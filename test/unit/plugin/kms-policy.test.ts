@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type KmsErrorClass, kmsFailureOf } from '../../../plugin/kms/status.ts';
+import { type KmsErrorClass, kmsFailureOf } from '../../../plugin/kms/failures.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 
 const rows: readonly (readonly [ErrorClass, string, string, KmsErrorClass])[] = [

@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { observe } from '../../../plugin/keys/observe.ts';
+import { observe } from '../../../plugin/keys/rotation.ts';
 import { readKeyProfile } from '../../../plugin/transit/read-key-profile.ts';
 import { ProviderError } from '../../../shared/errors/error.ts';
 import { checkSuccessor } from '../../../shared/registry/successor.ts';

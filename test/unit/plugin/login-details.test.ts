@@ -4,7 +4,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type LoginOptions, loginWithJwt, renewToken } from '../../../plugin/auth/login.ts';
-import type { Http, HttpCall, HttpReply } from '../../../plugin/transit/http.ts';
+import type { Http, HttpCall, HttpReply } from '../../../plugin/openbao/client.ts';
 import { type Cause, causeOf } from '../../../shared/errors/cause.ts';
 import { errorChain } from '../../../shared/errors/error.ts';
 import { loginHints } from '../../../shared/errors/hints.ts';

@@ -3,7 +3,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createAuthorizedSend } from '../../../plugin/auth/authorized.ts';
-import type { TokenManager } from '../../../plugin/auth/token-manager.ts';
+import type { TokenManager } from '../../../plugin/auth/tokens.ts';
+import type { Http } from '../../../plugin/openbao/client.ts';
+import { operations } from '../../../plugin/openbao/operations.ts';
 import {
   deepFailure,
   failedAt,
@@ -11,9 +13,7 @@ import {
   metadataFailure,
   reasonOfMetadata,
   retryAfterOf,
-} from '../../../plugin/health/probe-failure.ts';
-import type { Http } from '../../../plugin/transit/http.ts';
-import { operations } from '../../../plugin/transit/operations.ts';
+} from '../../../plugin/probes/probe-failure.ts';
 import { causeOf, hintOf } from '../../../shared/errors/cause.ts';
 import { ProviderError } from '../../../shared/errors/error.ts';
 

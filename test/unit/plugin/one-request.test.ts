@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { maxHeadBytes, readRequest } from '../../../plugin/health/one-request.ts';
+import { maxHeadBytes, readRequest } from '../../../plugin/telemetry/one-request.ts';
 
 const read = (text: string) => readRequest(Buffer.from(text, 'latin1'));
 

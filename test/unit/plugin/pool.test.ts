@@ -3,9 +3,9 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Pool, type Pooled } from '../../../plugin/transit/pool.ts';
-import { createTroubles } from '../../../plugin/transit/trouble.ts';
-import { createTurnover } from '../../../plugin/transit/turnover.ts';
+import { Pool, type Pooled } from '../../../plugin/http/pool.ts';
+import { createTurnover } from '../../../plugin/http/turnover.ts';
+import { createTroubles } from '../../../plugin/openbao/trouble.ts';
 import { ProviderError } from '../../../shared/errors/error.ts';
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
 import { rejectsClass } from '../../support/throws.ts';

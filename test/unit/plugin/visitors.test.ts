@@ -10,7 +10,7 @@ import {
   maxVisitMs,
   maxVisitors,
   slowAfterMs,
-} from '../../../plugin/health/visitors.ts';
+} from '../../../plugin/telemetry/visitors.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 function createBench() {

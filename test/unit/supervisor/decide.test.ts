@@ -2,10 +2,10 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { watchLiveness } from '../../../supervisor/launch/liveness.ts';
+import { nodeFlags, pluginCommand } from '../../../supervisor/launch/plugin-command.ts';
 import { decide } from '../../../supervisor/lifecycle/decide.ts';
 import { type Effect, type Event, firstState, policy, type State } from '../../../supervisor/lifecycle/events.ts';
-import { watchLiveness } from '../../../supervisor/lifecycle/liveness.ts';
-import { nodeFlags, pluginCommand } from '../../../supervisor/lifecycle/plugin-command.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { events, states } from '../../support/life-machine.ts';
 

@@ -5,10 +5,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodeFrame } from '../../../shared/channel/frame.ts';
 import { encodeMessage, type PluginMessage } from '../../../shared/channel/messages.ts';
-import { emptyCounters } from '../../../supervisor/lifecycle/counters.ts';
+import { emptyCounters } from '../../../supervisor/launch/counters.ts';
+import type { Custody } from '../../../supervisor/launch/running.ts';
 import { createDeparture } from '../../../supervisor/lifecycle/departure.ts';
-import { Office } from '../../../supervisor/lifecycle/office.ts';
-import type { Custody } from '../../../supervisor/lifecycle/running.ts';
+import { Office } from '../../../supervisor/lifecycle/incumbent.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { confinement } from '../../support/life-bench.ts';
 

@@ -6,8 +6,8 @@ import * as assert from 'uvu/assert';
 import type { PluginMessage } from '../../../shared/channel/messages.ts';
 import { errorClassOf } from '../../../shared/errors/error.ts';
 import { encodeState, parseState, type RegistryState } from '../../../shared/registry/state.ts';
-import { GateRefusal } from '../../../supervisor/gate/gate.ts';
 import { refusalOf } from '../../../supervisor/lifecycle/giving-up.ts';
+import { GateRefusal } from '../../../supervisor/refusal.ts';
 import { createBench, healthy, holdDisk, type Played, ready } from '../../support/life-bench.ts';
 import { firstState, nextState, snapshot } from '../../support/vectors.ts';
 

@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseLogLine, pluginLine } from '../../../shared/log/relay.ts';
-import { readPluginOutput } from '../../../supervisor/lifecycle/plugin-output.ts';
+import { readPluginOutput } from '../../../supervisor/launch/plugin-output.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const line = { level: 'info', ts: '2026-01-01T00:00:00.000Z', process: 'plugin', name: 'x', message: 'kms.request' };

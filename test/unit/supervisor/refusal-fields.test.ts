@@ -6,8 +6,7 @@ import { ConfigInvalid, problem } from '../../../shared/config/problem.ts';
 import { ProviderError } from '../../../shared/errors/error.ts';
 import { allowedFields } from '../../../shared/log/fields.ts';
 import { createLog } from '../../../shared/log/logger.ts';
-import { GateRefusal } from '../../../supervisor/gate/gate.ts';
-import { refusalFields } from '../../../supervisor/gate/refusal-fields.ts';
+import { GateRefusal, refusalFields } from '../../../supervisor/refusal.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const problemsOf = (count: number, message = 'is required') =>

@@ -3,9 +3,9 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createTokenManager } from '../../../../plugin/auth/token-manager.ts';
+import { createTokenManager } from '../../../../plugin/auth/tokens.ts';
+import type { Http } from '../../../../plugin/openbao/client.ts';
 import { Session } from '../../../../plugin/session/session.ts';
-import type { Http } from '../../../../plugin/transit/http.ts';
 import type { PluginMessage } from '../../../../shared/channel/messages.ts';
 import { ProviderError } from '../../../../shared/errors/error.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';

@@ -1,10 +1,10 @@
 // What a client was refused because it wanted more than its share: counted always, told in the log at most once a minute.
 
-import type { Log } from '../shared/log/fields.ts';
-import type { Clock } from '../shared/time/clock.ts';
-import { createSpacing } from '../shared/time/spacing.ts';
-import { socketBounds } from './kms/bounds.ts';
-import type { Metrics } from './metrics/metrics.ts';
+import type { Log } from '../../shared/log/fields.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { createSpacing } from '../../shared/time/spacing.ts';
+import { socketBounds } from '../kms/bounds.ts';
+import type { Metrics } from './metrics.ts';
 
 /** Of the ports of the diagnostics. */
 const diagnosticsBounds = [

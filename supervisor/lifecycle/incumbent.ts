@@ -9,15 +9,14 @@ import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { createSpacing } from '../../shared/time/spacing.ts';
 import type { SupervisorChannel } from '../channel/channel.ts';
-import { GateRefusal } from '../gate/gate.ts';
-import { refusalFields } from '../gate/refusal-fields.ts';
-import type { ChildEnd } from './child.ts';
+import type { ChildEnd } from '../launch/child.ts';
+import { watchLiveness } from '../launch/liveness.ts';
+import { type Custody, type Proposal, type Running, sendCredential, startRunning } from '../launch/running.ts';
+import { GateRefusal, refusalFields } from '../refusal.ts';
 import { type Commits, createCommits } from './commits.ts';
 import { departureReasons } from './departure.ts';
 import type { Event, ReplacementCause } from './events.ts';
 import { refusalOf } from './giving-up.ts';
-import { watchLiveness } from './liveness.ts';
-import { type Custody, type Proposal, type Running, sendCredential, startRunning } from './running.ts';
 
 export type OfficeDeps = {
   readonly clock: Clock;

@@ -2,17 +2,17 @@
 // text and never a cause.
 
 import { createHmac } from 'node:crypto';
-import { causeOf, hintOf } from '../shared/errors/cause.ts';
-import { type ErrorClass, errorChain, errorClassOf } from '../shared/errors/error.ts';
-import { policyOf } from '../shared/errors/policy.ts';
-import type { Log, LogFields } from '../shared/log/fields.ts';
-import { hashText } from '../shared/text/hash.ts';
-import type { RequestEvent } from './auth/authorized.ts';
-import type { TokenEvent } from './auth/token-manager.ts';
-import type { FailedWith, ProbeEvent } from './health/probe-event.ts';
-import { profileWarnings } from './keys/profile.ts';
-import type { KmsObservation } from './kms/kms.ts';
-import type { Metrics } from './metrics/metrics.ts';
+import { causeOf, hintOf } from '../../shared/errors/cause.ts';
+import { type ErrorClass, errorChain, errorClassOf } from '../../shared/errors/error.ts';
+import { policyOf } from '../../shared/errors/policy.ts';
+import type { Log, LogFields } from '../../shared/log/fields.ts';
+import { hashText } from '../../shared/text/hash.ts';
+import type { RequestEvent } from '../auth/authorized.ts';
+import type { TokenEvent } from '../auth/tokens.ts';
+import { profileWarnings } from '../keys/profile.ts';
+import type { KmsObservation } from '../kms/kms.ts';
+import type { FailedWith, ProbeEvent } from '../probes/probe-event.ts';
+import type { Metrics } from './metrics.ts';
 
 export type Correlation = { readonly incidentId: string; readonly endsAtUnixMs: number };
 

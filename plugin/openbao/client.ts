@@ -3,18 +3,18 @@
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { createAddresses, type Resolve } from './addresses.ts';
-import { type Connection, createConnection, type HttpReply, type WireRequest } from './connection.ts';
-import { type Limits, withDeadline } from './deadline.ts';
-import { createDial } from './dial.ts';
+import { createAddresses, type Resolve } from '../http/addresses.ts';
+import { type Connection, createConnection, type HttpReply, type WireRequest } from '../http/connection.ts';
+import { type Limits, withDeadline } from '../http/deadline.ts';
+import { createDial } from '../http/dial.ts';
+import type { Operation } from '../http/operation.ts';
+import { Pool } from '../http/pool.ts';
+import type { Trust } from '../http/tls.ts';
+import { createTurnover } from '../http/turnover.ts';
 import { exchange } from './exchange.ts';
-import type { Operation } from './operations.ts';
-import { Pool } from './pool.ts';
-import type { Trust } from './tls.ts';
 import { createTroubles } from './trouble.ts';
-import { createTurnover } from './turnover.ts';
 
-export type { HttpReply } from './connection.ts';
+export type { HttpReply } from '../http/connection.ts';
 
 export type HttpOptions = {
   readonly address: string;

@@ -5,7 +5,7 @@ import { STATUS_CODES } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import type { Reached } from '../bounds.ts';
+import type { Reached } from './bounds.ts';
 import { type Asked, readRequest } from './one-request.ts';
 import { type ReadyFacts, readyBody } from './ready.ts';
 import { createVisitors, type Visitor, type Visitors } from './visitors.ts';

@@ -3,7 +3,7 @@
 import { type Counters, directoryNames, portNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { hashText } from '../../shared/text/hash.ts';
-import type { TokenStatus } from '../auth/token-manager.ts';
+import type { TokenStatus } from '../auth/tokens.ts';
 import type { LastCalls } from '../health/last-calls.ts';
 import type { StatusCache } from '../health/status-cache.ts';
 import { type Warning, warningCodes } from '../health/warnings.ts';

@@ -4,7 +4,7 @@
 import type { TLSSocket } from 'node:tls';
 import { Client, type Dispatcher } from 'undici';
 import { ProviderError } from '../../shared/errors/error.ts';
-import { maxErrorBytes, type Operation } from './operations.ts';
+import { maxErrorBytes, type Operation } from './operation.ts';
 
 export type HttpReply = {
   readonly status: number;

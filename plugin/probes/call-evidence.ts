@@ -5,10 +5,10 @@
 import { causeOf } from '../../shared/errors/cause.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import type { StatusCache } from '../health/status-cache.ts';
 import { isDenial } from './probe-failure.ts';
 import type { Probes } from './probes.ts';
 import type { Scheduler } from './scheduler.ts';
-import type { StatusCache } from './status-cache.ts';
 
 /** What OpenBao made of one call. */
 export type AnsweredCall = {

@@ -6,6 +6,8 @@ import { ProviderError } from '../../shared/errors/error.ts';
 import { encodeState, type Snapshot } from '../../shared/registry/state.ts';
 import { type Reading, readClock } from '../../shared/time/age.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { bounded } from '../health/bounded.ts';
+import type { StatusCache } from '../health/status-cache.ts';
 import { startWait } from '../keys/activation-wait.ts';
 import {
   type CommitOutcome,
@@ -20,9 +22,7 @@ import {
 import type { KeyProfile } from '../keys/profile.ts';
 import type { RightFinding } from '../keys/rights.ts';
 import type { Transit } from '../transit/transit.ts';
-import { bounded } from './bounded.ts';
 import { type BreakerState, pauseAfterFailureMs, stateOf } from './breaker.ts';
-import { ProbeGate } from './gate.ts';
 import * as pace from './pace.ts';
 import type { FailedWith, ProbeEvent, ProbeKind, Trigger } from './probe-event.ts';
 import {
@@ -37,7 +37,7 @@ import {
 } from './probe-failure.ts';
 import { RightsLook } from './rights-look.ts';
 import { roundTrip } from './round-trip.ts';
-import type { StatusCache } from './status-cache.ts';
+import { ProbeGate } from './turn.ts';
 
 export type ProbeDeps = {
   readonly clock: Clock;

@@ -1,9 +1,9 @@
 // When our rights are looked at: with every second metadata probe that succeeds, after each denial, and after every probe while a
 // right is missing without which there is no service. No answer is no news but where a later deep probe has proven the right.
 
+import type { StatusCache } from '../health/status-cache.ts';
 import { isFatal, type RightFinding } from '../keys/rights.ts';
 import { isDenial } from './probe-failure.ts';
-import type { StatusCache } from './status-cache.ts';
 
 export type RightsLookDeps = {
   readonly cache: Pick<StatusCache, 'rightFindings' | 'rightsSeen' | 'rightsUnanswered'>;

@@ -1,9 +1,9 @@
 // What the probes tell: the log and the metrics are made from it.
 
 import type { Snapshot } from '../../shared/registry/state.ts';
+import type { Failure } from '../health/verdict.ts';
 import type { KeyProfile } from '../keys/profile.ts';
 import type { RightFinding } from '../keys/rights.ts';
-import type { Failure } from './verdict.ts';
 
 export type ProbeKind = 'metadata' | 'deep';
 

@@ -1,9 +1,9 @@
 // The body of /ready: what the verdict says, what is wrong and since when, when it is looked at again, and what becomes a fault
 // when nobody acts.
 
-import type { BreakerState } from './breaker.ts';
-import type { Reason, ShownCause, Verdict } from './verdict.ts';
-import type { Warning } from './warnings.ts';
+import type { Reason, ShownCause, Verdict } from '../health/verdict.ts';
+import type { Warning } from '../health/warnings.ts';
+import type { BreakerState } from '../probes/breaker.ts';
 
 export type ReadyFacts = {
   readonly verdict: Verdict;

@@ -4,7 +4,7 @@ import { causeOf as readCause } from '../../shared/errors/cause.ts';
 import { type ErrorClass, errorChain, errorClassOf, ProviderError } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import { isLoginFailure } from '../auth/login-failure.ts';
-import type { Failure, Reason } from './verdict.ts';
+import type { Failure, Reason } from '../health/verdict.ts';
 
 /** Remembers at which step an OpenBao read failed; the class stays that of the cause. */
 class StepFailure extends Error {

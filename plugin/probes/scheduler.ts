@@ -4,10 +4,10 @@
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
+import type { StatusCache } from '../health/status-cache.ts';
 import { dueAtMs } from './pace.ts';
 import type { ProbeKind, Trigger } from './probe-event.ts';
 import type { Probes } from './probes.ts';
-import type { StatusCache } from './status-cache.ts';
 
 export type SchedulerDeps = {
   readonly clock: Clock;

@@ -3,15 +3,15 @@
 
 import type { ProviderError } from '../../shared/errors/error.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import type { Addresses } from './addresses.ts';
-import { BrokenExchange, type Connection, type HttpReply, type WireRequest } from './connection.ts';
-import { pause } from './deadline.ts';
-import type { Operation } from './operations.ts';
-import type { Pool } from './pool.ts';
+import type { Addresses } from '../http/addresses.ts';
+import { BrokenExchange, type Connection, type HttpReply, type WireRequest } from '../http/connection.ts';
+import { pause } from '../http/deadline.ts';
+import type { Operation } from '../http/operation.ts';
+import type { Pool } from '../http/pool.ts';
+import { classifyTransportFailure } from '../http/transport-failure.ts';
+import type { Turnover } from '../http/turnover.ts';
 import { isNodeUnable, isSealed } from './response.ts';
-import { classifyTransportFailure } from './transport-failure.ts';
 import type { Troubles } from './trouble.ts';
-import type { Turnover } from './turnover.ts';
 
 export type ExchangeDeps = {
   readonly pool: Pool<Connection>;

@@ -1,8 +1,8 @@
 // Answer → value or classed error. What the server says is looked at here and goes no further: messages are ours.
 
 import { type ErrorClass, type Facts, ProviderError } from '../../shared/errors/error.ts';
-import type { HttpReply } from './connection.ts';
-import type { Operation } from './operations.ts';
+import type { HttpReply } from '../http/connection.ts';
+import type { Operation } from '../http/operation.ts';
 
 /** A decoded success body; members are untrusted until a reader has checked them. */
 export type BaoBody = { readonly data: unknown; readonly auth: unknown; readonly requestId: string | undefined };

@@ -4,9 +4,9 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Snapshot } from '../../shared/registry/state.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { untilOrAborted } from '../health/gate.ts';
-import type { Probes } from '../health/probes.ts';
 import type { StatusCache } from '../health/status-cache.ts';
+import type { Probes } from './probes.ts';
+import { untilOrAborted } from './turn.ts';
 
 export type DiscoveryDeps = {
   readonly clock: Clock;
