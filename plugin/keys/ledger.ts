@@ -128,7 +128,7 @@ function* catchUp(
   return base;
 }
 
-/** Only looks, for a plugin that is not in office yet (status-and-probes 8). @returns whether encryption is blocked */
+/** Only looks, for a plugin that is not the incumbent yet (status-and-probes 8). @returns whether encryption is blocked */
 export function checkKey(state: RegistryState | undefined, settings: LedgerSettings, profile: KeyProfile): boolean {
   if (state === undefined) throw new ProviderError('state_unavailable', 'no registry state yet');
   return lookOnly(state, settings, profile).isEncryptionBlocked;

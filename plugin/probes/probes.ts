@@ -58,7 +58,7 @@ export type ProbeDeps = {
 /** A probe makes at most two requests, plus one login between them. */
 const probeTimeouts = 3;
 
-/** `check`: only looks, for a plugin that is not in office yet; nothing is proposed. */
+/** `check`: only looks, for a plugin that is not the incumbent yet; nothing is proposed. */
 type Mode = 'advance' | 'discover' | 'check';
 
 export class Probes {

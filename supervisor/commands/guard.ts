@@ -25,7 +25,7 @@ export type GuardDeps = {
   readonly listeners: () => Listeners;
   /** These count from now on. */
   readonly listenersChanged: (listeners: Listeners) => void;
-  /** Ports that the plugin in office, or the one that is being launched, was given. */
+  /** Ports that the incumbent, or the one that is being launched, was given. */
   readonly portsGiven: () => Ports | undefined;
   readonly loop: Loop;
   readonly listenerLook: Pick<ListenerLook, 'isSocketShut'>;
@@ -111,7 +111,7 @@ export function guardCustody(deps: GuardDeps): Guard {
   return { rewatch: watch.rewatch, look: watch.look, stateNeeded, portsUnopened };
 }
 
-/** Whether anybody can connect: a plugin in office that shut its own listener down says that all is well. */
+/** Whether anybody can connect: an incumbent that shut its own listener down says that all is well. */
 async function lookAtListeners({ loop, listeners, listenerLook, passed, renewPorts }: GuardDeps): Promise<void> {
   const { directory, name } = passed().socket;
   if (await listenerLook.isSocketShut(listeners(), directory.at(name))) loop.event({ kind: 'name_lost' });

@@ -55,7 +55,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
   let guard: Guard | undefined;
   let lastWord: string | undefined;
   let isStartRefused = false;
-  /** Those that the plugin in office, or the one that is being launched, was given. */
+  /** Those that the incumbent, or the one that is being launched, was given. */
   let portsGiven: Ports | undefined;
 
   const look = createListenerLook(deps.clock);

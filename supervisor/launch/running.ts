@@ -1,5 +1,5 @@
 // One plugin under the supervisor's eyes: its process, its end of the channel, what it was started with. Starts and greets
-// it; who is in office is the loop's business.
+// it; which plugin is the incumbent is the loop's business.
 
 import type {
   Counters,
@@ -52,7 +52,7 @@ export type Running = {
   readonly inUse: Set<CredentialName>;
   /** The newest generation of each credential that it got. */
   readonly sent: Map<CredentialName, number>;
-  /** A proposal that came before office had passed to it. */
+  /** A proposal that came before the hand-over to it. */
   early: Proposal | undefined;
 };
 

@@ -1,5 +1,5 @@
 // In which order and how fast proposals are decided: a plugin that commits all the time must not wear out the disk, nor keep its
-// replacement from taking office. What comes too fast waits; nothing is refused for its speed.
+// replacement from becoming the incumbent. What comes too fast waits; nothing is refused for its speed.
 
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 
@@ -9,7 +9,7 @@ const refillMs = 1_000;
 export type Commits = {
   /** Decides it when its turn comes. */
   readonly add: (decide: () => void) => void;
-  /** Whether none is decided for now: office passes. What waits goes on in its order afterwards. */
+  /** Whether none is decided for now: a hand-over is under way. What waits goes on in its order afterwards. */
   readonly hold: (isHeld: boolean) => void;
 };
 

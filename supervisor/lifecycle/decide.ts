@@ -173,7 +173,7 @@ function whileStarting(
   }
 }
 
-/** In office from now on; a reload that was asked for meanwhile is done at once. */
+/** It is the incumbent from now on; a reload that was asked for meanwhile is done at once. */
 function serve(carried: Carried, sinceMs: number, isReloadWanted: boolean, effects: readonly Effect[]): Step {
   const state = { ...carry(carried), kind: 'serving', sinceMs, isReloadWanted: false } as const;
   if (!isReloadWanted) return { state: { ...state, isPreparing: false }, effects };
@@ -236,7 +236,7 @@ function whileServing(
   }
 }
 
-/** Two plugins: the one in office serves until the other is ready; if that fails nothing has changed. */
+/** Two plugins: the incumbent serves until the other is ready; if that fails nothing has changed. */
 function whileReplacing(
   rules: Policy,
   state: State & { kind: 'replacing' },
@@ -258,7 +258,7 @@ function whileReplacing(
         { kind: 'kill_next' },
         { kind: 'replacement_failed', cause: state.cause },
       ]);
-    // The one in office is gone: start again in the usual order.
+    // The incumbent is gone: start again in the usual order.
     case 'exited':
     case 'unfit': {
       const { state: next, effects } = retry(rules, state, event.reason, dice);

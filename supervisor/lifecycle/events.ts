@@ -72,7 +72,7 @@ export type Event =
   | { readonly kind: 'reload' }
   /** The socket's name is gone or foreign, and its directory is safe. */
   | { readonly kind: 'name_lost' }
-  /** A port of the diagnostics is bound that the plugin in office was not given. */
+  /** A port of the diagnostics is bound that the incumbent was not given. */
   | { readonly kind: 'port_bound' }
   /** The gate passed for a second plugin (after a reload with the configuration read again): it may start. */
   | { readonly kind: 'prepared'; readonly cause: ReplacementCause; readonly readyMs: number }
@@ -108,7 +108,7 @@ export type Effect =
   | { readonly kind: 'drop_prepared' }
   | { readonly kind: 'launch_next' }
   | { readonly kind: 'kill_next' }
-  /** The second plugin takes office; the first closes its listeners and drains. */
+  /** The second plugin becomes the incumbent; the first closes its listeners and drains. */
   | { readonly kind: 'hand_over'; readonly deadlineMs: number; readonly killMs: number }
   | { readonly kind: 'replacement_failed'; readonly cause: ReplacementCause }
   /** The start is refused for what the first plugin gave up for. */

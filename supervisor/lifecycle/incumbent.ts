@@ -1,5 +1,5 @@
-// Who is in office: the plugin that serves, the one that is to replace it, and those that still drain. What they say is checked
-// against that here: only the one in office proposes, only after its `ready`, and office passes only over a state at rest.
+// Which plugin is the incumbent, the one that serves; the next one, which is to replace it; and those that still drain. What they say
+// is checked against that here: only the incumbent proposes, only after its `ready`, and a hand-over waits for a state at rest.
 
 import type { Counters, HealthMessage, PluginMessage, PortName, StartMessage } from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
@@ -24,13 +24,13 @@ export type OfficeDeps = {
   readonly counters: Counters;
   /** Feeds the machine. */
   readonly event: (event: Event) => void;
-  /** The plugin in office said how it is; undefined: there is none. */
+  /** The incumbent said how it is; undefined: there is none. */
   readonly healthChanged: (health: HealthMessage | undefined) => void;
   /** A state could not be saved because its directory is gone. */
   readonly stateDirectoryGone: () => void;
   /** A plugin could not open ports that it was given: somebody else listens there. */
   readonly portsUnopened: (names: readonly PortName[]) => void;
-  /** A plugin took office: it listens on what it was given. */
+  /** A plugin became the incumbent: it listens on what it was given. */
   readonly tookOffice: () => void;
 };
 
@@ -48,9 +48,9 @@ const clockHint = 'the clock of this node stands before a time in the state: tim
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
 const maxNextAttempts = 3;
 
-export class Office {
+export class Incumbent {
   readonly #deps: OfficeDeps;
-  /** In office. */
+  /** The one that serves. */
   #running: Running | undefined;
   /** Started beside it, to replace it. */
   #next: Running | undefined;
@@ -82,7 +82,7 @@ export class Office {
     return this.#givenUp;
   }
 
-  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
+  /** Whether the incumbent has a credential that goes on, or may still log in; true as well while there is none. */
   get hasCredential(): boolean {
     const running = this.#running;
     if (running === undefined) return true;
@@ -101,12 +101,12 @@ export class Office {
   }
 
   #startNext(custody: Custody): void {
-    // While the name is lost nobody can connect to the one in office: the second one need not wait until it is healthy.
+    // While the name is lost nobody can connect to the incumbent: the second one need not wait until it is healthy.
     const isLost = this.#nextCause === 'socket_lost';
     this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now'));
   }
 
-  /** One that took office when it was healthy is, also while its first word is still on its way. */
+  /** One that became the incumbent when it was healthy is, also while its first word is still on its way. */
   #isWell(): boolean {
     const running = this.#running;
     if (running?.lastHealth === undefined) return running?.listen === 'when_healthy';
@@ -118,7 +118,7 @@ export class Office {
     this.#setNext(undefined);
   }
 
-  /** While office passes nothing is decided: it could not pass over a state that changes all the time. */
+  /** During a hand-over no proposal is decided: it waits for a state at rest. */
   #setNext(next: Running | undefined): void {
     this.#next = next;
     this.#commits.hold(next !== undefined);
@@ -215,7 +215,7 @@ export class Office {
     this.#deps.event({ kind: 'exited', reason });
   };
 
-  /** Office passes only if the state on disk is still the one that the new plugin was started with. */
+  /** A hand-over happens only if the state on disk is still the one that the new plugin was started with. */
   async #nextReady(next: Running): Promise<void> {
     await next.custody.store.idle();
     if (this.#next !== next) return;
@@ -301,7 +301,7 @@ export class Office {
     running.liveness = watchLiveness(this.#deps.clock, ping, () => this.#deps.event({ kind: 'unfit', reason: 'hung' }));
   }
 
-  /** Only the plugin in office proposes; a proposal that was overtaken by a hand-over is refused, which is no violation. */
+  /** Only the incumbent proposes; a proposal that was overtaken by a hand-over is refused, which is no violation. */
   #proposed(proposal: Proposal, generation: number): void {
     const { commitId, state } = proposal;
     const running = this.#running;
@@ -311,7 +311,7 @@ export class Office {
         else this.#refuseLate(running.channel, commitId);
       });
     }
-    // Said after its `ready`, while we made sure that office may pass: decided once it has passed.
+    // The next plugin proposed a state before the hand-over finished; it is decided after the hand-over.
     if (this.#next?.generation === generation) {
       this.#next.early = proposal;
       return;

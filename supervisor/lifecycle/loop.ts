@@ -1,5 +1,5 @@
-// Feeds events to decide and performs its effects; owns the one timer. Makes no choice of its own; who is in office is the
-// business of office.ts, which drops the events of a plugin that has gone.
+// Feeds events to decide and performs its effects; owns the one timer. Makes no choice of its own. Which plugin is the incumbent
+// is the business of incumbent.ts, which drops the events of a plugin that has gone.
 
 import type { Counters, HealthMessage, PortName } from '../../shared/channel/messages.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
@@ -9,7 +9,7 @@ import type { Custody } from '../launch/running.ts';
 import { type GateRefusal, refusalFields } from '../refusal.ts';
 import { decide } from './decide.ts';
 import { type Effect, type Event, firstState, policy, type ReplacementCause, type State } from './events.ts';
-import { Office } from './incumbent.ts';
+import { Incumbent } from './incumbent.ts';
 
 /** A custody that counts only once it is adopted. */
 export type Prepared = Custody & {
@@ -38,7 +38,7 @@ export type LoopDeps = {
   readonly stateDirectoryGone: () => void;
   /** A plugin could not open ports that it was given. */
   readonly portsUnopened: (names: readonly PortName[]) => void;
-  /** A plugin took office: it listens on what it was given. */
+  /** A plugin became the incumbent: it listens on what it was given. */
   readonly tookOffice: () => void;
   /** After every event: what the status line is made from. */
   readonly factsChanged: (facts: LifeFacts) => void;
@@ -61,9 +61,9 @@ export type Loop = {
   /** Sends the credentials that changed on disk, if a plugin is there. */
   readonly credentialsChanged: () => void;
   readonly countersChanged: () => void;
-  /** Whether there is a plugin in office. */
+  /** Whether there is an incumbent. */
   readonly hasPlugin: () => boolean;
-  /** Whether the plugin in office has a credential that goes on, or may still log in; true as well while there is none. */
+  /** Whether the incumbent has a credential that goes on, or may still log in; true as well while there is none. */
   readonly hasCredential: () => boolean;
   /** Resolves to the exit code. */
   readonly ended: Promise<number>;
@@ -86,7 +86,7 @@ class LifeLoop implements Loop {
   readonly #ended = Promise.withResolvers<number>();
   #state: State = firstState;
   #custody: Custody | undefined;
-  readonly #office: Office;
+  readonly #incumbent: Incumbent;
   #prepared: Prepared | undefined;
   #refusedBy: string | undefined;
   #armedMs: number | undefined;
@@ -101,7 +101,7 @@ class LifeLoop implements Loop {
     };
     const { stateDirectoryGone, portsUnopened, tookOffice } = deps;
     const { event } = this;
-    this.#office = new Office({
+    this.#incumbent = new Incumbent({
       clock,
       log,
       counters,
@@ -168,8 +168,8 @@ class LifeLoop implements Loop {
     const isWanted = 'isReloadWanted' in state && state.isReloadWanted;
     const isPreparing = state.kind === 'serving' && state.isPreparing;
     this.#deps.factsChanged({
-      health: this.#office.health,
-      pluginPid: this.#office.pid,
+      health: this.#incumbent.health,
+      pluginPid: this.#incumbent.pid,
       refusedBy: isBlocked ? this.#refusedBy : undefined,
       nextTryMs: isBlocked ? this.#armedMs : undefined,
       isReloadOver: !isWanted && !isPreparing && state.kind !== 'replacing',
@@ -177,26 +177,26 @@ class LifeLoop implements Loop {
   }
 
   credentialsChanged = (): void => {
-    if (this.#custody !== undefined) this.#office.credentialsChanged(this.#custody);
+    if (this.#custody !== undefined) this.#incumbent.credentialsChanged(this.#custody);
   };
 
-  countersChanged = (): void => this.#office.countersChanged();
+  countersChanged = (): void => this.#incumbent.countersChanged();
 
-  hasPlugin = (): boolean => this.#office.pid !== undefined;
+  hasPlugin = (): boolean => this.#incumbent.pid !== undefined;
 
-  hasCredential = (): boolean => this.#office.hasCredential;
+  hasCredential = (): boolean => this.#incumbent.hasCredential;
 
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'run_gate':
         return void this.#runGate(effect.isFirst, effect.isReload).catch(this.#failed('run_gate'));
       case 'launch':
-        if (this.#custody !== undefined) this.#office.launch(this.#custody);
+        if (this.#custody !== undefined) this.#incumbent.launch(this.#custody);
         return;
       case 'kill':
-        return this.#office.kill();
+        return this.#incumbent.kill();
       case 'drain':
-        return void this.#office.drain(effect.deadlineMs).catch(this.#failed('drain'));
+        return void this.#incumbent.drain(effect.deadlineMs).catch(this.#failed('drain'));
       case 'remove_name':
         return this.#deps.removeName();
       case 'arm':
@@ -211,20 +211,20 @@ class LifeLoop implements Loop {
       case 'drop_prepared':
         return this.#dropPrepared();
       case 'launch_next':
-        if (this.#prepared !== undefined) this.#office.launchNext(this.#prepared, this.#prepared.cause);
+        if (this.#prepared !== undefined) this.#incumbent.launchNext(this.#prepared, this.#prepared.cause);
         return;
       case 'kill_next':
-        this.#office.killNext();
+        this.#incumbent.killNext();
         return this.#dropPrepared();
       case 'hand_over':
         return this.#handOver(effect.deadlineMs, effect.killMs);
       case 'replacement_failed':
         return this.#deps.log('warn', refusalEvents[effect.cause], {
           reason: 'not_ready',
-          hint: 'the plugin in office stays',
+          hint: 'the plugin that serves goes on',
         });
       case 'refuse_start':
-        return void this.#refused(this.#office.givenUp, true);
+        return void this.#refused(this.#incumbent.givenUp, true);
       case 'end':
         this.#ended.resolve(effect.exitCode);
         return this.#cancelTimer();
@@ -274,7 +274,7 @@ class LifeLoop implements Loop {
   #handOver(deadlineMs: number, killMs: number): void {
     this.#prepared?.adopt();
     this.#prepared = undefined;
-    this.#custody = this.#office.handOver(deadlineMs, killMs) ?? this.#custody;
+    this.#custody = this.#incumbent.handOver(deadlineMs, killMs) ?? this.#custody;
   }
 
   #dropPrepared(): void {

@@ -16,7 +16,7 @@ const serve = 'supervisor/commands/serve.ts';
 const socket = 'supervisor/custody/socket.ts';
 const store = 'supervisor/custody/state-store.ts';
 const loop = 'supervisor/lifecycle/loop.ts';
-const office = 'supervisor/lifecycle/incumbent.ts';
+const incumbent = 'supervisor/lifecycle/incumbent.ts';
 const running = 'supervisor/launch/running.ts';
 const pluginServe = 'plugin/serve.ts';
 
@@ -37,7 +37,7 @@ const starting: readonly CrashStep[] = [
   { file: running, at: '  const child = custody.launch();', side: 'before' },
   { file: running, at: '  const child = custody.launch();', side: 'after' },
   { file: running, at: '  greet(running, greeting.listen, greeting.counters);', side: 'after' },
-  { file: office, at: '    if (isNext) return void this.#nextReady(from);', side: 'before' },
+  { file: incumbent, at: '    if (isNext) return void this.#nextReady(from);', side: 'before' },
   { file: 'plugin/main.ts', at: 'system.ignoreSignals();', side: 'after' },
   { file: pluginServe, at: '  const server = createKmsServer(kms, clock, ', side: 'before' },
   { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });", side: 'before' },
@@ -49,12 +49,12 @@ const committing: readonly CrashStep[] = [
   { file: store, at: '      await this.#saveText(this.#options.name, encodeState(next));', side: 'after' },
   { file: store, at: '    this.#noteStable(next);\n    return', side: 'before' },
   {
-    file: office,
+    file: incumbent,
     at: "      running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });",
     side: 'before',
   },
   {
-    file: office,
+    file: incumbent,
     at: "      running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });",
     side: 'after',
   },
@@ -74,18 +74,18 @@ const saving: readonly CrashStep[] = [
 
 const replacing: readonly CrashStep[] = [
   {
-    file: office,
+    file: incumbent,
     at: "    this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now'));",
     side: 'before',
   },
   {
-    file: office,
+    file: incumbent,
     at: "    this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now'));",
     side: 'after',
   },
   { file: loop, at: '    this.#prepared?.adopt();', side: 'before' },
-  { file: office, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'before' },
-  { file: office, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'after' },
+  { file: incumbent, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'before' },
+  { file: incumbent, at: '    if (before !== undefined) this.#retire(before, deadlineMs, killMs);', side: 'after' },
   {
     file: pluginServe,
     at: "  if (start.listen === 'when_healthy') await",
@@ -113,12 +113,12 @@ const replacing: readonly CrashStep[] = [
 const stopping: readonly CrashStep[] = [
   { file: serve, at: '    notifier.stopping();', side: 'before' },
   {
-    file: office,
+    file: incumbent,
     at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });",
     side: 'before',
   },
   {
-    file: office,
+    file: incumbent,
     at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });",
     side: 'after',
   },
@@ -134,7 +134,9 @@ const inScenario = (scenario: Scenario, steps: readonly CrashStep[], when?: (ste
 /** A step of a commit dies at the second generation only: that of the newer version that was seen. */
 const atRotation = ({ file }: CrashStep) => {
   if (file === store) return 'next.generation === 2';
-  return file === office ? 'running.custody.store.current?.generation === 2' : 'state.includes("\\"generation\\": 2,")';
+  return file === incumbent
+    ? 'running.custody.store.current?.generation === 2'
+    : 'state.includes("\\"generation\\": 2,")';
 };
 /** And this one at the state in which version 2 is active. */
 const isPromoted = '/"transitVersion": 2,[^}]*"state": "active"/u.test(text)';

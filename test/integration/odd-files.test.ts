@@ -12,7 +12,7 @@ const starts = ({ log }: Provider) => log.filter(({ message }) => message === 'p
 
 async function serves(provider: Provider): Promise<void> {
   assert.is((await provider.client.status()).healthz, 'ok');
-  assert.is(starts(provider), 1, 'the plugin in office was never ended');
+  assert.is(starts(provider), 1, 'the incumbent was never ended');
   assert.is(provider.child.exitCode, null, 'the supervisor lives');
 }
 

@@ -135,7 +135,7 @@ const refused: readonly Refused[] = [
 ];
 
 for (const [what, breakIt, check] of refused) {
-  test(`a reload with ${what} is refused by ${check}, and the plugin in office stays`, () =>
+  test(`a reload with ${what} is refused by ${check}, and the incumbent stays`, () =>
     withInstallation(async (installed) => {
       const provider = installed.start();
       await untilHealthy(provider);

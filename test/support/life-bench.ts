@@ -1,4 +1,4 @@
-// Two plugins, one office, as a bench: the plugins are played by the test over real channels; the state store is the real one on
+// Two plugins, one incumbent, as a bench: the plugins are played by the test over real channels; the state store is the real one on
 // files in memory. Each effect of the life machine can be made to throw.
 
 import { duplexPair } from 'node:stream';
@@ -236,8 +236,8 @@ export async function createBench() {
     if (found === undefined) throw new Error(`no plugin ${index}`);
     return found;
   };
-  /** The first plugin is in office and healthy. */
-  const inOffice = async () => {
+  /** The first plugin is the incumbent and healthy. */
+  const inService = async () => {
     plugin(0).say(ready);
     plugin(0).say(healthy);
     await clock.settle();
@@ -260,7 +260,7 @@ export async function createBench() {
     counters,
     credentials,
     faults,
-    inOffice,
+    inService,
     reload,
     generation,
   };

@@ -51,7 +51,7 @@ export const mutations: readonly Mutation[] = [
     edits: [{ file: channel, find: 'if (isLate && !this.#isDeaf)', replace: 'if (isLate && this.#isDeaf)' }],
   },
   {
-    name: 'commits are decided as they come, also while office passes',
+    name: 'commits are decided as they come, also during a hand-over',
     needsBuild: true,
     edits: [
       {

@@ -1,4 +1,4 @@
-// Proposals in their order: one a second, five at once after a pause, none while office passes.
+// Proposals in their order: one a second, five at once after a pause, none during a hand-over.
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -45,7 +45,7 @@ test('one that comes a second after the last token goes at once', async () => {
   assert.is(done.length, 6);
 });
 
-test('while office passes nothing is decided, and then what waited, in its order and at its pace', async () => {
+test('during a hand-over nothing is decided, and then what waited, in its order and at its pace', async () => {
   const { clock, done, commits, add } = bench();
   commits.hold(true);
   add(1, 2, 3, 4, 5, 6);

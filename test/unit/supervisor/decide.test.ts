@@ -85,7 +85,7 @@ for (const kind of ['gating', 'waiting', 'blocked', 'starting'] as const) {
 }
 
 for (const kind of ['serving', 'replacing'] as const) {
-  test(`a departure while ${kind} drains the plugin in office, then ends with 6`, () => {
+  test(`a departure while ${kind} drains the incumbent, then ends with 6`, () => {
     const { state, effects } = step(at(kind), { kind: 'depart' });
     assert.is(state.kind, 'stopping');
     assert.equal(kinds(effects).slice(-3), ['remove_name', 'drain', 'arm']);
@@ -143,7 +143,7 @@ test('a reload starts a second plugin beside the first; the first drains only wh
 });
 
 for (const event of [{ kind: 'next_failed' }, { kind: 'timer' }] as const) {
-  test(`a second plugin that fails (${event.kind}) leaves the first in office`, () => {
+  test(`a second plugin that fails (${event.kind}) leaves the first as the incumbent`, () => {
     const { state, effects } = step(at('replacing'), event);
     assert.is(state.kind, 'serving');
     assert.equal(kinds(effects), ['disarm', 'kill_next', 'replacement_failed']);
@@ -253,7 +253,7 @@ test('the drop names every flag; the runtime starts with its permission model on
   assert.ok(nodeFlags('/x/plugin.mjs', 26).includes('--allow-net'));
 });
 
-test('a replacement that comes into office begins without failures; a preparation that failed does not begin a new minute', () => {
+test('a replacement that becomes the incumbent begins without failures; a preparation that failed does not begin a new minute', () => {
   assert.is(step(at('replacing', { failures: 3 }), { kind: 'next_ready' }).state.failures, 0);
   const { state } = step(
     at('serving', { sinceMs: 5, isPreparing: true } as Partial<State>),

@@ -8,7 +8,7 @@ import { encodeMessage, type PluginMessage } from '../../../shared/channel/messa
 import { emptyCounters } from '../../../supervisor/launch/counters.ts';
 import type { Custody } from '../../../supervisor/launch/running.ts';
 import { createDeparture } from '../../../supervisor/lifecycle/departure.ts';
-import { Office } from '../../../supervisor/lifecycle/incumbent.ts';
+import { Incumbent } from '../../../supervisor/lifecycle/incumbent.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { confinement } from '../../support/life-bench.ts';
 
@@ -16,7 +16,7 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
   const clock = createFakeClock();
   const [ours, theirs] = duplexPair();
   const log: string[] = [];
-  const office = new Office({
+  const incumbent = new Incumbent({
     clock,
     log: (_, message) => void log.push(message),
     counters: emptyCounters(0),
@@ -34,7 +34,7 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
     launch: () => ({ pid: 1, channel: ours, kill: () => {}, ended: new Promise(() => {}) }),
     start: { kind: 'start', task: 'serve', build: {}, config: {}, overrides: {}, identityFingerprint: '' },
   } as unknown as Custody;
-  office.launch(custody);
+  incumbent.launch(custody);
   const say = async (message: PluginMessage) => {
     theirs.write(encodeFrame(encodeMessage(message)));
     await clock.settle();
@@ -55,8 +55,8 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
     clock,
     log: (_, message) => void log.push(message),
     isUnderServiceManager: true,
-    isCredentialGood: () => office.hasCredential,
-    isServing: () => office.pid !== undefined,
+    isCredentialGood: () => incumbent.hasCredential,
+    isServing: () => incumbent.pid !== undefined,
     lastAtUnixMs: () => undefined,
     note: () => true,
     depart: (name) => void departed.push(name),

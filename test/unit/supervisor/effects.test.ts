@@ -89,7 +89,7 @@ for (const [kind, comeAbout] of Object.entries(ways) as [Effect['kind'], (bench:
     void loop.ended.then((code) => {
       exitCode = code;
     });
-    if (kind !== 'refuse_start') await bench.inOffice();
+    if (kind !== 'refuse_start') await bench.inService();
     faults.add(kind);
     await comeAbout(bench);
     await clock.settle();
@@ -126,12 +126,12 @@ function isGone(kind: Effect['kind']): boolean {
 }
 
 test('where not even a timer can be set, the process ends, and its service manager begins anew', async () => {
-  const { clock, loop, faults, plugin, inOffice } = await createBench();
+  const { clock, loop, faults, plugin, inService } = await createBench();
   let exitCode: number | undefined;
   void loop.ended.then((code) => {
     exitCode = code;
   });
-  await inOffice();
+  await inService();
   const { add } = faults;
   faults.delete = (kind) => kind === 'arm';
   add.call(faults, 'arm');

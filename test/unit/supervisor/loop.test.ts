@@ -1,4 +1,4 @@
-// Two plugins, one office: every interleaving of ready, proposals, saves and ends. The plugins are played by the test over
+// Two plugins, one incumbent: every interleaving of ready, proposals, saves and ends. The plugins are played by the test over
 // real channels; the state store is the real one on files in memory.
 
 import { test } from 'uvu';
@@ -20,19 +20,19 @@ const propose = (state: RegistryState, commitId = 1): PluginMessage => ({
 });
 const answers = ({ heard }: Played) => heard.filter(({ kind }) => kind === 'committed');
 
-test('the plugin in office proposes, and hears when it is on disk', async () => {
-  const { inOffice, clock, generation } = await createBench();
-  const office = await inOffice();
-  office.say(propose(following(firstState())));
+test('the incumbent proposes, and hears when it is on disk', async () => {
+  const { inService, clock, generation } = await createBench();
+  const incumbent = await inService();
+  incumbent.say(propose(following(firstState())));
   await clock.settle();
 
-  assert.equal(answers(office), [{ kind: 'committed', commitId: 1, outcome: 'saved', onDisk: 'attempted' }]);
+  assert.equal(answers(incumbent), [{ kind: 'committed', commitId: 1, outcome: 'saved', onDisk: 'attempted' }]);
   assert.is(generation(), 2);
 });
 
 test('a proposal of the old one that comes after the hand-over is refused, which is no violation', async () => {
-  const { inOffice, reload, clock, generation, world } = await createBench();
-  const old = await inOffice();
+  const { inService, reload, clock, generation, world } = await createBench();
+  const old = await inService();
   const next = await reload();
   next.say(ready);
   await clock.settle();
@@ -45,9 +45,9 @@ test('a proposal of the old one that comes after the hand-over is refused, which
   assert.not.ok(world.log.includes('plugin.violation'));
 });
 
-test('a proposal of the old one while the new one gets ready waits, and is refused once office has passed', async () => {
-  const { inOffice, reload, clock, generation, plugins } = await createBench();
-  const old = await inOffice();
+test('a proposal of the old one while the new one gets ready waits, and is refused once the hand-over is done', async () => {
+  const { inService, reload, clock, generation, plugins } = await createBench();
+  const old = await inService();
   const next = await reload();
   old.say(propose(following(firstState())));
   await clock.settle();
@@ -60,8 +60,8 @@ test('a proposal of the old one while the new one gets ready waits, and is refus
 });
 
 test('a proposal that waited is decided when the new one ends instead', async () => {
-  const { inOffice, reload, clock, generation } = await createBench();
-  const old = await inOffice();
+  const { inService, reload, clock, generation } = await createBench();
+  const old = await inService();
   const next = await reload();
   old.say(propose(following(firstState())));
   await clock.settle();
@@ -73,15 +73,15 @@ test('a proposal that waited is decided when the new one ends instead', async ()
 });
 
 test('a save that was under way when the new one started: another one is started from it', async () => {
-  const { inOffice, reload, clock, files, generation, plugins, plugin } = await createBench();
-  const old = await inOffice();
+  const { inService, reload, clock, files, generation, plugins, plugin } = await createBench();
+  const old = await inService();
   const disk = holdDisk(files);
   old.say(propose(following(firstState())));
   await clock.settle();
   const next = await reload();
   next.say(ready);
   await clock.settle();
-  assert.not.ok(next.isKilled, 'office waits for the save');
+  assert.not.ok(next.isKilled, 'the hand-over waits for the save');
   disk.resolve();
   await clock.settle();
 
@@ -93,13 +93,13 @@ test('a save that was under way when the new one started: another one is started
   await clock.settle();
   assert.ok(
     old.heard.some(({ kind }) => kind === 'drain'),
-    'office passed to the third',
+    'the third is the incumbent',
   );
 });
 
 test('a plugin that commits all the time is replaced all the same', async () => {
-  const { inOffice, reload, clock, store, plugins } = await createBench();
-  const old = await inOffice();
+  const { inService, reload, clock, store, plugins } = await createBench();
+  const old = await inService();
   let said = 0;
   const again = () => {
     if (answers(old).length < said) return;
@@ -120,9 +120,9 @@ test('a plugin that commits all the time is replaced all the same', async () => 
   assert.ok(old.heard.some(({ kind }) => kind === 'drain'));
 });
 
-test('a proposal of the new one right behind its ready is decided once it is in office', async () => {
-  const { inOffice, reload, clock, generation, world } = await createBench();
-  const old = await inOffice();
+test('a proposal of the new one right behind its ready is decided once it is the incumbent', async () => {
+  const { inService, reload, clock, generation, world } = await createBench();
+  const old = await inService();
   const next = await reload();
   next.say(ready, propose(following(firstState())));
   await clock.settle();
@@ -134,8 +134,8 @@ test('a proposal of the new one right behind its ready is decided once it is in 
 });
 
 test('a new one that proposes before it is ready breaks a rule: it is killed and the old one stays', async () => {
-  const { inOffice, reload, clock, generation, world } = await createBench();
-  const old = await inOffice();
+  const { inService, reload, clock, generation, world } = await createBench();
+  const old = await inService();
   const next = await reload();
   next.say(propose(following(firstState())));
   await clock.settle();
@@ -147,10 +147,10 @@ test('a new one that proposes before it is ready breaks a rule: it is killed and
 });
 
 test('a plugin that ends in the middle of its own save: the save ends, and the next one starts from it', async () => {
-  const { inOffice, clock, generation, plugin } = await createBench();
-  const office = await inOffice();
-  office.say(propose(following(firstState())));
-  office.end();
+  const { inService, clock, generation, plugin } = await createBench();
+  const incumbent = await inService();
+  incumbent.say(propose(following(firstState())));
+  incumbent.end();
   await clock.advance(1);
 
   assert.is(generation(), 2);
@@ -159,46 +159,46 @@ test('a plugin that ends in the middle of its own save: the save ends, and the n
 });
 
 test('a promotion before the delay kills whoever proposes it, and nothing is written', async () => {
-  const { inOffice, clock, store, generation } = await createBench();
-  const office = await inOffice();
+  const { inService, clock, store, generation } = await createBench();
+  const incumbent = await inService();
   const stable = { stableObservationCount: 1, stableAtUnix: 1_750_000_200, promotedAtUnix: 0 };
   const two = nextState(firstState(), [snapshot(1), snapshot(2, { state: 'pending', ...stable })]);
-  office.say(propose(two));
+  incumbent.say(propose(two));
   await clock.settle();
   const promoted = nextState(two, [
     snapshot(2, { ...stable, promotedAtUnix: 1_750_000_300 }),
     snapshot(1, { state: 'retired' }),
   ]);
-  office.say(propose(promoted, 2));
+  incumbent.say(propose(promoted, 2));
   await clock.settle();
-  assert.ok(office.isKilled);
+  assert.ok(incumbent.isKilled);
   assert.is(generation(), 2);
   await clock.advance(120_000);
   assert.is((await store.commit(encodeState(promoted))).outcome, 'saved', 'after the delay it is legal');
 });
 
 test('a second proposal before the answer to the first is a violation', async () => {
-  const { inOffice, clock } = await createBench();
-  const office = await inOffice();
-  office.say(propose(following(firstState())), propose(following(firstState()), 2));
+  const { inService, clock } = await createBench();
+  const incumbent = await inService();
+  incumbent.say(propose(following(firstState())), propose(following(firstState()), 2));
   await clock.settle();
 
-  assert.ok(office.isKilled);
+  assert.ok(incumbent.isKilled);
 });
 
 test('a plugin without pong for ten seconds is killed, counted and relaunched', async () => {
-  const { inOffice, clock, counters, plugins } = await createBench();
-  const office = await inOffice();
+  const { inService, clock, counters, plugins } = await createBench();
+  const incumbent = await inService();
   await clock.advance(14_000);
 
-  assert.ok(office.isKilled);
+  assert.ok(incumbent.isKilled);
   assert.equal(counters.restarts, { hung: 1 });
   assert.is(plugins.length, 2);
 });
 
 test('a credential that changes while a second plugin starts reaches both, each generation once', async () => {
-  const { inOffice, reload, clock, loop, credentials, world } = await createBench();
-  const old = await inOffice();
+  const { inService, reload, clock, loop, credentials, world } = await createBench();
+  const old = await inService();
   credentials[0] = { kind: 'credential', name: 'jwt', generation: 2, modifiedAtUnixMs: 0, bytes: '' };
   const next = await reload();
   loop.credentialsChanged();
@@ -213,12 +213,12 @@ test('a credential that changes while a second plugin starts reaches both, each 
 });
 
 test('a plugin that ends while a reload is prepared: what was prepared is dropped, the reload is done all the same', async () => {
-  const { inOffice, clock, loop, world, plugins } = await createBench();
+  const { inService, clock, loop, world, plugins } = await createBench();
   const gate = Promise.withResolvers<void>();
-  const office = await inOffice();
+  const incumbent = await inService();
   world.preparing = gate.promise;
   loop.event({ kind: 'reload' });
-  office.end();
+  incumbent.end();
   await clock.settle();
   gate.resolve();
   await clock.advance(1);
@@ -230,8 +230,8 @@ test('a plugin that ends while a reload is prepared: what was prepared is droppe
 });
 
 test('a lost name is repaired with a second plugin that need not wait until it is healthy', async () => {
-  const { inOffice, clock, loop, plugin, counters, world } = await createBench();
-  await inOffice();
+  const { inService, clock, loop, plugin, counters, world } = await createBench();
+  await inService();
   loop.event({ kind: 'name_lost' });
   await clock.settle();
   const [start] = plugin(1).heard;
@@ -245,13 +245,13 @@ test('a lost name is repaired with a second plugin that need not wait until it i
 });
 
 test('a repair that the gate refuses changes nothing, and the next look tries again', async () => {
-  const { inOffice, clock, loop, plugins, world } = await createBench();
-  const office = await inOffice();
+  const { inService, clock, loop, plugins, world } = await createBench();
+  const incumbent = await inService();
   world.refuse = true;
   loop.event({ kind: 'name_lost' });
   await clock.settle();
   assert.ok(world.log.includes('socket.repair_refused'));
-  assert.not.ok(office.isKilled);
+  assert.not.ok(incumbent.isKilled);
   world.refuse = false;
   loop.event({ kind: 'name_lost' });
   await clock.settle();
@@ -259,8 +259,8 @@ test('a repair that the gate refuses changes nothing, and the next look tries ag
 });
 
 test('a second plugin that fails to repair a lost name is told as a repair, not as a reload', async () => {
-  const { inOffice, clock, loop, plugin, world } = await createBench();
-  await inOffice();
+  const { inService, clock, loop, plugin, world } = await createBench();
+  await inService();
   loop.event({ kind: 'name_lost' });
   await clock.settle();
   plugin(1).end();
@@ -272,8 +272,8 @@ test('a second plugin that fails to repair a lost name is told as a repair, not 
 });
 
 test('a reload right behind a reload: the next one waits until it is healthy, although the one before has said nothing yet', async () => {
-  const { inOffice, reload, clock, plugin } = await createBench();
-  await inOffice();
+  const { inService, reload, clock, plugin } = await createBench();
+  await inService();
   const second = await reload();
   second.say(ready);
   await clock.settle();
@@ -284,10 +284,10 @@ test('a reload right behind a reload: the next one waits until it is healthy, al
 });
 
 test('a relaunch that the gate refuses says by what and when it is tried again', async () => {
-  const { inOffice, clock, world } = await createBench();
-  const office = await inOffice();
+  const { inService, clock, world } = await createBench();
+  const incumbent = await inService();
   world.refuse = true;
-  office.end();
+  incumbent.end();
   await clock.advance(1);
   await clock.advance(1);
 
@@ -328,29 +328,29 @@ test('a plugin that gives up for something of its own ends the start with 5', as
 });
 
 test('a save that fails because the state directory is gone says so, to the plugin and to who can act', async () => {
-  const { inOffice, clock, files, world } = await createBench();
-  const office = await inOffice();
+  const { inService, clock, files, world } = await createBench();
+  const incumbent = await inService();
   world.isStateDirectoryGone = true;
   files.failFrom = 1;
-  office.say(propose(following(firstState())));
+  incumbent.say(propose(following(firstState())));
   await clock.settle();
 
-  const [answer] = answers(office) as { outcome: string; finding?: string }[];
+  const [answer] = answers(incumbent) as { outcome: string; finding?: string }[];
   assert.equal([answer?.outcome, answer?.finding], ['failed', 'state_directory_gone']);
   assert.is(world.stateNeeded, 1);
 });
 
-test('whether a credential is in use is what the plugin in office said', async () => {
-  const { inOffice, clock, loop, reload } = await createBench();
-  const office = await inOffice();
+test('whether a credential is in use is what the incumbent said', async () => {
+  const { inService, clock, loop, reload } = await createBench();
+  const incumbent = await inService();
   assert.ok(loop.hasCredential(), 'it has just started');
   await clock.advance(10_000);
   assert.not.ok(loop.hasCredential());
-  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  incumbent.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
   await clock.settle();
   assert.ok(loop.hasCredential());
   const failing = (errorClass: string) =>
-    office.say({
+    incumbent.say({
       ...healthy,
       healthz: 'unhealthy',
       reasons: ['login_failed'],
@@ -363,13 +363,13 @@ test('whether a credential is in use is what the plugin in office said', async (
   failing('auth_rejected');
   await clock.settle();
   assert.not.ok(loop.hasCredential(), 'it cannot log in any more');
-  office.say({ ...healthy, isCredentialEnding: true });
+  incumbent.say({ ...healthy, isCredentialEnding: true });
   await clock.settle();
   assert.not.ok(loop.hasCredential(), 'it ends within its refresh window');
   const next = await reload();
   next.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' }, ready, healthy);
   await clock.advance(20_000);
-  assert.ok(loop.hasCredential(), 'what the next one said before it took office counts too');
+  assert.ok(loop.hasCredential(), 'what the next one said before it became the incumbent counts too');
 });
 
 test('giving_up of a plugin that was killed already is no news of the one that started after it', async () => {
@@ -391,9 +391,9 @@ test('giving_up of a plugin that was killed already is no news of the one that s
 
 const sick: PluginMessage = { ...healthy, healthz: 'unhealthy', reasons: ['status_stale'] };
 
-test('what a second plugin said of itself before it took office is passed on once, when it takes it', async () => {
-  const { inOffice, clock, reload, world } = await createBench();
-  await inOffice();
+test('what a second plugin said of itself before it became the incumbent is passed on once, when it is', async () => {
+  const { inService, clock, reload, world } = await createBench();
+  await inService();
   const next = await reload();
   next.say(ready, sick);
   await clock.settle();
@@ -401,9 +401,9 @@ test('what a second plugin said of itself before it took office is passed on onc
   assert.equal(world.health, ['ok', 'unhealthy']);
 });
 
-test('a plugin that took office from another one is killed when it leaves a ping unanswered', async () => {
-  const { inOffice, clock, reload } = await createBench();
-  await inOffice();
+test('a plugin that took over from another one is killed when it leaves a ping unanswered', async () => {
+  const { inService, clock, reload } = await createBench();
+  await inService();
   const next = await reload();
   next.say(ready);
   await clock.advance(20_000);
@@ -412,21 +412,21 @@ test('a plugin that took office from another one is killed when it leaves a ping
 });
 
 test('a replaced plugin that does not end is killed after 17 s, and not before', async () => {
-  const { inOffice, clock, reload } = await createBench();
-  const office = await inOffice();
+  const { inService, clock, reload } = await createBench();
+  const incumbent = await inService();
   const next = await reload();
   next.say(ready);
   await clock.settle();
   await clock.advance(16_999);
-  assert.not.ok(office.isKilled);
+  assert.not.ok(incumbent.isKilled);
   await clock.advance(1);
 
-  assert.ok(office.isKilled);
+  assert.ok(incumbent.isKilled);
 });
 
-test('each refused credential of the plugin in office is counted and told to both, none of the second one is', async () => {
-  const { inOffice, clock, reload, counters } = await createBench();
-  const office = await inOffice();
+test('each refused credential of the incumbent is counted and told to both, none of the second one is', async () => {
+  const { inService, clock, reload, counters } = await createBench();
+  const incumbent = await inService();
   const next = await reload();
   const refused: PluginMessage = {
     kind: 'credential_result',
@@ -435,9 +435,9 @@ test('each refused credential of the plugin in office is counted and told to bot
     result: 'refused',
     class: 'auth_rejected',
   };
-  office.say(refused);
+  incumbent.say(refused);
   await clock.settle();
-  office.say(refused);
+  incumbent.say(refused);
   next.say(refused);
   await clock.settle();
 
@@ -446,10 +446,10 @@ test('each refused credential of the plugin in office is counted and told to bot
 });
 
 test('a plugin that is healthy has its credential, although the last login failed', async () => {
-  const { inOffice, clock, loop } = await createBench();
-  const office = await inOffice();
-  office.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
-  office.say({ ...healthy, reasons: ['login_failed'], errorClasses: ['auth_rejected'] });
+  const { inService, clock, loop } = await createBench();
+  const incumbent = await inService();
+  incumbent.say({ kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' });
+  incumbent.say({ ...healthy, reasons: ['login_failed'], errorClasses: ['auth_rejected'] });
   await clock.advance(1_000);
 
   assert.ok(loop.hasCredential());
@@ -466,40 +466,40 @@ test('a state of another identity is a refusal of the state check; a class that 
 });
 
 test('a stop waits for a save that is under way, then says drain, and hears of proposals no more', async () => {
-  const { inOffice, clock, files, loop, generation, world } = await createBench();
-  const office = await inOffice();
+  const { inService, clock, files, loop, generation, world } = await createBench();
+  const incumbent = await inService();
   const disk = holdDisk(files);
-  office.say(propose(following(firstState())));
+  incumbent.say(propose(following(firstState())));
   await clock.settle();
   loop.event({ kind: 'stop' });
   await clock.settle();
-  const isDraining = () => office.heard.some(({ kind }) => kind === 'drain');
+  const isDraining = () => incumbent.heard.some(({ kind }) => kind === 'drain');
   assert.not.ok(isDraining());
   disk.resolve();
   await clock.settle();
   assert.ok(isDraining());
-  assert.equal([generation(), answers(office).length], [2, 1]);
-  office.say({ kind: 'drained', cut: 0 });
+  assert.equal([generation(), answers(incumbent).length], [2, 1]);
+  incumbent.say({ kind: 'drained', cut: 0 });
   await clock.settle();
   assert.ok(world.log.includes('plugin.drained'), 'only one that drains may say so');
 });
 
 test('a plugin that ends as it was told is no warning, one that ends by itself is', async () => {
   for (const isTold of [true, false]) {
-    const { inOffice, clock, loop, world } = await createBench();
-    const office = await inOffice();
+    const { inService, clock, loop, world } = await createBench();
+    const incumbent = await inService();
     if (isTold) loop.event({ kind: 'stop' });
     await clock.settle();
-    office.end();
+    incumbent.end();
     await clock.settle();
     const line = world.lines.find(({ message }) => message === 'plugin.exited');
     assert.is(line?.level, isTold ? 'info' : 'warn');
   }
 });
 
-test('a new one that ended while we waited for a save does not take office', async () => {
-  const { inOffice, reload, clock, files, plugins, plugin, world } = await createBench();
-  const old = await inOffice();
+test('a new one that ended while we waited for a save does not become the incumbent', async () => {
+  const { inService, reload, clock, files, plugins, plugin, world } = await createBench();
+  const old = await inService();
   const disk = holdDisk(files);
   old.say(propose(following(firstState())));
   await clock.settle();
@@ -521,9 +521,9 @@ test('a new one that ended while we waited for a save does not take office', asy
   assert.not.ok(world.log.includes('reload.done'));
 });
 
-test('one that did not take office in time is not asked any more whether it lives', async () => {
-  const { inOffice, reload, clock, loop } = await createBench();
-  const old = await inOffice();
+test('one that did not become the incumbent in time is not asked any more whether it lives', async () => {
+  const { inService, reload, clock, loop } = await createBench();
+  const old = await inService();
   const next = await reload();
   loop.event({ kind: 'next_failed' });
   await clock.settle();

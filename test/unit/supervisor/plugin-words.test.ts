@@ -84,11 +84,11 @@ async function bench() {
     factsChanged: () => {},
   });
   await clock.settle();
-  const office = plugins[0];
-  if (office === undefined) throw new Error('no plugin');
-  office.say({ kind: 'ready', confinement, isPermissionModelOn: true });
+  const incumbent = plugins[0];
+  if (incumbent === undefined) throw new Error('no plugin');
+  incumbent.say({ kind: 'ready', confinement, isPermissionModelOn: true });
   await clock.settle();
-  return { clock, log, plugins, counters, loop, office };
+  return { clock, log, plugins, counters, loop, incumbent };
 }
 
 /** 64 characters that JSON writes as six bytes each. */
@@ -106,26 +106,26 @@ const refused = (errorClass: string): PluginMessage => ({
 });
 
 test('a word of its own ends a plugin, and nothing is counted under it', async () => {
-  const { clock, counters, office, log } = await bench();
-  office.say(refused(word(1)));
+  const { clock, counters, incumbent, log } = await bench();
+  incumbent.say(refused(word(1)));
   await clock.settle();
 
-  assert.ok(office.isKilled);
+  assert.ok(incumbent.isKilled);
   assert.ok(log.includes('plugin.violation'));
   assert.equal(counters.credentialRefusals, {});
 });
 
 test('45 allowed frames a second for 20 s leave little in the supervisor', async () => {
-  const { clock, counters, office } = await bench();
+  const { clock, counters, incumbent } = await bench();
   for (let second = 1; second <= 20; second += 1) {
-    for (let count = 0; count < 45; count += 1) office.say(refused('auth_rejected'));
+    for (let count = 0; count < 45; count += 1) incumbent.say(refused('auth_rejected'));
     // Its pings can be answered unread: their numbers are 1, 2, 3.
-    office.say({ kind: 'pong', id: Math.floor((second - 1) / 2), lagMs: 0 });
+    incumbent.say({ kind: 'pong', id: Math.floor((second - 1) / 2), lagMs: 0 });
     await clock.advance(1_000);
   }
 
   assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 900 });
-  assert.ok(office.ours.writableLength < 1024 * 1024);
+  assert.ok(incumbent.ours.writableLength < 1024 * 1024);
 });
 
 test('a plugin that cannot be greeted is ended and launched again; the life machine never stands still', async () => {
