@@ -82,6 +82,71 @@ for (const [room, sources] of Object.entries(rooms)) {
   });
 }
 
+/**
+ * Which room may import which, within a side: an arrow that is not here is a decision. Files that stand beside the folders, like
+ * serve.ts, are rooms of their own; main.ts wires and knows everyone.
+ */
+const arrows: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  plugin: {
+    'serve.ts': ['telemetry', 'probes', 'health', 'key-service.ts', 'keys', 'kms', 'openbao.ts'],
+    tasks: ['probes', 'keys', 'openbao.ts'],
+    'key-service.ts': ['kms', 'probes', 'health', 'keys', 'transit'],
+    'openbao.ts': ['session', 'auth', 'transit', 'keys', 'openbao', 'http'],
+    telemetry: ['probes', 'health', 'auth', 'keys', 'kms'],
+    probes: ['health', 'transit', 'auth', 'keys'],
+    health: ['keys'],
+    session: ['auth', 'openbao'],
+    auth: ['openbao'],
+    transit: ['keys', 'openbao'],
+    openbao: ['http'],
+  },
+  supervisor: {
+    'arguments.ts': ['commands', 'environment.ts'],
+    commands: ['gate', 'lifecycle', 'launch', 'notify', 'custody', 'refusal.ts', 'system.ts'],
+    gate: ['launch', 'custody', 'refusal.ts', 'system.ts'],
+    lifecycle: ['launch', 'channel', 'custody', 'refusal.ts'],
+    launch: ['channel', 'custody'],
+  },
+  shared: {
+    config: ['channel', 'errors', 'registry', 'text', 'time'],
+    confinement: ['channel'],
+    channel: ['errors', 'text'],
+    registry: ['errors', 'text'],
+    text: ['errors'],
+    time: ['errors'],
+    log: ['time'],
+  },
+};
+
+/** `from to` for each pair of rooms of a side between which a file imports. */
+function drawnArrows(side: keyof typeof rooms): string[] {
+  const inSide = (file: string) => relative(side, file).split('/')[0] ?? '';
+  const drawn = rooms[side].flatMap((source) =>
+    source.imports
+      .filter((target) => roomOf(source, target) === side)
+      .map((target) => `${inSide(source.file)} ${inSide(join(dirname(source.file), target))}`),
+  );
+  const between = [...new Set(drawn)].filter((arrow) => new Set(arrow.split(' ')).size === 2);
+  return between.filter((arrow) => !arrow.startsWith('main.ts ')).sort();
+}
+
+for (const side of ['plugin', 'supervisor', 'shared'] as const) {
+  test(`the arrows between the rooms of ${side} are those of the list`, () => {
+    const listed = Object.entries(arrows[side] ?? {}).flatMap(([from, to]) => to.map((room) => `${from} ${room}`));
+    assert.equal(drawnArrows(side), listed.sort());
+  });
+
+  test(`no circle between the rooms of ${side}`, () => {
+    let left = drawnArrows(side).map((arrow) => arrow.split(' '));
+    for (let before = -1; before !== left.length; ) {
+      before = left.length;
+      const withArrows = new Set(left.map(([from]) => from));
+      left = left.filter(([, to]) => withArrows.has(to));
+    }
+    assert.equal(left, []);
+  });
+}
+
 const network = ['node:http', 'node:https', 'node:http2', 'node:tls', 'node:dgram', 'node:dns'];
 
 test('the supervisor imports nothing that parses network data', () => {
@@ -151,7 +216,8 @@ test('clocks and dice come in through the front', () => {
 
 test('kms knows no OpenBao and no gRPC outside its server, transit knows no gRPC', () => {
   const kms = rooms.plugin.filter(({ file }) => file.startsWith('plugin/kms/'));
-  const knowsBao = ({ imports }: Source) => imports.some((target) => /\/(?:transit|auth|keys|health)\//u.test(target));
+  const knowsBao = ({ imports }: Source) =>
+    imports.some((target) => /\/(?:transit|openbao|http|auth|keys|health|probes)\//u.test(target));
   assert.equal(offenders(kms, knowsBao), []);
   const grpc = rooms.plugin.filter(({ imports }) => imports.includes('@grpc/grpc-js')).map(({ file }) => file);
   assert.equal(grpc, ['plugin/kms/server.ts']);
