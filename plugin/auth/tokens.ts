@@ -5,6 +5,7 @@ import { ProviderError } from '../../shared/errors/error.ts';
 import { type Age, startAge } from '../../shared/time/age.ts';
 import { doublingDelayMs, jitterMs } from '../../shared/time/backoff.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
+import { pause, untilAborted, withDeadline } from '../../shared/time/deadline.ts';
 import type { Grant } from './login.ts';
 
 export type TokenManagerDeps = {
@@ -98,7 +99,7 @@ class Manager implements TokenManager {
         return held.value;
       }
       if (this.#flight === undefined && this.#isBackingOff()) throw this.#unavailable();
-      await waitFor((this.#flight ?? this.#refresh('login')).done, signal);
+      await untilAborted((this.#flight ?? this.#refresh('login')).done, signal);
       if (this.#usable() === undefined && this.#flight === undefined) throw this.#unavailable();
     }
   };
@@ -116,7 +117,7 @@ class Manager implements TokenManager {
       if (this.#isRecoveryThrottled()) return undefined;
       this.#beginRecovery();
     }
-    if (this.#flight !== undefined) await waitFor(this.#flight.done, signal);
+    if (this.#flight !== undefined) await untilAborted(this.#flight.done, signal);
     const held = this.#usable();
     if (held === undefined) throw this.#unavailable();
     return held.value === rejected ? undefined : held.value;
@@ -212,25 +213,19 @@ class Manager implements TokenManager {
   async #fly(renewing: Held | undefined, isTrial: boolean): Promise<void> {
     await this.#untilFloor();
     if (this.#stopped.signal.aborted) return;
-    const controller = new AbortController();
-    const stop = () => controller.abort(this.#stopped.signal.reason);
-    this.#stopped.signal.addEventListener('abort', stop, { once: true });
-    const timeout = new ProviderError('timeout', 'auth failed: the login took longer than auth.loginTimeout');
-    const cancel = this.#deps.clock.after(this.#deps.settings.loginTimeoutMs, () => controller.abort(timeout));
-    try {
-      const isRenewed = renewing !== undefined && (await this.#tryRenewal(renewing, controller.signal));
-      if (!isRenewed) await this.#tryLogin(controller.signal, isTrial);
-    } finally {
-      cancel();
-      this.#stopped.signal.removeEventListener('abort', stop);
-    }
+    const limits = { timeoutMs: this.#deps.settings.loginTimeoutMs, signal: this.#stopped.signal };
+    const late = () => new ProviderError('timeout', 'auth failed: the login took longer than auth.loginTimeout');
+    await withDeadline(limits, late, this.#deps.clock, async (signal) => {
+      const isRenewed = renewing !== undefined && (await this.#tryRenewal(renewing, signal));
+      if (!isRenewed) await this.#tryLogin(signal, isTrial);
+    });
   }
 
   /** A second between two logins, whatever asks for them: tokens that are revoked again and again cause no storm. */
   async #untilFloor(): Promise<void> {
     const { clock } = this.#deps;
     const waitMs = this.#lastLoginAtMs + login.floorMs - clock.nowMs();
-    if (waitMs > 0) await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+    if (waitMs > 0) await pause(clock, waitMs);
   }
 
   /** @returns whether nothing more is to be done in this flight */
@@ -295,17 +290,4 @@ class Manager implements TokenManager {
 
 function remainingMs(held: Held): number {
   return held.leaseMs - held.age.ageMs();
-}
-
-/** Waits without owning: the waiter's end does not end the flight. */
-async function waitFor(done: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return done;
-  await new Promise<void>((resolve, reject) => {
-    const leave = () => reject(signal.reason);
-    signal.addEventListener('abort', leave, { once: true });
-    void done.then(() => {
-      signal.removeEventListener('abort', leave);
-      resolve();
-    });
-  });
 }

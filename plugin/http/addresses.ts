@@ -4,6 +4,7 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Clock } from '../../shared/time/clock.ts';
+import { pause } from '../../shared/time/deadline.ts';
 
 export type Resolve = (name: string) => Promise<readonly string[]>;
 
@@ -65,10 +66,6 @@ export function createAddresses(host: string, clock: Clock, resolve: Resolve = r
     hasBetter: () => known.some((address) => !failures.has(address)),
     answered: (address) => void failures.delete(address),
   };
-}
-
-function pause(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => clock.after(ms, resolve));
 }
 
 async function resolveName(name: string): Promise<readonly string[]> {

@@ -4,8 +4,8 @@
 import type { TLSSocket } from 'node:tls';
 import type { ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
+import { untilAborted } from '../../shared/time/deadline.ts';
 import type { Addresses } from './addresses.ts';
-import { untilAborted } from './deadline.ts';
 import { connectTls, type Trust } from './tls.ts';
 import { classifyTransportFailure } from './transport-failure.ts';
 

@@ -4,6 +4,7 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { withDeadline } from '../../shared/time/deadline.ts';
 import { type BoundReached, maxDecryptCalls, maxRetainedBytes, maxWaiting } from './bounds.ts';
 import type { DecodedDecrypt, DecryptResponse, EncryptRequest, EncryptResponse, StatusResponse } from './codec.ts';
 import { DecryptQueue } from './decrypt-queue.ts';
@@ -256,7 +257,7 @@ async function encrypt(
 ): Promise<EncryptResponse> {
   const { keys } = context.deps;
   if (request.plaintext.length === 0) throw new ProviderError('plaintext_required', 'plaintext is required');
-  return withDeadline(context, call, async (signal) => {
+  return untilDeadline(context, call, async (signal) => {
     const view = readView(keys);
     noted.healthz = view.healthz;
     if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy');
@@ -292,7 +293,7 @@ async function decrypt(
   const view = viewOf(context, request);
   const retained = context.retained.take(call.connection, request.sizeBytes, () => call.end(concurrencyLimit()));
   try {
-    return await withDeadline(context, call, (signal, deadlineMs) =>
+    return await untilDeadline(context, call, (signal, deadlineMs) =>
       resolveAndDecrypt(context, view, { ...call, signal, deadlineMs }, noted),
     );
   } finally {
@@ -346,7 +347,7 @@ function identityOf({ ciphertext, keyId, annotations }: DecryptView): string {
 }
 
 /** The earlier of the caller's deadline and our own. */
-async function withDeadline<T>(
+function untilDeadline<T>(
   { deps }: Context,
   call: KmsCall,
   run: (signal: AbortSignal, deadlineMs: number) => Promise<T>,
@@ -355,15 +356,7 @@ async function withDeadline<T>(
   const ownMs =
     deps.settings.timeoutMs === 0 ? Number.POSITIVE_INFINITY : nowMs + deps.settings.timeoutMs + ownMarginMs;
   const deadlineMs = Math.min(ownMs, call.deadlineMs);
-  const controller = new AbortController();
-  const leave = () => controller.abort(call.signal.reason);
-  call.signal.addEventListener('abort', leave, { once: true });
-  const expire = () => controller.abort(new ProviderError('timeout', 'request timed out'));
-  const cancel = Number.isFinite(deadlineMs) ? deps.clock.after(Math.max(0, deadlineMs - nowMs), expire) : () => {};
-  try {
-    return await run(controller.signal, deadlineMs);
-  } finally {
-    cancel();
-    call.signal.removeEventListener('abort', leave);
-  }
+  const late = () => new ProviderError('timeout', 'request timed out');
+  const limits = { timeoutMs: deadlineMs - nowMs, signal: call.signal };
+  return withDeadline(limits, late, deps.clock, (signal) => run(signal, deadlineMs));
 }

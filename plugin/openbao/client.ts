@@ -3,9 +3,9 @@
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { type Limits, withDeadline } from '../../shared/time/deadline.ts';
 import { createAddresses, type Resolve } from '../http/addresses.ts';
 import { type Connection, createConnection, type HttpReply, type WireRequest } from '../http/connection.ts';
-import { type Limits, withDeadline } from '../http/deadline.ts';
 import { createDial } from '../http/dial.ts';
 import type { Operation } from '../http/operation.ts';
 import { Pool } from '../http/pool.ts';

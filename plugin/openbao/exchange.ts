@@ -3,9 +3,9 @@
 
 import type { ProviderError } from '../../shared/errors/error.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { pause } from '../../shared/time/deadline.ts';
 import type { Addresses } from '../http/addresses.ts';
 import { BrokenExchange, type Connection, type HttpReply, type WireRequest } from '../http/connection.ts';
-import { pause } from '../http/deadline.ts';
 import type { Operation } from '../http/operation.ts';
 import type { Pool } from '../http/pool.ts';
 import { classifyTransportFailure } from '../http/transport-failure.ts';

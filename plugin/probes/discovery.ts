@@ -4,14 +4,14 @@
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Snapshot } from '../../shared/registry/state.ts';
 import type { Clock } from '../../shared/time/clock.ts';
+import { untilAborted, withDeadline } from '../../shared/time/deadline.ts';
 import type { StatusCache } from '../health/status-cache.ts';
 import type { Probes } from './probes.ts';
-import { untilOrAborted } from './turn.ts';
 
 export type DiscoveryDeps = {
   readonly clock: Clock;
   readonly cache: Pick<StatusCache, 'lookUp' | 'isRecorded' | 'state'>;
-  readonly probes: Pick<Probes, 'gate' | 'metadataAlone'>;
+  readonly probes: Pick<Probes, 'metadataAlone' | 'turn'>;
   readonly settings: { readonly probeIntervalMs: number; readonly timeoutMs: number };
   /** Ends with the process. */
   readonly stopped: AbortSignal;
@@ -45,21 +45,19 @@ export function createDiscovery(deps: DiscoveryDeps): Discovery {
   };
   const attempt = async () => {
     attempts.push(deps.clock.nowMs());
-    const controller = new AbortController();
-    const leave = () => controller.abort(deps.stopped.reason);
-    deps.stopped.addEventListener('abort', leave, { once: true });
     let isLate = false;
-    const cancel = deps.clock.after(deps.settings.timeoutMs, () => {
+    const late = () => {
       isLate = true;
-      controller.abort(new ProviderError('timeout', 'the discovery took too long'));
-    });
-    const isRead = await deps.probes.metadataAlone('discovery', controller.signal, 'discover');
-    cancel();
-    deps.stopped.removeEventListener('abort', leave);
+      return new ProviderError('timeout', 'the discovery took too long');
+    };
+    const limits = { timeoutMs: deps.settings.timeoutMs, signal: deps.stopped };
+    const isRead = await withDeadline(limits, late, deps.clock, (signal) =>
+      deps.probes.metadataAlone('discovery', signal, 'discover'),
+    );
     stored = isRead ? 'read' : isLate ? 'timed_out' : 'failed';
   };
   const run = async (keyId: string) => {
-    await deps.probes.gate.pass(async () => {
+    await deps.probes.turn.take(async () => {
       const isNeedless = deps.cache.lookUp(keyId) !== undefined || deps.cache.state === undefined;
       if (!isNeedless && isAllowed()) await attempt();
     }, deps.stopped);
@@ -80,7 +78,7 @@ export function createDiscovery(deps: DiscoveryDeps): Discovery {
     const isInitiator = running === undefined;
     waiters += 1;
     try {
-      await untilOrAborted(join(keyId), signal);
+      await untilAborted(join(keyId), signal);
     } finally {
       waiters -= 1;
     }

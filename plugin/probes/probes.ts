@@ -6,7 +6,7 @@ import { ProviderError } from '../../shared/errors/error.ts';
 import { encodeState, type Snapshot } from '../../shared/registry/state.ts';
 import { type Reading, readClock } from '../../shared/time/age.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { bounded } from '../health/bounded.ts';
+import { withDeadline } from '../../shared/time/deadline.ts';
 import type { StatusCache } from '../health/status-cache.ts';
 import { startWait } from '../keys/activation-wait.ts';
 import {
@@ -37,7 +37,7 @@ import {
 } from './probe-failure.ts';
 import { RightsLook } from './rights-look.ts';
 import { roundTrip } from './round-trip.ts';
-import { ProbeGate } from './turn.ts';
+import { ProbeTurn } from './turn.ts';
 
 export type ProbeDeps = {
   readonly clock: Clock;
@@ -63,7 +63,7 @@ type Mode = 'advance' | 'discover' | 'check';
 
 export class Probes {
   readonly #deps: ProbeDeps;
-  readonly #gate = new ProbeGate();
+  readonly #turn = new ProbeTurn();
   readonly #ledger: Ledger;
   readonly #paces: Record<ProbeKind, pace.Pace> = { metadata: pace.freshPace, deep: pace.freshPace };
   readonly #rights: RightsLook;
@@ -83,8 +83,8 @@ export class Probes {
     };
   }
 
-  get gate(): ProbeGate {
-    return this.#gate;
+  get turn(): ProbeTurn {
+    return this.#turn;
   }
 
   /** Of both breakers the one that is further from closed. */
@@ -130,7 +130,7 @@ export class Probes {
 
   /** @returns whether it succeeded */
   metadata(trigger: Trigger, signal: AbortSignal, mode: Mode = 'advance'): Promise<boolean> {
-    return this.#gate.pass(async () => {
+    return this.#turn.take(async () => {
       if (this.#isSkipped('metadata', trigger)) return false;
       const isGood = await this.#probeMetadata(trigger, signal, mode);
       if (isGood) this.#rights.metadataRead();
@@ -139,14 +139,14 @@ export class Probes {
     }, signal);
   }
 
-  /** For a caller that holds the gate already. */
+  /** For a caller that holds the turn already. */
   async metadataAlone(trigger: Trigger, signal: AbortSignal, mode: Mode): Promise<boolean> {
     return !this.#isSkipped('metadata', trigger) && this.#probeMetadata(trigger, signal, mode);
   }
 
   /** @returns whether it succeeded */
   deep(trigger: Trigger, signal: AbortSignal): Promise<boolean> {
-    return this.#gate.pass(async () => {
+    return this.#turn.take(async () => {
       const { cache } = this.#deps;
       const { active } = cache;
       if (active === undefined || cache.verdict().reasons.includes('encryption_blocked')) {
@@ -272,7 +272,9 @@ export class Probes {
   }
 
   #bounded<T>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return bounded(this.#deps.clock, probeTimeouts * this.#deps.settings.timeoutMs, signal, run);
+    const late = () => new ProviderError('timeout', 'the probe took too long');
+    const limits = { timeoutMs: probeTimeouts * this.#deps.settings.timeoutMs, signal };
+    return withDeadline(limits, late, this.#deps.clock, run);
   }
 
   /** What one probe was answered well is reason enough to try the other. */

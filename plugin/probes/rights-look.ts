@@ -38,7 +38,7 @@ export class RightsLook {
     return this.#deps.cache.rightFindings.some(isFatal);
   }
 
-  /** For a caller that holds the gate. Never throws. */
+  /** For a caller that holds the turn. Never throws. */
   async look(signal: AbortSignal): Promise<void> {
     const { cache, read, observe } = this.#deps;
     if (signal.aborted || !(this.#isWanted || this.isMissing)) return;

@@ -3,7 +3,8 @@
 // after a random part of the interval, so that nodes started together do not probe together.
 
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { Cancel, Clock } from '../../shared/time/clock.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { pause } from '../../shared/time/deadline.ts';
 import type { StatusCache } from '../health/status-cache.ts';
 import { dueAtMs } from './pace.ts';
 import type { ProbeKind, Trigger } from './probe-event.ts';
@@ -167,26 +168,6 @@ const longestSleepMs = 5_000;
 /** The first tick of the grid that lies ahead. */
 function nextTick(lastMs: number, intervalMs: number, nowMs: number): number {
   return lastMs + intervalMs * Math.max(1, Math.ceil((nowMs - lastMs) / intervalMs));
-}
-
-/** @param takeWake  gets what ends the pause early */
-function pause(
-  clock: Pick<Clock, 'after'>,
-  ms: number,
-  signal: AbortSignal,
-  takeWake: (wake: Cancel) => void = () => {},
-): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      cancel();
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const cancel = clock.after(Math.max(0, ms), done);
-    signal.addEventListener('abort', done, { once: true });
-    takeWake(done);
-  });
 }
 
 /** Why background work ends when the provider stops. */

@@ -3,7 +3,6 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bounded } from '../../../plugin/health/bounded.ts';
 import { createHealthReporter } from '../../../plugin/health/reporter.ts';
 import { StatusCache } from '../../../plugin/health/status-cache.ts';
 import type { RightFinding } from '../../../plugin/keys/rights.ts';
@@ -14,7 +13,7 @@ import { failedAt, isOfOpenBao, metadataFailure } from '../../../plugin/probes/p
 import { RightsLook } from '../../../plugin/probes/rights-look.ts';
 import { roundTrip } from '../../../plugin/probes/round-trip.ts';
 import { createScheduler } from '../../../plugin/probes/scheduler.ts';
-import { ProbeGate } from '../../../plugin/probes/turn.ts';
+import { ProbeTurn } from '../../../plugin/probes/turn.ts';
 import type { HealthMessage } from '../../../shared/channel/messages.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 import { readClock } from '../../../shared/time/age.ts';
@@ -106,34 +105,22 @@ test('a probe that took too long counts for the breaker, a state that could not 
 });
 
 test('who leaves the line at the gate lets nobody past the one that runs', async () => {
-  const gate = new ProbeGate();
+  const turn = new ProbeTurn();
   const order: string[] = [];
   const hold = Promise.withResolvers<void>();
   const leaving = new AbortController();
-  const first = gate.pass(async () => {
+  const first = turn.take(async () => {
     await hold.promise;
     order.push('first ends');
   });
-  const second = gate.pass(async () => void order.push('second'), leaving.signal);
-  const third = gate.pass(async () => void order.push('third'));
+  const second = turn.take(async () => void order.push('second'), leaving.signal);
+  const third = turn.take(async () => void order.push('third'));
   leaving.abort(new ProviderError('canceled', 'x'));
   await rejectsClass(second, 'canceled');
   hold.resolve();
   await Promise.all([first, third]);
 
   assert.equal(order, ['first ends', 'third']);
-});
-
-test('work for a caller who has left is not begun', async () => {
-  const gone = new AbortController();
-  gone.abort(new ProviderError('canceled', 'x'));
-  let isBegun = false;
-  const work = async () => {
-    isBegun = true;
-  };
-  await rejectsClass(bounded(createFakeClock(), 1_000, gone.signal, work), 'canceled');
-
-  assert.not.ok(isBegun);
 });
 
 for (const [sizeBytes, isGood] of [
