@@ -8,9 +8,10 @@ import { createLog, toTextLine } from '../../shared/log/logger.ts';
 import { pluginLine } from '../../shared/log/relay.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { BoundTcp } from '../custody/bound-handle.ts';
+import { newsOnce } from '../custody/credentials.ts';
 import { createListenerLook } from '../custody/listener-look.ts';
 import { bindListeners, bindPortAnew, type Listeners, type Ports } from '../custody/listeners.ts';
-import { type GateDeps, type LoadedConfig, type Passed, passGate, readReload } from '../gate/gate.ts';
+import { type GateDeps, type Passed, passGate, readReload } from '../gate/gate.ts';
 import { type Reopened, reopen, socketOptions } from '../gate/reopen.ts';
 import { pluginEnvironment, startChild } from '../launch/child.ts';
 import { countCredentialFiles, emptyCounters } from '../launch/counters.ts';
@@ -163,24 +164,23 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     if (passed === undefined || bound === undefined) throw new Error('a replacement before the gate');
     const [before, listeners] = [passed, bound];
     guard?.look();
-    const loaded: LoadedConfig =
-      cause === 'reload' ? await readReload(options.configPath, options, gateDeps, before) : before;
+    let isInForce = false;
+    const quiet = { ...gateDeps, credentialFiles: newsOnce(() => isInForce, gateDeps.credentialFiles) };
+    const loaded = cause === 'reload' ? await readReload(options.configPath, options, quiet, before) : {};
     const reopened = await reopen(before, listeners, gateDeps, look);
-    // The next plugin is greeted with the credentials that its own configuration names.
-    before.adopt(loaded.config);
+    const next: Passed = { ...before, ...loaded };
     return {
-      ...custodyOf({ ...before, ...loaded, ...reopened.held }, reopened.listeners, options, gateDeps),
+      ...custodyOf({ ...next, ...reopened.held }, reopened.listeners, options, gateDeps),
       cause,
-      readyMs: loaded.config.bootstrap.graceTimeoutMs,
+      readyMs: next.config.bootstrap.graceTimeoutMs,
       adopt: () => {
+        isInForce = true;
+        before.adopt(next.config);
         portsGiven = reopened.listeners;
-        adoptReopened({ ...before, ...loaded }, reopened);
+        adoptReopened(next, reopened);
         if (reopened.wasShut) tellBoundAnew(reopened);
       },
-      abandon: () => {
-        before.adopt(before.config);
-        reopened.abandon();
-      },
+      abandon: reopened.abandon,
     };
   };
 
@@ -216,7 +216,7 @@ export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'creden
     },
     stateDirectoryGone: () => guard?.stateNeeded(),
     portsUnopened: (names) => guard?.portsUnopened(names),
-    tookOffice: () => {
+    becameIncumbent: () => {
       if (bound !== undefined) look.served({ ...bound, ...portsGiven });
     },
     factsChanged: tellStatus,

@@ -49,6 +49,11 @@ export type CredentialCustody = {
   readonly look: () => readonly CredentialMessage[];
   /** Directories in which a change of a file shows. */
   readonly directories: () => readonly string[];
+  /**
+   * Custody of the files of another configuration. It goes on from the generations that are known here; from then on what is read
+   * by one does not show in the other.
+   */
+  readonly fork: (files: readonly CredentialFile[], news: FileNews) => CredentialCustody;
 };
 
 export type FileNews = {
@@ -61,18 +66,28 @@ export type FileNews = {
 /** For who only looks. */
 export const noNews: FileNews = { refused: () => {}, read: () => {} };
 
+/** Says nothing until it counts: of files that only a prepared configuration names. */
+export function newsOnce(counts: () => boolean, news: FileNews): FileNews {
+  return {
+    refused: (...told) => {
+      if (counts()) news.refused(...told);
+    },
+    read: (...told) => {
+      if (counts()) news.read(...told);
+    },
+  };
+}
+
 type Known = { readonly generation: number; readonly sha256: string; readonly identity: string };
 
-/**
- * @param files  asked each time: a reload may name others
- * @param news  told of each file whether it could be read safely
- */
+/** @param news  told of each file whether it could be read safely */
 export function createCredentialCustody(
-  files: () => readonly CredentialFile[],
+  files: readonly CredentialFile[],
   reader: Reader,
   news: FileNews,
+  before: ReadonlyMap<CredentialName, Known> = new Map(),
 ): CredentialCustody {
-  const known = new Map<CredentialName, Known>();
+  const known = new Map(before);
   const take = (file: CredentialFile): CredentialMessage => {
     const { bytes, modifiedAtUnixMs, identity } = readTrustedFile(file.path, file.rules, reader);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
@@ -86,10 +101,11 @@ export function createCredentialCustody(
     return { kind: 'credential', name: file.name, generation, modifiedAtUnixMs, bytes: base64 };
   };
   return {
-    directories: () => [...new Set(files().flatMap(({ path }) => directoriesOf(path)))],
-    check: () => checkAll(files(), reader),
+    directories: () => [...new Set(files.flatMap(({ path }) => directoriesOf(path)))],
+    check: () => checkAll(files, reader),
+    fork: (others, newsOfOthers) => createCredentialCustody(others, reader, newsOfOthers, known),
     look: () =>
-      files().map((file) => {
+      files.map((file) => {
         try {
           const message = take(file);
           news.read(file.name);

@@ -9,7 +9,6 @@ import {
   createCredentialCustody,
   credentialFiles,
   type FileNews,
-  noNews,
 } from '../custody/credentials.ts';
 import { type Lock, takeLock } from '../custody/lock.ts';
 import { type PinnedDirectory, pinDirectory } from '../custody/pinned-directory.ts';
@@ -56,7 +55,7 @@ export type Passed = LoadedConfig & {
   readonly socketFinding: SocketFinding;
   readonly stateDirectory: PinnedDirectory;
   readonly locks: Readonly<Record<'state' | 'runtime', Lock>>;
-  /** From now on this configuration counts: its credential files, its state settings. */
+  /** From now on the settings of this configuration count for the state. */
   readonly adopt: (config: Config) => void;
 };
 
@@ -96,9 +95,7 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     const helpers = await check('gate.runtime', () => checkRuntime(deps));
     const loaded = await passConfig(path, options, deps, helpers, [stateLockPath, socketLockPath]);
     const { config } = loaded;
-    let current = config;
-    const files = () => credentialFiles(current);
-    const credentials = createCredentialCustody(files, deps.identity, deps.credentialFiles);
+    const credentials = createCredentialCustody(credentialFiles(config), deps.identity, deps.credentialFiles);
     await check('gate.credentials', () => credentials.check());
     const identity = await check('gate.identity', () => checkIdentity(deps, helpers, config));
     const socketPath = splitPath(config.server.socketPath);
@@ -122,7 +119,6 @@ export async function passGate(path: string, options: ConfigOptions, deps: GateD
     const socket = { directory: runtime, name: socketPath.name };
     const socketFinding = await check('gate.socket', () => proveSocketDead(socket, deps.clock));
     const adopt = (next: Config) => {
-      current = next;
       store.configure({
         requireCheckpoint: next.state.requireCheckpoint,
         activationDelayMs: next.rotation.activationDelayMs,
@@ -177,6 +173,9 @@ export function lockDepsOf(deps: Omit<GateDeps, 'credentialFiles' | 'randomHex'>
   };
 }
 
+/** A configuration that was read again, with the custody of the credential files that it names; neither is in force yet. */
+export type Reloaded = LoadedConfig & Pick<Passed, 'credentials'>;
+
 /**
  * Checks 2 and 3 for a reload, and that nothing changed that needs a restart. Changes nothing.
  *
@@ -187,15 +186,15 @@ export async function readReload(
   options: ConfigOptions,
   deps: GateDeps,
   passed: Passed,
-): Promise<LoadedConfig> {
+): Promise<Reloaded> {
   const loaded = await check('gate.config', () => {
     const next = judgeDocument(readDocument(path, deps.identity), options);
     checkReloadable(passed.config, next.config);
     return next;
   });
-  const files = () => credentialFiles(loaded.config);
-  await check('gate.credentials', () => createCredentialCustody(files, deps.identity, noNews).check());
-  return loaded;
+  const credentials = passed.credentials.fork(credentialFiles(loaded.config), deps.credentialFiles);
+  await check('gate.credentials', () => credentials.check());
+  return { ...loaded, credentials };
 }
 
 /** Runs one check; whatever it throws becomes its refusal. */

@@ -32,7 +32,7 @@ export async function passTaskGate(
   const helpers = await check('gate.runtime', () => checkRuntime(deps));
   const loaded = await passConfig(path, options, deps, helpers, isWriting ? [stateLockPath] : []);
   const { config } = loaded;
-  const credentials = createCredentialCustody(() => credentialFiles(config), deps.identity, noNews);
+  const credentials = createCredentialCustody(credentialFiles(config), deps.identity, noNews);
   await check('gate.credentials', () => credentials.check());
   const privilege = await check('gate.identity', () => checkTaskIdentity(deps, helpers, config));
   const { directory, name } = splitPath(config.state.path);

@@ -1,7 +1,14 @@
 // Which plugin is the incumbent, the one that serves; the next one, which is to replace it; and those that still drain. What they say
 // is checked against that here: only the incumbent proposes, only after its `ready`, and a hand-over waits for a state at rest.
 
-import type { Counters, HealthMessage, PluginMessage, PortName, StartMessage } from '../../shared/channel/messages.ts';
+import type {
+  Counters,
+  CredentialMessage,
+  HealthMessage,
+  PluginMessage,
+  PortName,
+  StartMessage,
+} from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { credentialHintOf } from '../../shared/errors/hints.ts';
@@ -18,7 +25,7 @@ import { departureReasons } from './departure.ts';
 import type { Event, ReplacementCause } from './events.ts';
 import { refusalOf } from './giving-up.ts';
 
-export type OfficeDeps = {
+export type IncumbentDeps = {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -31,7 +38,7 @@ export type OfficeDeps = {
   /** A plugin could not open ports that it was given: somebody else listens there. */
   readonly portsUnopened: (names: readonly PortName[]) => void;
   /** A plugin became the incumbent: it listens on what it was given. */
-  readonly tookOffice: () => void;
+  readonly becameIncumbent: () => void;
 };
 
 const handOverEvents: Readonly<Record<ReplacementCause, string>> = {
@@ -49,7 +56,7 @@ const clockHint = 'the clock of this node stands before a time in the state: tim
 const maxNextAttempts = 3;
 
 export class Incumbent {
-  readonly #deps: OfficeDeps;
+  readonly #deps: IncumbentDeps;
   /** The one that serves. */
   #running: Running | undefined;
   /** Started beside it, to replace it. */
@@ -63,7 +70,7 @@ export class Incumbent {
   readonly #commits: Commits;
   #isStopping = false;
 
-  constructor(deps: OfficeDeps) {
+  constructor(deps: IncumbentDeps) {
     this.#deps = deps;
     this.#mayTellClock = createSpacing(deps.clock, clockToldEveryMs);
     this.#commits = createCommits(deps.clock);
@@ -134,7 +141,7 @@ export class Incumbent {
     this.#watchLiveness(next);
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
     if (before !== undefined) this.#retire(before, deadlineMs, killMs);
-    this.#deps.tookOffice();
+    this.#deps.becameIncumbent();
     this.#deps.log('info', handOverEvents[this.#nextCause], { generation: next.generation });
     if (next.early !== undefined) this.#proposed(next.early, next.generation);
     return next.custody;
@@ -153,15 +160,24 @@ export class Incumbent {
     this.#forget();
   }
 
-  /** To every plugin that lives, each generation once. */
-  credentialsChanged(custody: Custody): void {
-    for (const message of custody.credentials.look()) {
-      const { name, generation } = message;
-      const living = [this.#running, this.#next].filter((running) => running !== undefined);
-      const isNew = living.some((running) => generation > (running.sent.get(name) ?? 0));
-      if (isNew) this.#deps.log('info', 'credential.changed', { name, generation });
-      for (const running of living) sendCredential(running, message);
+  /**
+   * To every plugin that lives, each generation once, from the files of its own configuration: while another one is prepared,
+   * the incumbent hears nothing of the files that only that one names.
+   */
+  credentialsChanged(inForce: Custody): void {
+    const living = [this.#running, this.#next].filter((running) => running !== undefined);
+    const custodies = new Set([inForce.credentials, ...living.map(({ custody }) => custody.credentials)]);
+    for (const credentials of custodies) {
+      const ofThese = living.filter(({ custody }) => custody.credentials === credentials);
+      for (const message of credentials.look()) this.#credentialChanged(message, ofThese);
     }
+  }
+
+  #credentialChanged(message: CredentialMessage, plugins: readonly Running[]): void {
+    const { name, generation } = message;
+    const isNew = plugins.some(({ sent }) => generation > (sent.get(name) ?? 0));
+    if (isNew) this.#deps.log('info', 'credential.changed', { name, generation });
+    for (const running of plugins) sendCredential(running, message);
   }
 
   countersChanged(): void {
@@ -201,16 +217,16 @@ export class Incumbent {
 
   #childEnded = (running: Running, { reason, exitCode, signal }: ChildEnd): void => {
     const { generation, child } = running;
-    const isOffice = running === this.#running;
+    const isIncumbent = running === this.#running;
     const isNext = running === this.#next;
-    const isWanted = (this.#isStopping && exitCode === 0) || !(isOffice || isNext);
+    const isWanted = (this.#isStopping && exitCode === 0) || !(isIncumbent || isNext);
     const level = isWanted ? 'info' : 'warn';
     this.#deps.log(level, 'plugin.exited', { pid: child.pid, generation, exit_code: exitCode, signal });
     if (isNext) {
       this.#setNext(undefined);
       return this.#deps.event({ kind: 'next_failed' });
     }
-    if (!isOffice) return;
+    if (!isIncumbent) return;
     this.#forget();
     this.#deps.event({ kind: 'exited', reason });
   };
@@ -292,7 +308,7 @@ export class Incumbent {
     }
     if (isNext) return void this.#nextReady(from);
     this.#watchLiveness(from);
-    this.#deps.tookOffice();
+    this.#deps.becameIncumbent();
     this.#deps.event({ kind: 'ready' });
   }
 

@@ -39,7 +39,7 @@ export type LoopDeps = {
   /** A plugin could not open ports that it was given. */
   readonly portsUnopened: (names: readonly PortName[]) => void;
   /** A plugin became the incumbent: it listens on what it was given. */
-  readonly tookOffice: () => void;
+  readonly becameIncumbent: () => void;
   /** After every event: what the status line is made from. */
   readonly factsChanged: (facts: LifeFacts) => void;
 };
@@ -99,7 +99,7 @@ class LifeLoop implements Loop {
       deps.healthChanged(health);
       this.#tellFacts();
     };
-    const { stateDirectoryGone, portsUnopened, tookOffice } = deps;
+    const { stateDirectoryGone, portsUnopened, becameIncumbent } = deps;
     const { event } = this;
     this.#incumbent = new Incumbent({
       clock,
@@ -109,7 +109,7 @@ class LifeLoop implements Loop {
       healthChanged,
       stateDirectoryGone,
       portsUnopened,
-      tookOffice,
+      becameIncumbent,
     });
     if (!this.#try({ kind: 'run_gate', isFirst: true, isReload: false })) this.event({ kind: 'effect_failed' });
   }

@@ -222,7 +222,7 @@ export async function createBench() {
       world.refusals.push(refusal);
     },
     portsUnopened: () => {},
-    tookOffice: () => {},
+    becameIncumbent: () => {},
     stateDirectoryGone: () => {
       world.stateNeeded += 1;
     },

@@ -34,7 +34,7 @@ function withSecret(content: string, run: (custody: ReturnType<typeof createCred
   writeFileSync(path, content);
   chmodSync(path, 0o600);
   try {
-    run(createCredentialCustody(() => [{ name: 'pin', path, rules: credentialRules.pin }], reader, noNews));
+    run(createCredentialCustody([{ name: 'pin', path, rules: credentialRules.pin }], reader, noNews));
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

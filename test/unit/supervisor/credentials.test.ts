@@ -19,6 +19,7 @@ import {
   createCredentialCustody,
   credentialFiles,
   credentialRules,
+  newsOnce,
   noNews,
 } from '../../../supervisor/custody/credentials.ts';
 import { throwsClass } from '../../support/throws.ts';
@@ -37,7 +38,7 @@ function withCustody(
   for (const name of credentialNames) writeFileSync(at(name), `first ${name}`, { mode: 0o600 });
   const paths = Object.fromEntries(credentialNames.map((name) => [name, at(name)])) as Record<CredentialName, string>;
   const refused: string[] = [];
-  const files = () => credentialFiles({ credentialPaths: paths });
+  const files = credentialFiles({ credentialPaths: paths });
   const custody = createCredentialCustody(files, reader, {
     ...noNews,
     refused: (name, reason) => void refused.push(`${name} ${reason}`),
@@ -156,6 +157,42 @@ test('each kind of file has its own forbidden bits and greatest size', () => {
   );
 });
 
+test('the custody of another configuration goes on from the same generations, and neither shows in the other', () =>
+  withCustody(({ at, custody }) => {
+    const generationOf = (of: typeof custody) => of.look().find(({ name }) => name === 'jwt')?.generation;
+    const other = join(dirname(at('jwt')), 'another');
+    writeFileSync(other, 'another', { mode: 0o600 });
+    assert.is(generationOf(custody), 1);
+    const forked = custody.fork([{ name: 'jwt', path: other, rules: credentialRules.jwt }], noNews);
+    const same = custody.fork([{ name: 'jwt', path: at('jwt'), rules: credentialRules.jwt }], noNews);
+    assert.equal([generationOf(forked), generationOf(same), generationOf(custody)], [2, 1, 1]);
+    writeFileSync(at('jwt'), 'second jwt', { mode: 0o600 });
+    assert.equal([generationOf(custody), generationOf(forked)], [2, 2]);
+  }));
+
+test('of files that do not count yet nothing is told', () =>
+  withCustody(({ at, custody }) => {
+    const told: string[] = [];
+    let counts = false;
+    const news = {
+      refused: (name: CredentialName) => void told.push(`refused ${name}`),
+      read: (name: CredentialName) => void told.push(`read ${name}`),
+    };
+    const files = [
+      { name: 'jwt', path: at('jwt'), rules: credentialRules.jwt },
+      { name: 'pin', path: '/nonexistent/pin', rules: credentialRules.pin },
+    ] as const;
+    const forked = custody.fork(
+      files,
+      newsOnce(() => counts, news),
+    );
+    forked.look();
+    assert.equal(told, []);
+    counts = true;
+    forked.look();
+    assert.equal(told, ['read jwt', 'refused pin']);
+  }));
+
 test('behind a linked directory the one that holds the link is watched too, and nothing twice', () =>
   withCustody(({ at }) => {
     const directory = dirname(at('jwt'));
@@ -169,7 +206,7 @@ test('behind a linked directory the one that holds the link is watched too, and 
       openbao_ca: '',
       issuer_ca: '',
     };
-    const custody = createCredentialCustody(() => credentialFiles({ credentialPaths: named }), reader, noNews);
+    const custody = createCredentialCustody(credentialFiles({ credentialPaths: named }), reader, noNews);
     assert.equal([...custody.directories()].sort(), [directory, join(directory, '..data')].sort());
   }));
 

@@ -24,7 +24,7 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
     healthChanged: () => {},
     stateDirectoryGone: () => {},
     portsUnopened: () => {},
-    tookOffice: () => {},
+    becameIncumbent: () => {},
   });
   const custody = {
     store: { current: undefined, stable: undefined, idle: async () => {}, commit: async () => ({}) },

@@ -80,7 +80,7 @@ async function bench() {
     startRefused: () => {},
     stateDirectoryGone: () => {},
     portsUnopened: () => {},
-    tookOffice: () => {},
+    becameIncumbent: () => {},
     factsChanged: () => {},
   });
   await clock.settle();
