@@ -10,7 +10,7 @@ import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { hashText } from '../../shared/text/hash.ts';
-import { type PassedTask, passTaskGate, type TaskGateDeps } from '../gate/task-gate.ts';
+import { type PassedTask, passTaskGate, type TaskGateDeps } from '../gate/gate.ts';
 import { pluginEnvironment, startChild } from '../launch/child.ts';
 import { nodeFlags, pluginCommand } from '../launch/plugin-command.ts';
 import { type OutputSink, readPluginOutput } from '../launch/plugin-output.ts';

@@ -1,6 +1,7 @@
 // A directory held by descriptor: every later step goes through the descriptor, so nobody can swap the path under us.
 
 import { fstatSync, lstatSync, readdirSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type DirectoryFinding, type HeldDirectory, holdDirectory } from './held-directory.ts';
 
@@ -76,4 +77,9 @@ function openDirectory(path: string, kind: Kind): HeldDirectory {
 
 function unsafe(kind: Kind, reason: string, message: string): ProviderError {
   return new ProviderError('directory_unsafe', `the ${kind} directory ${message}`, { facts: { kind, reason } });
+}
+
+/** Directory and base name of a path. */
+export function splitPath(path: string): { readonly directory: string; readonly name: string } {
+  return { directory: dirname(path), name: basename(path) };
 }

@@ -2,18 +2,13 @@
 // the user of the provider. Otherwise the first thing an administrator reads is a complaint about owners or capabilities,
 // and what it advises breaks the installation. Looks only; makes and changes nothing.
 
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { decodeDocument } from '../../shared/config/decode.ts';
 import { printable } from '../../shared/config/problem.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { checkLockFree, type LockDeps } from '../custody/lock.ts';
 import { isDenied, type Owner, ownerOf } from '../custody/owner.ts';
-import type { GateSystem, Helpers } from './checks.ts';
-
-export type CallerDeps = GateSystem & {
-  /** The command line behind the program's name, to be shown again. */
-  readonly words: readonly string[];
-};
+import type { CallerDeps, GateSystem, Helpers } from './checks/check.ts';
 
 /** Where a provider keeps what it owns. */
 export type Places = { readonly statePath: string; readonly socketPath: string };
@@ -35,7 +30,12 @@ export function stateLockPath({ statePath }: Places): string {
 
 /** In the directory of the socket, hidden. */
 export function socketLockPath({ socketPath }: Places): string {
-  return socketPath.replace(/([^/]*)$/u, '.$1.lock');
+  return join(dirname(socketPath), socketLockName(basename(socketPath)));
+}
+
+/** The lock in the runtime directory. */
+export function socketLockName(socketName: string): string {
+  return `.${socketName}.lock`;
 }
 
 /** @throws ProviderError `locked` naming the provider that holds one of the locks */

@@ -6,7 +6,9 @@ import type { Listeners } from '../custody/listeners.ts';
 import { takeLock } from '../custody/lock.ts';
 import { pinDirectory } from '../custody/pinned-directory.ts';
 import { type BoundSocket, bindSocket, proveSocketDead, type SocketName } from '../custody/socket.ts';
-import { check, type GateDeps, lockDepsOf, type Passed, socketLockName } from './gate.ts';
+import { socketLockName } from './caller.ts';
+import { check, type GateDeps, lockDepsOf } from './checks/check.ts';
+import type { Passed } from './gate.ts';
 
 export type Reopened = {
   /** The custody with the runtime directory as it is now. */

@@ -11,7 +11,7 @@ import { type Provider, type Sealed, untilHealthy, untilSealed } from '../suppor
 type Scenario = 'start' | 'rotation' | 'promotion' | 'replacement' | 'stop';
 type Case = CrashStep & { readonly scenario: Scenario };
 
-const gate = 'supervisor/gate/gate.ts';
+const checks = 'supervisor/gate/checks';
 const serve = 'supervisor/commands/serve.ts';
 const socket = 'supervisor/custody/socket.ts';
 const store = 'supervisor/custody/state-store.ts';
@@ -21,14 +21,14 @@ const running = 'supervisor/launch/running.ts';
 const pluginServe = 'plugin/serve.ts';
 
 const starting: readonly CrashStep[] = [
-  { file: gate, at: '    const loaded = await passConfig(', side: 'before' },
-  { file: gate, at: "    await check('gate.credentials', () => credentials.check());\n    const", side: 'before' },
-  { file: gate, at: "    const identity = await check('gate.identity'", side: 'before' },
-  { file: gate, at: "    const runtime = await check('gate.runtime_directory'", side: 'before' },
-  { file: gate, at: "    const { stateDirectory, locks } = await check('gate.lock'", side: 'before' },
-  { file: gate, at: '      held.push(state);', side: 'after' },
-  { file: gate, at: "    const pair = await check('gate.state'", side: 'before' },
-  { file: gate, at: "    const socketFinding = await check('gate.socket'", side: 'before' },
+  { file: `${checks}/config.ts`, at: '  const document = await readFor(', side: 'before' },
+  { file: `${checks}/credentials.ts`, at: '    const custody = createCredentialCustody(', side: 'before' },
+  { file: `${checks}/identity.ts`, at: '    const resolve = ', side: 'before' },
+  { file: `${checks}/runtime-directory.ts`, at: '    const { directory: path, name } = ', side: 'before' },
+  { file: `${checks}/lock.ts`, at: '    const stateDirectory = pinState(facts, visit);\n    const', side: 'before' },
+  { file: `${checks}/lock.ts`, at: '  visit.hold(lock);', side: 'after' },
+  { file: `${checks}/state.ts`, at: '    const store = openStore(', side: 'before' },
+  { file: `${checks}/socket.ts`, at: '    const socketFinding = ', side: 'before' },
   { file: serve, at: '  const listeners = bindListeners(', side: 'before' },
   { file: socket, at: '  const privatePath = directory.at(privateName);', side: 'after' },
   { file: socket, at: '    chmodSync(privatePath, options.mode);', side: 'before' },

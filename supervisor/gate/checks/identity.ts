@@ -1,50 +1,23 @@
-// The eight checks of the gate, in the order of trust. Each changes nothing and throws what is wrong; gate.ts gives them
-// their ids and their order.
+// Check 4: users and groups of this host, and whether the plugin can be what it is to be.
 
-import { basename, dirname } from 'node:path';
-import type { Config } from '../../shared/config/config.ts';
-import { confinementProblem, type Privilege, parseProcStatus } from '../../shared/confinement/confinement.ts';
-import { ProviderError } from '../../shared/errors/error.ts';
-import { checkBinder } from '../custody/bound-handle.ts';
-import { type PluginHelpers, pluginCommand } from '../launch/plugin-command.ts';
-import type { HelperResult, ProcessIdentity } from '../system.ts';
+import type { Config } from '../../../shared/config/config.ts';
+import { confinementProblem, type Privilege, parseProcStatus } from '../../../shared/confinement/confinement.ts';
+import { ProviderError } from '../../../shared/errors/error.ts';
+import { pluginCommand } from '../../launch/plugin-command.ts';
+import type { GateCheck, GateSystem, Helpers, ResolvedIdentity } from './check.ts';
 
-export type GateSystem = {
-  readonly identity: ProcessIdentity;
-  readonly findHelper: (name: string) => string | undefined;
-  readonly runHelper: (path: string, args: readonly string[]) => Promise<HelperResult>;
+export const identity: GateCheck<'helpers' | 'loaded', 'identity'> = {
+  title: 'the users and groups of the configuration exist, and the plugin can be given its own',
+  needs: ['helpers', 'loaded'],
+  gives: ['identity'],
+  look: async ({ helpers, loaded }, { deps, purpose }) => {
+    const resolve = purpose === 'serve' ? checkIdentity : checkTaskIdentity;
+    return { identity: await resolve(deps, helpers, loaded.config) };
+  },
 };
 
-export type Helpers = PluginHelpers & { readonly flock: string; readonly getent: string | undefined };
-
-const minNodeMajor = 24;
-
-/** Check 1. @throws ProviderError `runtime_unsupported` naming what is missing */
-export function checkRuntime(system: GateSystem): Helpers {
-  if (system.identity.nodeMajor < minNodeMajor) {
-    throw new ProviderError(
-      'runtime_unsupported',
-      `Node ${minNodeMajor} or newer is needed; use the one that is shipped`,
-    );
-  }
-  const find = (name: string, debianPackage: string) => {
-    const path = system.findHelper(name);
-    if (path !== undefined) return path;
-    throw new ProviderError('runtime_unsupported', `the helper ${name} is missing; install ${debianPackage}`);
-  };
-  checkBinder();
-  return {
-    prlimit: find('prlimit', 'util-linux'),
-    setpriv: find('setpriv', 'util-linux'),
-    flock: find('flock', 'util-linux'),
-    getent: system.findHelper('getent'),
-  };
-}
-
-export type ResolvedIdentity = { readonly socketGid: number; readonly privilege: Privilege };
-
-/** Check 4. @throws ProviderError `identity_unresolved`; with two users the drop is tried once */
-export async function checkIdentity(system: GateSystem, helpers: Helpers, config: Config): Promise<ResolvedIdentity> {
+/** @throws ProviderError `identity_unresolved`; with two users the drop is tried once */
+async function checkIdentity(system: GateSystem, helpers: Helpers, config: Config): Promise<ResolvedIdentity> {
   const socketGid = await resolveGroup(system, helpers, 'server.socketGroup', config.server.socketGroup);
   const privilege = await resolvePrivilege(system, helpers, config, socketGid);
   if (privilege.kind === 'separate') await tryDrop(system, helpers, privilege);
@@ -52,19 +25,19 @@ export async function checkIdentity(system: GateSystem, helpers: Helpers, config
 }
 
 /**
- * Check 4 for a command: the plugin's user where this caller can change to it, else the caller itself.
+ * For a command: the plugin's user where this caller can change to it, else the caller itself.
  *
  * @throws ProviderError `identity_unresolved`
  */
-export async function checkTaskIdentity(system: GateSystem, helpers: Helpers, config: Config): Promise<Privilege> {
+async function checkTaskIdentity(system: GateSystem, helpers: Helpers, config: Config): Promise<ResolvedIdentity> {
   const socketGid = await resolveGroup(system, helpers, 'server.socketGroup', config.server.socketGroup);
   const privilege = await resolvePrivilege(system, helpers, config, socketGid);
-  if (privilege.kind === 'same-user') return privilege;
+  if (privilege.kind === 'same-user') return { socketGid, privilege };
   const canDrop = await tryDrop(system, helpers, privilege).then(
     () => true,
     () => false,
   );
-  return canDrop ? privilege : { kind: 'same-user' };
+  return { socketGid, privilege: canDrop ? privilege : { kind: 'same-user' } };
 }
 
 async function resolveGroup(system: GateSystem, helpers: Helpers, field: string, group: string): Promise<number> {
@@ -137,9 +110,4 @@ async function tryDrop(system: GateSystem, helpers: Helpers, privilege: Privileg
 
 function unresolved(message: string): ProviderError {
   return new ProviderError('identity_unresolved', message);
-}
-
-/** Directory and base name of a path. */
-export function splitPath(path: string): { readonly directory: string; readonly name: string } {
-  return { directory: dirname(path), name: basename(path) };
 }
