@@ -21,18 +21,31 @@ function requestOf(number: number, annotations: number, valueBytes: number): Buf
   return Buffer.from(DecryptRequest.encode(message).finish());
 }
 
-/** An OpenBao that answers each after so long, and how many it has answered. */
-function createSlowKeys(delayMs: number) {
+/** An OpenBao that answers when it is told to, the oldest question first. */
+function createHeldKeys() {
+  const held: (() => void)[] = [];
   let answered = 0;
+  let isOpen = false;
+  const answer = () => {
+    answered += 1;
+    held.shift()?.();
+  };
   const resolve = async () => ({
     transitKeyVersion: 1,
     run: async () => {
-      await new Promise((done) => setTimeout(done, delayMs));
-      answered += 1;
+      if (!isOpen) await new Promise<void>((done) => held.push(done));
       return Buffer.from('plaintext');
     },
   });
-  return { keys: { resolve }, answered: () => answered };
+  return {
+    keys: { resolve },
+    answer,
+    answered: () => answered,
+    answerAll: () => {
+      isOpen = true;
+      while (held.length > 0) answer();
+    },
+  };
 }
 
 /** How many calls ended with each status. */
@@ -71,7 +84,7 @@ test('1 080 Decrypts with 31 KB of annotations: more than 16, or one over 1 KiB,
 });
 
 test('Decrypts in flight retain no more than 4 MiB of requests, and the one who fills it makes room for another', () => {
-  const { keys } = createSlowKeys(100);
+  const { keys, answerAll } = createHeldKeys();
   return withKmsSocket(
     async ({ path, kms, client, reached }) => {
       await client.status();
@@ -91,6 +104,13 @@ test('Decrypts in flight retain no more than 4 MiB of requests, and the one who 
       const honest = Array.from({ length: 20 }, (_, number) =>
         client.decrypt(DecryptRequest.decode(request(5_000 + number))),
       );
+      let ended = 0;
+      const count = () => {
+        ended += 1;
+      };
+      for (const call of [...calls, ...honest]) void Promise.resolve<unknown>(call).then(count, count);
+      await until(() => ended + kms.inFlight().decrypt === 1_020, 'each is refused or in flight');
+      answerAll();
       for (const { plaintext } of await Promise.all(honest)) assert.is(plaintext.toString(), 'plaintext');
       const statuses = await statusesOf(calls);
       clearInterval(look);
@@ -104,16 +124,32 @@ test('Decrypts in flight retain no more than 4 MiB of requests, and the one who 
 });
 
 test('a Decrypt does not wait behind the thousand that a stranger has asked for', () => {
-  const { keys, answered } = createSlowKeys(100);
+  const { keys, answer, answered, answerAll } = createHeldKeys();
   return withKmsSocket(
     async ({ path, kms, client }) => {
       await client.status();
       const stranger = connectStranger(path);
       const calls = Array.from({ length: 1_000 }, (_, number) => stranger.call('Decrypt', requestOf(number, 8, 43)));
-      await until(() => kms.inFlight().decrypt >= 900, 'a long queue');
-      const before = answered();
-      await client.decrypt({ ciphertext: Buffer.from('vault:v1:h'), keyId: 'key', annotations: new Map() });
-      assert.ok(answered() - before <= 256, `${answered() - before} others were answered first`);
+      await until(() => kms.inFlight().decrypt === 1_000, 'a long queue');
+      let isServed = false;
+      const honest = client
+        .decrypt({ ciphertext: Buffer.from('vault:v1:h'), keyId: 'key', annotations: new Map() })
+        .then(() => {
+          isServed = true;
+        });
+      await until(() => kms.inFlight().decrypt === 1_001, 'one more that waits');
+      await until(
+        () => {
+          answer();
+          return isServed;
+        },
+        'its turn',
+        10_000,
+        2,
+      );
+      await honest;
+      assert.ok(answered() <= 256, `${answered()} others were answered first`);
+      answerAll();
       stranger.close();
       await Promise.all(calls);
     },
