@@ -1,43 +1,42 @@
 // The task `serve`: builds everything from one `start` message and runs it until `drain`. Order: check what was sent, build
 // the clients, open the listeners, say `ready`, probe.
 
-import {
-  type Confinement,
-  type Counters,
-  type CredentialMessage,
-  type PluginMessage,
-  type PortName,
-  portNames,
-  type StartMessage,
-  type SupervisorMessage,
+import type {
+  Confinement,
+  Counters,
+  CredentialMessage,
+  PluginMessage,
+  StartMessage,
+  SupervisorMessage,
 } from '../shared/channel/messages.ts';
-import { requireConfig } from '../shared/config/config.ts';
+import { type Config, requireConfig } from '../shared/config/config.ts';
 import { ProviderError } from '../shared/errors/error.ts';
 import type { Log } from '../shared/log/fields.ts';
 import { deriveFingerprint } from '../shared/registry/fingerprint.ts';
 import { checkBinding } from '../shared/registry/pair.ts';
 import { parseState } from '../shared/registry/state.ts';
 import type { Clock } from '../shared/time/clock.ts';
-import { createLastCalls } from './health/last-calls.ts';
-import { createHealthReporter } from './health/reporter.ts';
+import { createLastCalls, type LastCalls } from './health/last-calls.ts';
+import { createHealthReporter, type HealthReporter } from './health/reporter.ts';
 import { StatusCache } from './health/status-cache.ts';
-import { type CredentialWarning, type WarningSources, warningsOf } from './health/warnings.ts';
+import { type CredentialWarning, type Warning, warningsOf } from './health/warnings.ts';
 import { createKeyService } from './key-service.ts';
 import { pluginVersionPattern } from './keys/annotations.ts';
-import type { CommitOutcome } from './keys/ledger.ts';
-import { createKms } from './kms/kms.ts';
-import { createKmsServer } from './kms/server.ts';
+import { type Commits, createCommits } from './keys/commits.ts';
+import { createKms, type Kms } from './kms/kms.ts';
+import { createKmsServer, type KmsServer } from './kms/server.ts';
+import { closeEndpoints, type Endpoints, openListeners } from './listeners.ts';
 import { createOpenBao, type OpenBao } from './openbao.ts';
 import { type CallEvidence, createCallEvidence } from './probes/call-evidence.ts';
-import { createDiscovery } from './probes/discovery.ts';
+import { createDiscovery, type Discovery } from './probes/discovery.ts';
 import type { ProbeEvent } from './probes/probe-event.ts';
 import { Probes } from './probes/probes.ts';
-import { createScheduler, stopping, untilProvenHealthy } from './probes/scheduler.ts';
-import { createBounds } from './telemetry/bounds.ts';
+import { createScheduler, type Scheduler, stopping, untilProvenHealthy } from './probes/scheduler.ts';
+import { createBounds, type Reached } from './telemetry/bounds.ts';
 import { createCollector } from './telemetry/collect.ts';
-import { createHealthEndpoint, createMetricsEndpoint, type HttpEndpoint } from './telemetry/endpoints.ts';
+import { createHealthEndpoint, createMetricsEndpoint } from './telemetry/endpoints.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
-import { createObserver } from './telemetry/observer.ts';
+import { createObserver, type Observer } from './telemetry/observer.ts';
 import type { ReadyFacts } from './telemetry/ready.ts';
 
 export type ServeDeps = {
@@ -60,7 +59,6 @@ export type Serving = {
   readonly ended: Promise<void>;
 };
 
-const descriptors = { kms: 4, metrics: 5, health: 6 } as const;
 const deepAgeIntervals = 3;
 
 /**
@@ -73,205 +71,304 @@ export async function startServing(
   credentials: readonly CredentialMessage[],
   deps: ServeDeps,
 ): Promise<Serving> {
-  const { clock } = deps;
-  const config = requireConfig(start.config, { overrides: new Map(Object.entries(start.overrides)) });
-  if (!pluginVersionPattern.test(start.build.version)) {
-    throw new ProviderError(
-      'runtime_unsupported',
-      'the build version is missing or malformed; install a released build',
-    );
+  const service = new Service(start, deps);
+  service.begin(credentials);
+  if (start.listen === 'when_healthy') await service.untilHealthy();
+  await service.open();
+  return service;
+}
+
+/** Everything that serves, and who tells whom. What one part decides stands in that part. */
+class Service implements Serving {
+  readonly #start: StartMessage;
+  readonly #deps: ServeDeps;
+  readonly #config: Config;
+  readonly #stopped = new AbortController();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #startedAtMs: number;
+  readonly #cache: StatusCache;
+  readonly #lastCalls: LastCalls;
+  readonly #credentialFiles = new Map<string, number>();
+  readonly #metrics: Metrics;
+  readonly #observer: Observer;
+  readonly #reached: Reached;
+  readonly #openbao: OpenBao;
+  readonly #commits: Commits;
+  readonly #probes: Probes;
+  readonly #scheduling: Parameters<typeof createScheduler>[0];
+  readonly #scheduler: Scheduler;
+  readonly #evidence: CallEvidence;
+  readonly #discovery: Discovery;
+  readonly #kms: Kms;
+  readonly #server: KmsServer;
+  readonly #endpoints: Endpoints;
+  #reporter: HealthReporter | undefined;
+  #counters: Counters;
+  #isLive = false;
+
+  /** @throws ProviderError: what was sent cannot be served */
+  constructor(start: StartMessage, deps: ServeDeps) {
+    const { clock } = deps;
+    this.#start = start;
+    this.#deps = deps;
+    this.#startedAtMs = clock.nowMs();
+    this.#config = requireConfig(start.config, { overrides: new Map(Object.entries(start.overrides)) });
+    checkBuild(start);
+    this.#cache = this.#createCache();
+    this.#counters = start.counters;
+    takeCounters(this.#cache, start.counters);
+    this.#lastCalls = createLastCalls(clock);
+    this.#metrics = createMetrics(this.#createCollector());
+    this.#observer = this.#createObserver();
+    this.#reached = createBounds(deps.log, this.#metrics, clock);
+    this.#commits = createCommits(deps.send, this.#stopped.signal);
+    this.#openbao = this.#createOpenBao();
+    this.#probes = this.#createProbes();
+    const { bootstrap, status } = this.#config;
+    const settings = { ...bootstrap, ...status };
+    this.#scheduling = { clock, random: deps.random, probes: this.#probes, cache: this.#cache, settings };
+    this.#scheduler = createScheduler(this.#scheduling);
+    const parts = { clock, cache: this.#cache, probes: this.#probes };
+    this.#evidence = createCallEvidence({ ...parts, scheduler: this.#scheduler });
+    this.#discovery = createDiscovery({
+      ...parts,
+      settings: { probeIntervalMs: status.probeIntervalMs, timeoutMs: this.#config.openbao.timeoutMs },
+      stopped: this.#stopped.signal,
+    });
+    this.#kms = this.#createKms();
+    const server = { timeoutMs: this.#config.openbao.timeoutMs, reached: this.#reached };
+    this.#server = createKmsServer(this.#kms, clock, server);
+    this.#endpoints = this.#createEndpoints();
   }
-  const stopped = new AbortController();
-  const cache = new StatusCache(clock, {
-    statusMaxStalenessMs: config.status.statusMaxStalenessMs,
-    deepMaxAgeMs: deepAgeIntervals * config.status.deepProbeIntervalMs,
-  });
-  const state = start.state === undefined ? undefined : parseState(start.state);
-  if (state !== undefined) {
-    checkBinding(state, config.identity);
-    cache.load(state);
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
-  let counters: Counters = start.counters;
-  takeCounters(cache, counters);
-  let openbao: OpenBao;
-  let probes: Probes;
-  let evidence: CallEvidence;
-  const lastCalls = createLastCalls(clock);
-  const warningSources: WarningSources = {
-    credentials: () => [...openbao.session.warnings(), ...filesRefused(counters, clock.wallMs())],
-    isStatusSilent: lastCalls.isStatusSilent,
-    decryptFailing: () => evidence.decryptFailing(),
-    rightFindings: () => cache.verdict().rightFindings,
-    directoriesGone: () => cache.directoriesGone,
-    portsTaken: () => counters.portsTaken,
-    isRegistryLarge: () => cache.isRegistryLarge,
+
+  /** @throws ProviderError `ca_invalid`: a CA that is absent may come; one that is there and unusable ends the start */
+  begin(credentials: readonly CredentialMessage[]): void {
+    for (const message of credentials) this.#takeCredential(message);
+    this.#deps.credentialsArrive(this.#takeCredential);
+    const hasCa = credentials.some(({ name, bytes }) => name === 'openbao_ca' && bytes !== undefined);
+    if (hasCa) this.#openbao.session.pools();
+  }
+
+  /** @throws the reason of the stop when that comes first */
+  untilHealthy(): Promise<void> {
+    return untilProvenHealthy(this.#scheduling, this.#stopped.signal);
+  }
+
+  /** Opens the listeners and says so. @throws ProviderError `listener_unavailable` */
+  async open(): Promise<void> {
+    const { send, confinement, clock } = this.#deps;
+    const portsUnopened = await openListeners(this.#start, this.#server, this.#endpoints);
+    this.#isLive = true;
+    this.#lastCalls.opened();
+    send({ kind: 'ready', ...confinement(), portsUnopened });
+    this.#reporter = createHealthReporter({
+      clock,
+      cache: this.#cache,
+      warnings: this.#warnings,
+      calls: this.#lastCalls,
+      isCredentialEnding: this.#openbao.session.isJwtEnding,
+      send,
+    });
+    void this.#scheduler.run(this.#stopped.signal);
+  }
+
+  receive = (message: SupervisorMessage): void => {
+    const { send, eventLoopLag } = this.#deps;
+    if (message.kind === 'committed') this.#commits.committed(message);
+    if (message.kind === 'ping') send({ kind: 'pong', id: message.id, lagMs: eventLoopLag().meanMs });
+    if (message.kind === 'credential') this.#takeCredential(message);
+    if (message.kind === 'counters') {
+      this.#counters = message.counters;
+      takeCounters(this.#cache, message.counters);
+    }
+    const isFirstDrain = message.kind === 'drain' && !this.#cache.isShuttingDown;
+    if (isFirstDrain) void this.#drain(message.deadlineMs, message.reason === 'replace');
   };
-  const startedAtMs = clock.nowMs();
-  const credentialFiles = new Map<string, number>();
-  const collect = createCollector({
-    cache,
-    config,
-    build: start.build,
-    counters: () => counters,
-    tokens: () => openbao.tokens.status(),
-    jwtTtlMs: () => openbao.session.jwtTtlMs(),
-    generations: () => openbao.session.generations(),
-    credentialFiles,
-    isBreakerOpen: () => probes.breakerState() === 'open',
-    inFlight: () => kms.inFlight(),
-    lastCalls: lastCalls.times,
-    warnings: () => warningsOf(warningSources),
-    uptimeMs: () => clock.nowMs() - startedAtMs,
-    wallMs: clock.wallMs,
-    memoryUsage: deps.memoryUsage,
-    eventLoopLag: deps.eventLoopLag,
-  });
-  const metrics: Metrics = createMetrics(collect);
-  const observer = createObserver({
-    log: deps.log,
-    metrics,
-    wallMs: clock.wallMs,
-    uidKey: deps.randomBytes(32),
-    correlation: config.logging.correlation && {
-      incidentId: config.logging.correlation.incidentId,
-      endsAtUnixMs: clock.wallMs() + config.logging.correlation.ttlMs,
-    },
-  });
-  const reached = createBounds(deps.log, metrics, clock);
-  openbao = createOpenBao({
-    config,
-    version: start.build.version,
-    clock,
-    random: deps.random,
-    send: deps.send,
-    observeRequest: observer.request,
-    observeToken: (event) => {
-      observer.token(event);
-      if (event.error === undefined) evidence.answeredWell();
-    },
-    stopped: stopped.signal,
-  });
-  let reporter: ReturnType<typeof createHealthReporter> | undefined;
-  const commits = createCommits(deps.send, stopped.signal);
-  const observeProbe = (event: ProbeEvent) => {
-    observer.probe(event);
-    const isScheduled = event.kind === 'probe' && event.trigger === 'schedule' && event.failed === undefined;
-    if (isScheduled) discovery.forget();
-    if (event.kind === 'probe' || event.kind === 'rights') schedule.replan();
-    // Before `ready` nobody may hear of health; the cache has not taken this probe's result yet.
-    if (event.kind === 'probe' || event.kind === 'rights') clock.after(0, () => reporter?.look());
+
+  async #drain(deadlineMs: number, isReplaced: boolean): Promise<void> {
+    this.#cache.isShuttingDown = true;
+    this.#stopped.abort(stopping());
+    // In a replacement the next plugin answers at once; in a stop somebody may want to know how it goes until its end.
+    const closed = isReplaced ? closeEndpoints(this.#endpoints) : undefined;
+    const cut = await this.#server.drain(deadlineMs);
+    this.#reporter?.stop();
+    await (closed ?? closeEndpoints(this.#endpoints));
+    this.#deps.send({ kind: 'drained', cut });
+    await this.#openbao.close();
+    this.#ended.resolve();
+  }
+
+  #takeCredential = (message: CredentialMessage): void => {
+    this.#credentialFiles.set(message.name, message.modifiedAtUnixMs);
+    this.#openbao.credential(message);
   };
-  probes = new Probes({
-    clock,
-    random: deps.random,
-    transit: openbao.transit,
-    cache,
-    readRights: openbao.readRights,
-    commit: commits.propose,
-    randomBytes: deps.randomBytes,
-    observe: observeProbe,
-    settings: {
-      identity: config.identity,
-      identityFingerprint: deriveFingerprint(config.identity),
-      keyName: config.identity.transitKeyName,
-      stableCount: config.rotation.requireStableObservationCount,
-      activationDelayMs: config.rotation.activationDelayMs,
-      probeIntervalMs: config.status.probeIntervalMs,
-      rejectVersionRollback: config.rotation.rejectVersionRollback,
-      timeoutMs: config.openbao.timeoutMs,
-      stable: start.stable,
-    },
-  });
-  const scheduler = { clock, random: deps.random, probes, cache, settings: { ...config.bootstrap, ...config.status } };
-  const schedule = createScheduler(scheduler);
-  evidence = createCallEvidence({ clock, cache, probes, scheduler: schedule });
-  const discovery = createDiscovery({
-    clock,
-    cache,
-    probes,
-    settings: { probeIntervalMs: config.status.probeIntervalMs, timeoutMs: config.openbao.timeoutMs },
-    stopped: stopped.signal,
-  });
-  const kms = createKms({
-    clock,
-    keys: createKeyService({
-      cache,
-      transit: openbao.transit,
-      discovery,
-      evidence,
-      pluginVersion: start.build.version,
-    }),
-    settings: { ...config.server, timeoutMs: config.openbao.timeoutMs },
-    observe: (event) => {
-      lastCalls.called(event.method);
-      observer.kms(event);
-    },
-    countKeyIdError: (reason) => metrics.count('decrypt_key_id_errors_total', { reason }),
-    countAadError: (reason) => metrics.count('aad_validation_errors_total', { reason }),
-    reached,
-  });
-  const takeCredential = (message: CredentialMessage) => {
-    credentialFiles.set(message.name, message.modifiedAtUnixMs);
-    openbao.credential(message);
+
+  #warnings = (): readonly Warning[] => {
+    const { clock } = this.#deps;
+    return warningsOf({
+      credentials: () => [...this.#openbao.session.warnings(), ...filesRefused(this.#counters, clock.wallMs())],
+      isStatusSilent: this.#lastCalls.isStatusSilent,
+      decryptFailing: () => this.#evidence.decryptFailing(),
+      rightFindings: () => this.#cache.verdict().rightFindings,
+      directoriesGone: () => this.#cache.directoriesGone,
+      portsTaken: () => this.#counters.portsTaken,
+      isRegistryLarge: () => this.#cache.isRegistryLarge,
+    });
   };
-  for (const message of credentials) takeCredential(message);
-  deps.credentialsArrive(takeCredential);
-  // A CA that is absent may come; one that is there and unusable ends the start with its reason.
-  if (credentials.some(({ name, bytes }) => name === 'openbao_ca' && bytes !== undefined)) openbao.session.pools();
-  const readyFacts = (): ReadyFacts => {
-    const nextMs = schedule.nextProbeAtMs();
+
+  #readyFacts = (): ReadyFacts => {
+    const { clock } = this.#deps;
+    const nextMs = this.#scheduler.nextProbeAtMs();
     return {
-      verdict: cache.verdict(),
-      breaker: probes.breakerState(),
+      verdict: this.#cache.verdict(),
+      breaker: this.#probes.breakerState(),
       nextProbeAtUnixMs: nextMs === undefined ? undefined : clock.wallMs() + nextMs - clock.nowMs(),
-      warnings: warningsOf(warningSources),
+      warnings: this.#warnings(),
     };
   };
-  if (start.listen === 'when_healthy') await untilProvenHealthy(scheduler, stopped.signal);
-  const server = createKmsServer(kms, clock, { timeoutMs: config.openbao.timeoutMs, reached });
-  let isLive = false;
-  const diagnostics = { clock, reached };
-  const { endpoints, portsUnopened } = await openListeners(start, server, {
-    metrics: createMetricsEndpoint(diagnostics, metrics.text),
-    health: createHealthEndpoint(diagnostics, () => isLive, readyFacts),
-  });
-  isLive = true;
-  lastCalls.opened();
-  const ended = Promise.withResolvers<void>();
-  const drain = async (deadlineMs: number, isReplaced: boolean) => {
-    cache.isShuttingDown = true;
-    stopped.abort(stopping());
-    // In a replacement the next plugin answers at once; in a stop somebody may want to know how it goes until its end.
-    const closed = isReplaced ? closeAll(endpoints) : undefined;
-    const cut = await server.drain(deadlineMs);
-    reporter?.stop();
-    await (closed ?? closeAll(endpoints));
-    deps.send({ kind: 'drained', cut });
-    await openbao.close();
-    ended.resolve();
+
+  #createCache(): StatusCache {
+    const { status, identity } = this.#config;
+    const cache = new StatusCache(this.#deps.clock, {
+      statusMaxStalenessMs: status.statusMaxStalenessMs,
+      deepMaxAgeMs: deepAgeIntervals * status.deepProbeIntervalMs,
+    });
+    if (this.#start.state === undefined) return cache;
+    const state = parseState(this.#start.state);
+    checkBinding(state, identity);
+    cache.load(state);
+    return cache;
+  }
+
+  #createCollector(): (metrics: Metrics) => void {
+    const { clock, memoryUsage, eventLoopLag } = this.#deps;
+    return createCollector({
+      cache: this.#cache,
+      config: this.#config,
+      build: this.#start.build,
+      counters: () => this.#counters,
+      tokens: () => this.#openbao.tokens.status(),
+      jwtTtlMs: () => this.#openbao.session.jwtTtlMs(),
+      generations: () => this.#openbao.session.generations(),
+      credentialFiles: this.#credentialFiles,
+      isBreakerOpen: () => this.#probes.breakerState() === 'open',
+      inFlight: () => this.#kms.inFlight(),
+      lastCalls: this.#lastCalls.times,
+      warnings: this.#warnings,
+      uptimeMs: () => clock.nowMs() - this.#startedAtMs,
+      wallMs: clock.wallMs,
+      memoryUsage,
+      eventLoopLag,
+    });
+  }
+
+  #createObserver(): Observer {
+    const { clock, log, randomBytes } = this.#deps;
+    const { correlation } = this.#config.logging;
+    return createObserver({
+      log,
+      metrics: this.#metrics,
+      wallMs: clock.wallMs,
+      uidKey: randomBytes(32),
+      correlation: correlation && {
+        incidentId: correlation.incidentId,
+        endsAtUnixMs: clock.wallMs() + correlation.ttlMs,
+      },
+    });
+  }
+
+  #createOpenBao(): OpenBao {
+    const { clock, random, send } = this.#deps;
+    return createOpenBao({
+      config: this.#config,
+      version: this.#start.build.version,
+      clock,
+      random,
+      send,
+      observeRequest: this.#observer.request,
+      observeToken: (event) => {
+        this.#observer.token(event);
+        if (event.error === undefined) this.#evidence.answeredWell();
+      },
+      stopped: this.#stopped.signal,
+    });
+  }
+
+  #createProbes(): Probes {
+    const { clock, random, randomBytes } = this.#deps;
+    const { identity, rotation, status, openbao } = this.#config;
+    return new Probes({
+      clock,
+      random,
+      transit: this.#openbao.transit,
+      cache: this.#cache,
+      readRights: this.#openbao.readRights,
+      commit: this.#commits.propose,
+      randomBytes,
+      observe: this.#probed,
+      settings: {
+        identity,
+        identityFingerprint: deriveFingerprint(identity),
+        keyName: identity.transitKeyName,
+        stableCount: rotation.requireStableObservationCount,
+        activationDelayMs: rotation.activationDelayMs,
+        probeIntervalMs: status.probeIntervalMs,
+        rejectVersionRollback: rotation.rejectVersionRollback,
+        timeoutMs: openbao.timeoutMs,
+        stable: this.#start.stable,
+      },
+    });
+  }
+
+  #probed = (event: ProbeEvent): void => {
+    this.#observer.probe(event);
+    const isScheduled = event.kind === 'probe' && event.trigger === 'schedule' && event.failed === undefined;
+    if (isScheduled) this.#discovery.forget();
+    if (event.kind !== 'probe' && event.kind !== 'rights') return;
+    this.#scheduler.replan();
+    // Before `ready` nobody may hear of health; the cache has not taken this probe's result yet.
+    this.#deps.clock.after(0, () => this.#reporter?.look());
   };
-  const receive = (message: SupervisorMessage) => {
-    if (message.kind === 'committed') commits.committed(message);
-    if (message.kind === 'ping') deps.send({ kind: 'pong', id: message.id, lagMs: deps.eventLoopLag().meanMs });
-    if (message.kind === 'credential') takeCredential(message);
-    if (message.kind === 'counters') {
-      counters = message.counters;
-      takeCounters(cache, counters);
-    }
-    if (message.kind === 'drain' && !cache.isShuttingDown) void drain(message.deadlineMs, message.reason === 'replace');
-  };
-  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });
-  const warnings = () => warningsOf(warningSources);
-  reporter = createHealthReporter({
-    clock,
-    cache,
-    warnings,
-    calls: lastCalls,
-    isCredentialEnding: openbao.session.isJwtEnding,
-    send: deps.send,
-  });
-  void schedule.run(stopped.signal);
-  return { receive, ended: ended.promise };
+
+  #createKms(): Kms {
+    const { server, openbao } = this.#config;
+    return createKms({
+      clock: this.#deps.clock,
+      keys: createKeyService({
+        cache: this.#cache,
+        transit: this.#openbao.transit,
+        discovery: this.#discovery,
+        evidence: this.#evidence,
+        pluginVersion: this.#start.build.version,
+      }),
+      settings: { ...server, timeoutMs: openbao.timeoutMs },
+      observe: (event) => {
+        this.#lastCalls.called(event.method);
+        this.#observer.kms(event);
+      },
+      countKeyIdError: (reason) => this.#metrics.count('decrypt_key_id_errors_total', { reason }),
+      countAadError: (reason) => this.#metrics.count('aad_validation_errors_total', { reason }),
+      reached: this.#reached,
+    });
+  }
+
+  #createEndpoints(): Endpoints {
+    const diagnostics = { clock: this.#deps.clock, reached: this.#reached };
+    return {
+      metrics: createMetricsEndpoint(diagnostics, this.#metrics.text),
+      health: createHealthEndpoint(diagnostics, () => this.#isLive, this.#readyFacts),
+    };
+  }
+}
+
+/** @throws ProviderError `runtime_unsupported` */
+function checkBuild({ build }: StartMessage): void {
+  if (pluginVersionPattern.test(build.version)) return;
+  throw new ProviderError('runtime_unsupported', 'the build version is missing or malformed; install a released build');
 }
 
 /** Files that the supervisor cannot read safely: no newer generation of them can arrive. */
@@ -287,56 +384,4 @@ function filesRefused({ filesRefused: files }: Counters, nowUnixMs: number): rea
 function takeCounters(cache: StatusCache, counters: Counters): void {
   cache.isSocketLost = counters.socketLost;
   cache.directoriesGone = counters.directoriesGone;
-}
-
-type Endpoints = Readonly<Record<PortName, HttpEndpoint>>;
-
-async function openListeners(
-  start: StartMessage,
-  server: { listen: (descriptor: number) => Promise<void> },
-  endpoints: Endpoints,
-): Promise<{ readonly endpoints: readonly HttpEndpoint[]; readonly portsUnopened: PortName[] }> {
-  const portsUnopened: PortName[] = [];
-  for (const name of portNames) {
-    const address = start[name];
-    // Whoever took the port between our bind and our listen takes the diagnostics and not the service.
-    const isOpen = address === undefined || (await opens(endpoints[name], descriptors[name], address));
-    if (!isOpen) portsUnopened.push(name);
-  }
-  try {
-    await server.listen(descriptors.kms);
-  } catch (cause) {
-    throw new ProviderError('listener_unavailable', 'the KMS socket cannot be opened', { cause });
-  }
-  return { endpoints: [endpoints.health, endpoints.metrics], portsUnopened };
-}
-
-const opens = (endpoint: HttpEndpoint, descriptor: number, address: { host: string; port: number }) =>
-  endpoint.listen(descriptor, address).then(
-    () => true,
-    () => false,
-  );
-
-const closeAll = (endpoints: readonly HttpEndpoint[]) => Promise.all(endpoints.map((endpoint) => endpoint.close()));
-
-/** Proposals in flight, by id. One at a time: probes never overlap. */
-function createCommits(send: (message: PluginMessage) => void, stopped: AbortSignal) {
-  let lastId = 0;
-  const waiting = new Map<number, (outcome: CommitOutcome) => void>();
-  return {
-    propose: (state: string): Promise<CommitOutcome> => {
-      if (stopped.aborted) return Promise.reject(stopped.reason);
-      lastId += 1;
-      const commitId = lastId;
-      return new Promise((resolve) => {
-        waiting.set(commitId, resolve);
-        send({ kind: 'propose', commitId, state });
-      });
-    },
-    committed: (message: Extract<SupervisorMessage, { kind: 'committed' }>) => {
-      const { outcome, onDisk, finding } = message;
-      waiting.get(message.commitId)?.({ outcome, onDisk, ...(finding === undefined ? {} : { finding }) });
-      waiting.delete(message.commitId);
-    },
-  };
 }

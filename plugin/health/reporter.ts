@@ -23,7 +23,10 @@ export type HealthReporterDeps = {
   readonly send: (message: HealthMessage) => void;
 };
 
-export function createHealthReporter(deps: HealthReporterDeps): { readonly look: () => void; readonly stop: Cancel } {
+/** `look`: tells now what changed. */
+export type HealthReporter = { readonly look: () => void; readonly stop: Cancel };
+
+export function createHealthReporter(deps: HealthReporterDeps): HealthReporter {
   let lastHealth = '';
   let lastTimes = '';
   let sentAtMs = Number.NEGATIVE_INFINITY;

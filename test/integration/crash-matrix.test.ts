@@ -19,6 +19,7 @@ const loop = 'supervisor/lifecycle/loop.ts';
 const incumbent = 'supervisor/lifecycle/incumbent.ts';
 const running = 'supervisor/launch/running.ts';
 const pluginServe = 'plugin/serve.ts';
+const commits = 'plugin/keys/commits.ts';
 
 const starting: readonly CrashStep[] = [
   { file: `${checks}/config.ts`, at: '  const document = await readFor(', side: 'before' },
@@ -39,9 +40,9 @@ const starting: readonly CrashStep[] = [
   { file: running, at: '  greet(running, greeting.listen, greeting.counters);', side: 'after' },
   { file: incumbent, at: '    if (isNext) return void this.#nextReady(from);', side: 'before' },
   { file: 'plugin/main.ts', at: 'system.ignoreSignals();', side: 'after' },
-  { file: pluginServe, at: '  const server = createKmsServer(kms, clock, ', side: 'before' },
-  { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });", side: 'before' },
-  { file: pluginServe, at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });", side: 'after' },
+  { file: pluginServe, at: '    this.#server = createKmsServer(this.#kms, clock, server);', side: 'before' },
+  { file: pluginServe, at: "    send({ kind: 'ready', ...confinement(), portsUnopened });", side: 'before' },
+  { file: pluginServe, at: "    send({ kind: 'ready', ...confinement(), portsUnopened });", side: 'after' },
 ];
 
 const committing: readonly CrashStep[] = [
@@ -58,9 +59,9 @@ const committing: readonly CrashStep[] = [
     at: "      running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });",
     side: 'after',
   },
-  { file: pluginServe, at: "        send({ kind: 'propose', commitId, state });", side: 'before' },
-  { file: pluginServe, at: "        send({ kind: 'propose', commitId, state });", side: 'after' },
-  { file: pluginServe, at: '      waiting.get(message.commitId)?.({', side: 'before' },
+  { file: commits, at: "        send({ kind: 'propose', commitId, state });", side: 'before' },
+  { file: commits, at: "        send({ kind: 'propose', commitId, state });", side: 'after' },
+  { file: commits, at: '      waiting.get(message.commitId)?.({', side: 'before' },
 ];
 
 /** Inside one save, of the state and of the checkpoint. */
@@ -94,20 +95,20 @@ const replacing: readonly CrashStep[] = [
   },
   {
     file: pluginServe,
-    at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });",
+    at: "    send({ kind: 'ready', ...confinement(), portsUnopened });",
     side: 'before',
-    when: "start.listen === 'when_healthy'",
+    when: "this.#start.listen === 'when_healthy'",
   },
   {
     file: pluginServe,
-    at: "  deps.send({ kind: 'ready', ...deps.confinement(), portsUnopened });",
+    at: "    send({ kind: 'ready', ...confinement(), portsUnopened });",
     side: 'after',
-    when: "start.listen === 'when_healthy'",
+    when: "this.#start.listen === 'when_healthy'",
   },
-  { file: pluginServe, at: '    cache.isShuttingDown = true;', side: 'before', when: 'isReplaced' },
-  { file: pluginServe, at: '    cache.isShuttingDown = true;', side: 'after', when: 'isReplaced' },
-  { file: pluginServe, at: "    deps.send({ kind: 'drained', cut });", side: 'before', when: 'isReplaced' },
-  { file: pluginServe, at: "    deps.send({ kind: 'drained', cut });", side: 'after', when: 'isReplaced' },
+  { file: pluginServe, at: '    this.#cache.isShuttingDown = true;', side: 'before', when: 'isReplaced' },
+  { file: pluginServe, at: '    this.#cache.isShuttingDown = true;', side: 'after', when: 'isReplaced' },
+  { file: pluginServe, at: "    this.#deps.send({ kind: 'drained', cut });", side: 'before', when: 'isReplaced' },
+  { file: pluginServe, at: "    this.#deps.send({ kind: 'drained', cut });", side: 'after', when: 'isReplaced' },
 ];
 
 const stopping: readonly CrashStep[] = [
@@ -124,8 +125,8 @@ const stopping: readonly CrashStep[] = [
   },
   { file: serve, at: '  await passed?.store.idle();\n  await (exitCode', side: 'before' },
   { file: serve, at: '  for (const lock of Object.values(passed?.locks ?? {})) lock.release();', side: 'after' },
-  { file: pluginServe, at: '    cache.isShuttingDown = true;', side: 'after' },
-  { file: pluginServe, at: "    deps.send({ kind: 'drained', cut });", side: 'after' },
+  { file: pluginServe, at: '    this.#cache.isShuttingDown = true;', side: 'after' },
+  { file: pluginServe, at: "    this.#deps.send({ kind: 'drained', cut });", side: 'after' },
 ];
 
 const inScenario = (scenario: Scenario, steps: readonly CrashStep[], when?: (step: CrashStep) => string): Case[] =>

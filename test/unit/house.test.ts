@@ -88,7 +88,8 @@ for (const [room, sources] of Object.entries(rooms)) {
  */
 const arrows: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   plugin: {
-    'serve.ts': ['telemetry', 'probes', 'health', 'key-service.ts', 'keys', 'kms', 'openbao.ts'],
+    'serve.ts': ['listeners.ts', 'telemetry', 'probes', 'health', 'key-service.ts', 'keys', 'kms', 'openbao.ts'],
+    'listeners.ts': ['telemetry'],
     tasks: ['probes', 'keys', 'openbao.ts'],
     'key-service.ts': ['kms', 'probes', 'health', 'keys', 'transit'],
     'openbao.ts': ['session', 'auth', 'transit', 'keys', 'openbao', 'http'],
