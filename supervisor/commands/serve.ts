@@ -8,24 +8,22 @@ import { createLog, toTextLine } from '../../shared/log/logger.ts';
 import { pluginLine } from '../../shared/log/relay.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import type { BoundTcp } from '../custody/bound-handle.ts';
-import { newsOnce } from '../custody/credentials.ts';
-import { createListenerLook } from '../custody/listener-look.ts';
-import { bindListeners, bindPortAnew, type Listeners, type Ports } from '../custody/listeners.ts';
+import { createListenerLook, type ListenerLook } from '../custody/listener-look.ts';
+import type { Listeners } from '../custody/listeners.ts';
 import type { GateDeps } from '../gate/checks/check.ts';
-import { type Passed, passGate, readReload } from '../gate/gate.ts';
-import { type Reopened, reopen, socketOptions } from '../gate/reopen.ts';
+import type { Passed } from '../gate/gate.ts';
+import { type Holding, Holdings } from '../gate/holdings.ts';
 import { pluginEnvironment, startChild } from '../launch/child.ts';
 import { countCredentialFiles, emptyCounters } from '../launch/counters.ts';
 import { nodeFlags, pluginCommand } from '../launch/plugin-command.ts';
 import { type OutputSink, readPluginOutput } from '../launch/plugin-output.ts';
 import type { Custody } from '../launch/running.ts';
 import { departedExitCode, type ReplacementCause } from '../lifecycle/events.ts';
-import { createLoop, type LifeFacts, type Prepared } from '../lifecycle/loop.ts';
-import { createReadiness } from '../lifecycle/readiness.ts';
+import { createLoop, type LifeFacts, type Loop, type Prepared } from '../lifecycle/loop.ts';
+import { createReadiness, type Readiness } from '../lifecycle/readiness.ts';
 import { sayLastWord } from '../notify/last-word.ts';
-import { createNotifier } from '../notify/notify.ts';
+import { createNotifier, type Notifier } from '../notify/notify.ts';
 import { departureLine, refusalLine, statusLine } from '../notify/status-line.ts';
-import { GateRefusal, refusalFields } from '../refusal.ts';
 import type { SystemdSocket } from '../system.ts';
 import { type Guard, guardCustody } from './guard.ts';
 
@@ -45,218 +43,178 @@ export type ServeOptions = ConfigOptions & { readonly configPath: string };
 
 /** Runs until it is told to stop. @returns the exit code */
 export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialFiles'>): Promise<number> {
-  const log = createSwitchableLog(deps);
-  const counters = emptyCounters(deps.clock.wallMs());
-  const gateDeps: ServeDeps & { readonly output: OutputSink } = {
-    ...deps,
-    output: log.output,
-    credentialFiles: countCredentialFiles(counters, log.write, deps.clock, () => loop.countersChanged()),
-  };
-  let passed: Passed | undefined;
-  let bound: Listeners | undefined;
-  let guard: Guard | undefined;
-  let lastWord: string | undefined;
-  let isStartRefused = false;
-  /** Those that the incumbent, or the one that is being launched, was given. */
-  let portsGiven: Ports | undefined;
-
-  const look = createListenerLook(deps.clock);
-  /** Ports that were shut down by the plugin before are bound anew; one that somebody else takes meanwhile is tried again later. */
-  const renewPorts = async (when: 'launch' | 'look'): Promise<void> => {
-    if (bound === undefined) return;
-    for (const name of await look.shutPorts(bound, when)) {
-      const before = bound[name];
-      if (before === undefined) continue;
-      const port = bindPortAnew(name, before);
-      before.handle.close();
-      bound = { ...bound, [name]: port };
-      if (port === undefined) log.write('error', 'port.shut', { name, hint: unboundHint });
-      else log.write('error', 'port.replaced', { name, hint: shutHint });
-    }
-  };
-
-  const passFirst = async (): Promise<Custody> => {
-    const first = await passGate(options.configPath, options, gateDeps);
-    passed = first;
-    log.configure(first.config);
-    const listeners = await bindFirst(first, gateDeps, counters, log.write);
-    bound = listeners;
-    logStart(first, listeners, options, log.write);
-    guard = guardCustody({
-      clock: deps.clock,
-      log: log.write,
-      counters,
-      environment: deps.environment,
-      uid: deps.identity.uid,
-      passed: () => passed ?? first,
-      listeners: () => bound ?? listeners,
-      listenersChanged: (next) => {
-        bound = next;
-      },
-      portsGiven: () => portsGiven,
-      listenerLook: look,
-      renewPorts,
-      loop,
-      departing: (reason) => {
-        lastWord = departureLine(reason);
-      },
-    });
-    readiness.begin(first.config.bootstrap.graceTimeoutMs);
-    portsGiven = listeners;
-    return custodyOf(first, listeners, options, gateDeps);
-  };
-  const adoptPassed = (next: Passed) => {
-    passed = next;
-    log.configure(next.config);
-    guard?.rewatch();
-  };
-  /** From now on this is what is held, and what was held before is let go. */
-  const adoptReopened = (before: Passed, reopened: Reopened) => {
-    adoptPassed({ ...before, ...reopened.held });
-    // A port may have been bound since the gate began.
-    bound = { ...(bound ?? reopened.listeners), socket: reopened.listeners.socket };
-    reopened.adopt();
-    if (!reopened.isBoundAnew) return;
-    counters.socketLost = false;
-    loop.countersChanged();
-    guard?.look();
-  };
-  /** Before a relaunch. A configuration that cannot be read again leaves the old one in force. */
-  const passAgain = async (before: Passed, listeners: Listeners, isReload: boolean): Promise<Custody> => {
-    guard?.look();
-    let now = before;
-    if (isReload) {
-      const loaded = await readReload(options.configPath, options, gateDeps, before).catch((error: unknown) => {
-        const check = error instanceof GateRefusal ? error.check : 'gate.config';
-        log.write('warn', 'reload.refused', { check, ...refusalFields(error) });
-      });
-      if (loaded !== undefined) {
-        before.adopt(loaded.config);
-        now = { ...before, ...loaded };
-        adoptPassed(now);
-      }
-    }
-    const reopened = await reopenOrTell(now, listeners);
-    adoptReopened(now, reopened);
-    if (reopened.isBoundAnew) tellBoundAnew(reopened);
-    await renewPorts('launch');
-    const current = bound ?? reopened.listeners;
-    portsGiven = current;
-    return custodyOf({ ...now, ...reopened.held }, current, options, gateDeps);
-  };
-  const tellBoundAnew = ({ wasShut }: Reopened) => {
-    if (wasShut) log.write('error', 'socket.replaced', { hint: shutHint });
-    else log.write('info', 'socket.repaired');
-  };
-  /** A start waits for its state as a save does. */
-  const reopenOrTell = async (before: Passed, listeners: Listeners): Promise<Reopened> => {
-    try {
-      return await reopen(before, listeners, gateDeps, look);
-    } catch (error) {
-      if (before.stateDirectory.look() !== 'here') guard?.stateNeeded();
-      throw error;
-    }
-  };
-  const gate = (isFirst: boolean, isReload: boolean): Promise<Custody> =>
-    passed === undefined || bound === undefined || isFirst ? passFirst() : passAgain(passed, bound, isReload);
-
-  /** For a second plugin: everything new counts only once it is adopted. */
-  const prepare = async (cause: ReplacementCause): Promise<Prepared> => {
-    if (passed === undefined || bound === undefined) throw new Error('a replacement before the gate');
-    const [before, listeners] = [passed, bound];
-    guard?.look();
-    let isInForce = false;
-    const quiet = { ...gateDeps, credentialFiles: newsOnce(() => isInForce, gateDeps.credentialFiles) };
-    const loaded = cause === 'reload' ? await readReload(options.configPath, options, quiet, before) : {};
-    const reopened = await reopen(before, listeners, gateDeps, look);
-    const next: Passed = { ...before, ...loaded };
-    return {
-      ...custodyOf({ ...next, ...reopened.held }, reopened.listeners, options, gateDeps),
-      cause,
-      readyMs: next.config.bootstrap.graceTimeoutMs,
-      adopt: () => {
-        isInForce = true;
-        before.adopt(next.config);
-        portsGiven = reopened.listeners;
-        adoptReopened(next, reopened);
-        if (reopened.wasShut) tellBoundAnew(reopened);
-      },
-      abandon: reopened.abandon,
-    };
-  };
-
-  const notifier = createNotifier({
-    clock: deps.clock,
-    send: deps.systemd?.send,
-    watchdogMs: deps.systemd?.watchdogMs,
-  });
-  const readiness = createReadiness(deps.clock, log.write, notifier.ready);
-  let isReloading = false;
-  const tellStatus = (facts: LifeFacts) => {
-    const relaunches = Object.values(counters.restarts).reduce((sum, count) => sum + count, 0);
-    const isSameUser = passed?.identity.privilege.kind === 'same-user';
-    const told = { ...facts, relaunches, version: deps.build.version, isSameUser };
-    notifier.status(() => statusLine(told, deps.clock.wallMs()));
-    if (isReloading && facts.isReloadOver) {
-      isReloading = false;
-      notifier.ready();
-    }
-  };
-  const loop = createLoop({
-    clock: deps.clock,
-    random: deps.random,
-    log: log.write,
-    gate,
-    prepare,
-    removeName: () => bound?.socket.removeName(),
-    counters,
-    healthChanged: readiness.health,
-    startRefused: (refusal) => {
-      isStartRefused = true;
-      lastWord = refusalLine(refusal);
-    },
-    stateDirectoryGone: () => guard?.stateNeeded(),
-    portsUnopened: (names) => guard?.portsUnopened(names),
-    becameIncumbent: () => {
-      if (bound !== undefined) look.served({ ...bound, ...portsGiven });
-    },
-    factsChanged: tellStatus,
-  });
-  const stopAsked = Promise.withResolvers<void>();
-  const stop = () => {
-    notifier.stopping();
-    stopAsked.resolve();
-    loop.event({ kind: 'stop' });
-  };
-  const sayLast = (line: string, isRefused: boolean) => {
-    const isShown = deps.systemd !== undefined;
-    return sayLastWord({ clock: deps.clock, notifier, isShown, stopAsked: stopAsked.promise }, line, isRefused);
-  };
-  deps.onSignal('SIGTERM', stop);
-  deps.onSignal('SIGINT', stop);
-  deps.onSignal('SIGHUP', () => {
-    isReloading = true;
-    notifier.reloading(deps.monotonicUs());
-    loop.event({ kind: 'reload' });
-  });
-  const exitCode = await loop.ended;
-  await passed?.store.idle();
-  await (exitCode === 0 || lastWord === undefined ? notifier.idle() : sayLast(lastWord, isStartRefused));
-  // A gate that was still running when the stop came may have bound the name meanwhile.
-  bound?.socket.removeName();
-  for (const lock of Object.values(passed?.locks ?? {})) lock.release();
-  const reason = shutdownReason(exitCode, isStartRefused);
-  log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
-  return exitCode;
+  return new Serve(options, deps).run();
 }
 
-const shutHint =
-  'it refused every connection: a plugin had shut it down. It is bound anew; the plugin may have been taken over';
+/** Who tells whom. What is decided stands in the parts. */
+class Serve {
+  readonly #options: ServeOptions;
+  readonly #deps: ServeDeps;
+  readonly #log: SwitchableLog;
+  readonly #counters: Counters;
+  readonly #holdings: Holdings;
+  readonly #notifier: Notifier;
+  readonly #readiness: Readiness;
+  readonly #loop: Loop;
+  readonly #listenerLook: ListenerLook;
+  #guard: Guard | undefined;
+  #lastWord: string | undefined;
+  #isStartRefused = false;
+  #isReloading = false;
 
-const unboundHint =
-  'a plugin had shut it down, and it cannot be bound at present; it is tried again every 5 s. The plugin may have been taken over';
+  constructor(options: ServeOptions, deps: Omit<ServeDeps, 'credentialFiles'>) {
+    const { clock, systemd } = deps;
+    this.#options = options;
+    this.#log = createSwitchableLog(deps);
+    this.#counters = emptyCounters(clock.wallMs());
+    const changed = () => this.#loop.countersChanged();
+    const credentialFiles = countCredentialFiles(this.#counters, this.#log.write, clock, changed);
+    this.#deps = { ...deps, credentialFiles };
+    this.#listenerLook = createListenerLook(clock);
+    this.#holdings = this.#createHoldings();
+    this.#notifier = createNotifier({ clock, send: systemd?.send, watchdogMs: systemd?.watchdogMs });
+    this.#readiness = createReadiness(clock, this.#log.write, this.#notifier.ready);
+    this.#loop = this.#createLoop();
+  }
+
+  async run(): Promise<number> {
+    const stopAsked = this.#obeySignals();
+    const exitCode = await this.#loop.ended;
+    await this.#holdings.passed?.store.idle();
+    await this.#sayLast(exitCode, stopAsked);
+    this.#holdings.release();
+    const reason = shutdownReason(exitCode, this.#isStartRefused);
+    this.#log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
+    return exitCode;
+  }
+
+  /** @returns resolves when it was told to stop */
+  #obeySignals(): Promise<void> {
+    const { onSignal, monotonicUs } = this.#deps;
+    const stopAsked = Promise.withResolvers<void>();
+    const stop = () => {
+      this.#notifier.stopping();
+      stopAsked.resolve();
+      this.#loop.event({ kind: 'stop' });
+    };
+    onSignal('SIGTERM', stop);
+    onSignal('SIGINT', stop);
+    onSignal('SIGHUP', () => {
+      this.#isReloading = true;
+      this.#notifier.reloading(monotonicUs());
+      this.#loop.event({ kind: 'reload' });
+    });
+    return stopAsked.promise;
+  }
+
+  async #sayLast(exitCode: number, stopAsked: Promise<void>): Promise<void> {
+    if (exitCode === 0 || this.#lastWord === undefined) return this.#notifier.idle();
+    const { clock, systemd } = this.#deps;
+    const deps = { clock, notifier: this.#notifier, isShown: systemd !== undefined, stopAsked };
+    return sayLastWord(deps, this.#lastWord, this.#isStartRefused);
+  }
+
+  #createHoldings(): Holdings {
+    return new Holdings({
+      configPath: this.#options.configPath,
+      options: this.#options,
+      gate: this.#deps,
+      counters: this.#counters,
+      log: this.#log.write,
+      listenerLook: this.#listenerLook,
+      look: () => this.#guard?.look(),
+      adopted: ({ config }) => {
+        this.#log.configure(config);
+        this.#guard?.rewatch();
+      },
+      boundAnew: () => {
+        this.#counters.socketLost = false;
+        this.#loop.countersChanged();
+        this.#guard?.look();
+      },
+      stateNeeded: () => this.#guard?.stateNeeded(),
+    });
+  }
+
+  #createLoop(): Loop {
+    const { clock, random } = this.#deps;
+    return createLoop({
+      clock,
+      random,
+      log: this.#log.write,
+      gate: (isFirst, isReload) => this.#gate(isFirst, isReload),
+      prepare: (cause) => this.#prepare(cause),
+      removeName: () => this.#holdings.listeners?.socket.removeName(),
+      counters: this.#counters,
+      healthChanged: this.#readiness.health,
+      startRefused: (refusal) => {
+        this.#isStartRefused = true;
+        this.#lastWord = refusalLine(refusal);
+      },
+      stateDirectoryGone: () => this.#guard?.stateNeeded(),
+      portsUnopened: (names) => this.#guard?.portsUnopened(names),
+      becameIncumbent: () => this.#holdings.served(),
+      factsChanged: (facts) => this.#tellStatus(facts),
+    });
+  }
+
+  async #gate(isFirst: boolean, isReload: boolean): Promise<Custody> {
+    const isAgain = this.#holdings.listeners !== undefined && !isFirst;
+    if (isAgain) return this.#custodyOf(await this.#holdings.recheck(isReload));
+    const first = await this.#holdings.acquire();
+    logStart(first, this.#options, this.#log.write);
+    this.#guard = this.#watch(first);
+    this.#readiness.begin(first.passed.config.bootstrap.graceTimeoutMs);
+    return this.#custodyOf(first);
+  }
+
+  async #prepare(cause: ReplacementCause): Promise<Prepared> {
+    const prepared = await this.#holdings.prepare(cause === 'reload');
+    const { adopt, abandon } = prepared;
+    const readyMs = prepared.passed.config.bootstrap.graceTimeoutMs;
+    return { ...this.#custodyOf(prepared), cause, readyMs, adopt, abandon };
+  }
+
+  #watch(first: Holding): Guard {
+    const { clock, environment, identity } = this.#deps;
+    return guardCustody({
+      clock,
+      log: this.#log.write,
+      counters: this.#counters,
+      environment,
+      uid: identity.uid,
+      passed: () => this.#holdings.passed ?? first.passed,
+      listeners: () => this.#holdings.listeners ?? first.listeners,
+      listenersChanged: this.#holdings.listenersChanged,
+      portsGiven: () => this.#holdings.portsGiven,
+      listenerLook: this.#listenerLook,
+      renewPorts: (when) => this.#holdings.renewPorts(when),
+      loop: this.#loop,
+      departing: (reason) => {
+        this.#lastWord = departureLine(reason);
+      },
+    });
+  }
+
+  #tellStatus(facts: LifeFacts): void {
+    const { clock, build } = this.#deps;
+    const relaunches = Object.values(this.#counters.restarts).reduce((sum, count) => sum + count, 0);
+    const isSameUser = this.#holdings.passed?.identity.privilege.kind === 'same-user';
+    const told = { ...facts, relaunches, version: build.version, isSameUser };
+    this.#notifier.status(() => statusLine(told, clock.wallMs()));
+    if (!this.#isReloading || !facts.isReloadOver) return;
+    this.#isReloading = false;
+    this.#notifier.ready();
+  }
+
+  #custodyOf({ passed, listeners }: Holding): Custody {
+    return custodyOf(passed, listeners, this.#options, { ...this.#deps, output: this.#log.output });
+  }
+}
 
 const droppedHint = 'the plugin wrote more than 200 lines in a second; lower logging.level, or look why';
+
+type SwitchableLog = ReturnType<typeof createSwitchableLog>;
 
 /** JSON at level info until the configuration is known. */
 function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
@@ -292,33 +250,7 @@ function shutdownReason(exitCode: number, isStartRefused: boolean): (typeof shut
   return isStartRefused ? 'startup_failed' : 'runtime_failed';
 }
 
-/** After the gate: complete the checkpoint, then bind. */
-async function bindFirst(passed: Passed, deps: GateDeps, counters: Counters, log: Log): Promise<Listeners> {
-  const { pair, socketFinding, store } = passed;
-  await asRefusal('gate.state', () => store.complete(pair));
-  if (pair.kind === 'accepted' && pair.writeCheckpoint === 'missing') {
-    counters.checkpointsRecreated += 1;
-    log('warn', 'state.checkpoint_recreated', { generation: pair.state.generation });
-  }
-  const { metricsAddress, healthAddress } = passed.config.server;
-  const options = socketOptions(passed, deps);
-  const listeners = bindListeners({ socket: passed.socket, options, metricsAddress, healthAddress });
-  if (socketFinding === 'dead') {
-    counters.staleSockets += 1;
-    log('warn', 'socket.stale_removed');
-  }
-  return listeners;
-}
-
-async function asRefusal(check: 'gate.state', run: () => Promise<void>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    throw new GateRefusal(check, error);
-  }
-}
-
-function logStart(passed: Passed, bound: Listeners, options: ServeOptions, log: Log): void {
+function logStart({ passed, listeners: bound }: Holding, options: ServeOptions, log: Log): void {
   for (const { field, message } of passed.warnings) log('warn', 'config.warning', { name: field, hint: message });
   if (options.developmentDirectory !== undefined) {
     log('warn', 'serve.development', {

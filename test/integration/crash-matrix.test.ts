@@ -13,6 +13,7 @@ type Case = CrashStep & { readonly scenario: Scenario };
 
 const checks = 'supervisor/gate/checks';
 const serve = 'supervisor/commands/serve.ts';
+const holdings = 'supervisor/gate/holdings.ts';
 const socket = 'supervisor/custody/socket.ts';
 const store = 'supervisor/custody/state-store.ts';
 const loop = 'supervisor/lifecycle/loop.ts';
@@ -30,7 +31,7 @@ const starting: readonly CrashStep[] = [
   { file: `${checks}/lock.ts`, at: '  visit.hold(lock);', side: 'after' },
   { file: `${checks}/state.ts`, at: '    const store = openStore(', side: 'before' },
   { file: `${checks}/socket.ts`, at: '    const socketFinding = ', side: 'before' },
-  { file: serve, at: '  const listeners = bindListeners(', side: 'before' },
+  { file: holdings, at: '    const listeners = bindListeners(', side: 'before' },
   { file: socket, at: '  const privatePath = directory.at(privateName);', side: 'after' },
   { file: socket, at: '    chmodSync(privatePath, options.mode);', side: 'before' },
   { file: socket, at: '    renameSync(privatePath, directory.at(name));', side: 'before' },
@@ -112,7 +113,7 @@ const replacing: readonly CrashStep[] = [
 ];
 
 const stopping: readonly CrashStep[] = [
-  { file: serve, at: '    notifier.stopping();', side: 'before' },
+  { file: serve, at: '      this.#notifier.stopping();', side: 'before' },
   {
     file: incumbent,
     at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });",
@@ -123,8 +124,12 @@ const stopping: readonly CrashStep[] = [
     at: "    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });",
     side: 'after',
   },
-  { file: serve, at: '  await passed?.store.idle();\n  await (exitCode', side: 'before' },
-  { file: serve, at: '  for (const lock of Object.values(passed?.locks ?? {})) lock.release();', side: 'after' },
+  { file: serve, at: '    await this.#holdings.passed?.store.idle();', side: 'before' },
+  {
+    file: holdings,
+    at: '    for (const lock of Object.values(this.#passed?.locks ?? {})) lock.release();',
+    side: 'after',
+  },
   { file: pluginServe, at: '    this.#cache.isShuttingDown = true;', side: 'after' },
   { file: pluginServe, at: "    this.#deps.send({ kind: 'drained', cut });", side: 'after' },
 ];
