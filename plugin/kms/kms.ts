@@ -2,13 +2,14 @@
 // OpenBao and no gRPC library; the server hands in plain calls and sends plain answers.
 
 import { ProviderError } from '../../shared/errors/error.ts';
+import type { GrpcLabel, KmsErrorClass } from '../../shared/errors/policy.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { withDeadline } from '../../shared/time/deadline.ts';
 import { type BoundReached, maxDecryptCalls, maxRetainedBytes, maxWaiting } from './bounds.ts';
 import type { DecodedDecrypt, DecryptResponse, EncryptRequest, EncryptResponse, StatusResponse } from './codec.ts';
 import { DecryptQueue } from './decrypt-queue.ts';
-import { type GrpcLabel, type KmsErrorClass, type KmsFailure, type KmsMethod, kmsFailureOf } from './failures.ts';
+import { type KmsFailure, type KmsMethod, kmsFailureOf } from './failures.ts';
 import { concurrencyLimit, FairShare, type Share } from './fair-share.ts';
 import {
   areAnnotationsModest,

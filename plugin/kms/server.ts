@@ -13,6 +13,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { ProviderError } from '../../shared/errors/error.ts';
+import { grpcCodes } from '../../shared/errors/policy.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import type { BoundReached } from './bounds.ts';
 import {
@@ -25,7 +26,7 @@ import {
   encodeEncryptResponse,
   encodeStatusResponse,
 } from './codec.ts';
-import { grpcCodes, type KmsFailure } from './failures.ts';
+import type { KmsFailure } from './failures.ts';
 import type { Share } from './fair-share.ts';
 import { Guard, type GuardedStream, http2Options } from './guard.ts';
 import { type Kms, type KmsAnswer, type KmsCall, ownMarginMs } from './kms.ts';

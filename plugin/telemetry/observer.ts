@@ -3,7 +3,7 @@
 
 import { createHmac } from 'node:crypto';
 import { causeOf, hintOf } from '../../shared/errors/cause.ts';
-import { type ErrorClass, errorChain, errorClassOf } from '../../shared/errors/error.ts';
+import { errorChain } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
 import type { Log, LogFields } from '../../shared/log/fields.ts';
 import { hashText } from '../../shared/text/hash.ts';
@@ -95,31 +95,8 @@ function observeRequest(deps: ObserverDeps, event: RequestEvent): void {
   });
 }
 
-/** Values of the counters of logins and renewals: a promise to alert rules, coarser than the classes. */
-export const tokenStatuses = [
-  'ok',
-  'jwt_expired',
-  'jwt_near_expiry',
-  'jwt_invalid',
-  'no_usable_session',
-  'auth_failed',
-  'error',
-] as const;
-type TokenStatus = (typeof tokenStatuses)[number];
-
-const tokenStatus: Partial<Record<ErrorClass, TokenStatus>> = {
-  jwt_expired: 'jwt_expired',
-  jwt_near_expiry: 'jwt_near_expiry',
-  auth_rejected: 'auth_failed',
-  token_unavailable: 'no_usable_session',
-};
-
-function tokenStatusOf(errorClass: ErrorClass): TokenStatus {
-  return tokenStatus[errorClass] ?? (errorClass.startsWith('jwt_') ? 'jwt_invalid' : 'error');
-}
-
 function observeToken(deps: ObserverDeps, event: TokenEvent): void {
-  const status = event.error === undefined ? 'ok' : tokenStatusOf(errorClassOf(event.error));
+  const status = event.error === undefined ? 'ok' : policyOf(event.error).tokenStatus;
   const isLogin = event.kind === 'login';
   deps.metrics.count(isLogin ? 'auth_login_total' : 'auth_renewal_total', { status });
   const level = event.error !== undefined ? 'warn' : isLogin ? 'info' : 'debug';

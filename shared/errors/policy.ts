@@ -1,18 +1,86 @@
-// What follows from each class of error, in one table that the compiler holds complete. docs/errors.md is tested against it.
+// What follows from each class of error, in one table that the compiler holds complete: whoever adds a class decides all of it here.
+// docs/errors.md is tested against it.
 
 import { type ErrorClass, errorClassOf } from './error.ts';
 
-/**
- * `no_answer`: nothing was learned, evidence ages. `wrong_answer`: what was learned is bad, Status is unhealthy at once.
- *
- * @see architecture 13
- */
+/** `no_answer`: nothing was learned, evidence ages. `wrong_answer`: what was learned is bad, Status is unhealthy at once. */
 export type EvidenceKind = 'no_answer' | 'wrong_answer';
 
-export type Policy = {
-  /** Exit code when it ends a command (cli 1.2). */
+/** gRPC codes by the labels of our observations. */
+export const grpcCodes = {
+  ok: 0,
+  canceled: 1,
+  unknown: 2,
+  invalid_argument: 3,
+  deadline_exceeded: 4,
+  not_found: 5,
+  already_exists: 6,
+  permission_denied: 7,
+  resource_exhausted: 8,
+  failed_precondition: 9,
+  aborted: 10,
+  out_of_range: 11,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  data_loss: 15,
+  unauthenticated: 16,
+} as const;
+
+export type GrpcLabel = keyof typeof grpcCodes;
+
+export const kmsErrorClasses = [
+  'openbao_unavailable',
+  'openbao_tls_failed',
+  'openbao_dns_failed',
+  'openbao_connection_failed',
+  'openbao_sealed',
+  'openbao_rate_limited',
+  'auth_failed',
+  'transit_key_missing',
+  'transit_policy_denied',
+  'key_id_unknown',
+  'key_id_malformed',
+  'key_metadata_refresh_failed',
+  'aad_missing',
+  'aad_mismatch',
+  'annotation_invalid',
+  'status_stale',
+  'protocol_limit',
+  'concurrency_limit',
+  'timeout',
+  'canceled',
+  'panic',
+  'unknown',
+] as const;
+
+export type KmsErrorClass = (typeof kmsErrorClasses)[number];
+
+/** The answer to a KMS call; `{method}` stands for `status`, `encrypt` or `decrypt`. Every API client that may read an object can see it. */
+export type KmsAnswer = readonly [GrpcLabel, message: string, KmsErrorClass];
+
+/** Values of the counters of logins and renewals: a promise to alert rules, coarser than the classes. */
+export const tokenStatuses = [
+  'ok',
+  'jwt_expired',
+  'jwt_near_expiry',
+  'jwt_invalid',
+  'no_usable_session',
+  'auth_failed',
+  'error',
+] as const;
+export type TokenStatus = (typeof tokenStatuses)[number];
+
+type Consequences = {
+  /** Exit code when it ends a command. */
   readonly exitCode: 1 | 2 | 3 | 4 | 5;
   readonly evidence: EvidenceKind;
+  /** `elsewhere`: no KMS call meets it. */
+  readonly kms: KmsAnswer | 'elsewhere';
+  readonly tokenStatus: TokenStatus;
+};
+
+export type Policy = Consequences & {
   /** The one name outside this program: in the log, `/ready`, the status line, metrics and reports. */
   readonly probeClass: string;
 };
@@ -22,92 +90,120 @@ function nameOf(errorClass: string): string {
   return errorClass.replace(/^bao_/u, '');
 }
 
-type Consequences = Omit<Policy, 'probeClass'>;
-const wrong = (exitCode: Policy['exitCode'] = 5): Consequences => ({ exitCode, evidence: 'wrong_answer' });
-const silent = (): Consequences => ({ exitCode: 5, evidence: 'no_answer' });
+const failed = 'kms request failed';
 
+/** No KMS call and no login meets it: it ends a command, a start, or a plugin. */
+const elsewhere = (exitCode: Consequences['exitCode'] = 5): Consequences => ({
+  exitCode,
+  evidence: 'wrong_answer',
+  kms: 'elsewhere',
+  tokenStatus: 'error',
+});
+/** Nothing was learned from it. */
+const silent = (...kms: KmsAnswer): Consequences => ({ exitCode: 5, evidence: 'no_answer', kms, tokenStatus: 'error' });
+/** What was asked or answered is wrong. */
+const wrong = (...kms: KmsAnswer): Consequences => ({
+  exitCode: 5,
+  evidence: 'wrong_answer',
+  kms,
+  tokenStatus: 'error',
+});
+/** There is no token. */
+const loginFailed = (tokenStatus: TokenStatus): Consequences => ({
+  exitCode: 5,
+  evidence: 'wrong_answer',
+  kms: ['unauthenticated', 'transit authentication failed', 'auth_failed'],
+  tokenStatus,
+});
+
+/** Of several in a cause chain the first in this order decides what a KMS call is answered. */
 const consequences = {
-  usage_invalid: wrong(2),
-  config_invalid: wrong(3),
-  file_unsafe: wrong(3),
-  file_changed: wrong(3),
-  file_too_large: wrong(3),
-  wrong_user: wrong(),
-  runtime_unsupported: wrong(),
-  identity_unresolved: wrong(),
-  directory_unsafe: wrong(),
-  locked: wrong(),
-  socket_live: wrong(),
-  socket_doubtful: wrong(),
-  socket_target_invalid: wrong(),
-  listener_unavailable: wrong(),
-  state_corrupt: wrong(),
-  state_permission: wrong(),
-  state_rollback: wrong(),
-  state_binding: wrong(),
-  state_save_failed: wrong(),
-  transition_refused: wrong(4),
-  task_failed: wrong(1),
-  frame_malformed: wrong(),
-  message_invalid: wrong(),
-  channel_violation: wrong(),
-  confinement_failed: wrong(),
-  plugin_failed: wrong(),
-  canceled: silent(),
-  timeout: silent(),
-  plaintext_required: wrong(),
-  ciphertext_required: wrong(),
-  request_limit: wrong(),
-  response_limit: wrong(),
-  concurrency_limit: silent(),
-  status_unavailable: wrong(),
-  status_unhealthy: wrong(),
-  active_key_unavailable: wrong(),
-  status_key_mismatch: wrong(),
-  key_id_malformed: wrong(),
-  key_id_unknown: wrong(),
-  key_metadata_refresh_failed: silent(),
-  annotation_invalid: wrong(),
-  aad_missing: wrong(),
-  aad_mismatch: wrong(),
-  transit_response_invalid: wrong(),
-  bao_unauthenticated: wrong(),
-  bao_permission_denied: wrong(),
-  bao_not_found: wrong(),
-  bao_invalid_request: wrong(),
-  bao_decrypt_failed: wrong(),
-  bao_rate_limited: silent(),
-  bao_sealed: silent(),
-  bao_unavailable: silent(),
-  bao_tls_failed: wrong(),
-  bao_dns_failed: silent(),
-  bao_connection_failed: silent(),
-  bao_protocol_error: wrong(),
-  bao_unknown: wrong(),
-  jwt_unavailable: wrong(),
-  jwt_malformed: wrong(),
-  jwt_not_yet_valid: wrong(),
-  jwt_issued_in_future: wrong(),
-  jwt_issuer_mismatch: wrong(),
-  jwt_audience_mismatch: wrong(),
-  jwt_subject_mismatch: wrong(),
-  jwt_expired: wrong(),
-  jwt_near_expiry: wrong(),
-  auth_rejected: wrong(),
-  token_unavailable: wrong(),
-  ca_invalid: wrong(),
-  upsert_allowed: wrong(),
-  profile_invalid: wrong(),
-  version_rollback: wrong(),
-  encryption_blocked: wrong(),
-  state_unavailable: wrong(),
-  deep_probe_invalid: wrong(),
-  internal: wrong(1),
+  canceled: silent('canceled', 'request canceled', 'canceled'),
+  timeout: silent('deadline_exceeded', 'request timed out', 'timeout'),
+  key_metadata_refresh_failed: silent('unavailable', 'key metadata refresh failed', 'key_metadata_refresh_failed'),
+  plaintext_required: wrong('invalid_argument', 'plaintext is required', 'unknown'),
+  ciphertext_required: wrong('invalid_argument', 'ciphertext is required', 'unknown'),
+  request_limit: wrong('invalid_argument', 'kms request exceeds protocol limits', 'protocol_limit'),
+  key_id_malformed: wrong('invalid_argument', 'key_id malformed', 'key_id_malformed'),
+  annotation_invalid: wrong('invalid_argument', 'annotations invalid', 'annotation_invalid'),
+  aad_mismatch: wrong('invalid_argument', 'annotations do not match key snapshot', 'aad_mismatch'),
+  response_limit: wrong('internal', 'kms response exceeds protocol limits', 'protocol_limit'),
+  concurrency_limit: silent('resource_exhausted', 'kms request concurrency limit reached', 'concurrency_limit'),
+  key_id_unknown: wrong('not_found', 'key_id unknown', 'key_id_unknown'),
+  status_unavailable: wrong('failed_precondition', 'status unavailable', 'status_stale'),
+  status_unhealthy: wrong('failed_precondition', 'status unhealthy', 'status_stale'),
+  active_key_unavailable: wrong('failed_precondition', 'active key unavailable', 'status_stale'),
+  status_key_mismatch: wrong('failed_precondition', 'status key_id mismatch', 'status_stale'),
+  aad_missing: wrong('failed_precondition', 'AAD required', 'aad_missing'),
+  transit_response_invalid: wrong('internal', failed, 'unknown'),
+  bao_rate_limited: silent('resource_exhausted', 'transit rate limited', 'openbao_rate_limited'),
+  bao_sealed: silent('unavailable', 'transit unavailable', 'openbao_sealed'),
+  bao_unavailable: silent('unavailable', 'transit unavailable', 'openbao_unavailable'),
+  bao_tls_failed: wrong('unavailable', 'transit unavailable', 'openbao_tls_failed'),
+  bao_dns_failed: silent('unavailable', 'transit unavailable', 'openbao_dns_failed'),
+  bao_connection_failed: silent('unavailable', 'transit unavailable', 'openbao_connection_failed'),
+  jwt_unavailable: loginFailed('jwt_invalid'),
+  jwt_malformed: loginFailed('jwt_invalid'),
+  jwt_not_yet_valid: loginFailed('jwt_invalid'),
+  jwt_issued_in_future: loginFailed('jwt_invalid'),
+  jwt_issuer_mismatch: loginFailed('jwt_invalid'),
+  jwt_audience_mismatch: loginFailed('jwt_invalid'),
+  jwt_subject_mismatch: loginFailed('jwt_invalid'),
+  jwt_expired: loginFailed('jwt_expired'),
+  jwt_near_expiry: loginFailed('jwt_near_expiry'),
+  auth_rejected: loginFailed('auth_failed'),
+  token_unavailable: loginFailed('no_usable_session'),
+  bao_unauthenticated: loginFailed('error'),
+  bao_permission_denied: wrong('permission_denied', 'transit permission denied', 'transit_policy_denied'),
+  bao_not_found: wrong('not_found', 'transit key not found', 'transit_key_missing'),
+  bao_invalid_request: wrong('invalid_argument', 'transit {method} failed', 'unknown'),
+  bao_decrypt_failed: wrong('invalid_argument', 'transit {method} failed', 'aad_mismatch'),
+  ca_invalid: wrong('unavailable', 'transit unavailable', 'openbao_tls_failed'),
+  bao_protocol_error: wrong('unavailable', 'transit operation failed', 'openbao_unavailable'),
+  bao_unknown: wrong('unavailable', 'transit unavailable', 'unknown'),
+  usage_invalid: elsewhere(2),
+  config_invalid: elsewhere(3),
+  file_unsafe: elsewhere(3),
+  file_changed: elsewhere(3),
+  file_too_large: elsewhere(3),
+  wrong_user: elsewhere(),
+  runtime_unsupported: elsewhere(),
+  identity_unresolved: elsewhere(),
+  directory_unsafe: elsewhere(),
+  locked: elsewhere(),
+  socket_live: elsewhere(),
+  socket_doubtful: elsewhere(),
+  socket_target_invalid: elsewhere(),
+  listener_unavailable: elsewhere(),
+  state_corrupt: elsewhere(),
+  state_permission: elsewhere(),
+  state_rollback: elsewhere(),
+  state_binding: elsewhere(),
+  state_save_failed: elsewhere(),
+  transition_refused: elsewhere(4),
+  task_failed: elsewhere(1),
+  frame_malformed: elsewhere(),
+  message_invalid: elsewhere(),
+  channel_violation: elsewhere(),
+  confinement_failed: elsewhere(),
+  plugin_failed: elsewhere(),
+  upsert_allowed: elsewhere(),
+  profile_invalid: elsewhere(),
+  version_rollback: elsewhere(),
+  encryption_blocked: elsewhere(),
+  state_unavailable: elsewhere(),
+  deep_probe_invalid: elsewhere(),
+  internal: elsewhere(1),
 } as const satisfies Record<ErrorClass, Consequences>;
 
 export const policies = Object.fromEntries(
   Object.entries(consequences).map(([name, row]) => [name, { ...row, probeClass: nameOf(name) }]),
 ) as Record<ErrorClass, Policy>;
+
+/** In the order of precedence. */
+export const kmsPrecedence = (Object.keys(consequences) as ErrorClass[]).filter(
+  (name) => policies[name].kms !== 'elsewhere',
+);
 
 /** The policy of whatever was thrown. */
 export function policyOf(thrown: unknown): Policy {

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import type { KmsErrorClass } from '../../plugin/kms/failures.ts';
+import type { KmsErrorClass } from '../../shared/errors/policy.ts';
 import type { Provider, Sealed } from '../support/provider.ts';
 import type { Workplace } from '../support/workplace.ts';
 

@@ -6,15 +6,13 @@ import { reasons } from '../../../plugin/health/verdict.ts';
 import { warningCodes } from '../../../plugin/health/warnings.ts';
 import { profileFindings } from '../../../plugin/keys/profile-findings.ts';
 import { rightFindings } from '../../../plugin/keys/rights.ts';
-import { kmsErrorClasses } from '../../../plugin/kms/failures.ts';
 import { operations } from '../../../plugin/openbao/operations.ts';
 import { boundNames } from '../../../plugin/telemetry/bounds.ts';
 import { metricSeries } from '../../../plugin/telemetry/metrics.ts';
-import { tokenStatuses } from '../../../plugin/telemetry/observer.ts';
 import { directoryNames, portNames } from '../../../shared/channel/messages.ts';
 import { loginDetails, tlsDetails } from '../../../shared/errors/cause.ts';
 import { errorClasses } from '../../../shared/errors/error.ts';
-import { policies } from '../../../shared/errors/policy.ts';
+import { kmsErrorClasses, policies, tokenStatuses } from '../../../shared/errors/policy.ts';
 import { runHostile } from '../../support/hostile-run.ts';
 import { found } from '../../support/search.ts';
 

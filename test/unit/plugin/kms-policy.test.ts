@@ -2,8 +2,9 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type KmsErrorClass, kmsFailureOf } from '../../../plugin/kms/failures.ts';
+import { kmsFailureOf } from '../../../plugin/kms/failures.ts';
 import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
+import type { KmsErrorClass } from '../../../shared/errors/policy.ts';
 
 const rows: readonly (readonly [ErrorClass, string, string, KmsErrorClass])[] = [
   ['canceled', 'canceled', 'request canceled', 'canceled'],
