@@ -33,7 +33,6 @@ export const errorClasses = [
   'message_invalid',
   'channel_violation',
   'confinement_failed',
-  'plugin_failed',
   // KMS request (plugin)
   'canceled',
   'timeout',

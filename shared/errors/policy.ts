@@ -186,7 +186,6 @@ const consequences = {
   message_invalid: elsewhere(),
   channel_violation: elsewhere(),
   confinement_failed: elsewhere(),
-  plugin_failed: elsewhere(),
   upsert_allowed: elsewhere(),
   profile_invalid: elsewhere(),
   version_rollback: elsewhere(),

@@ -1,59 +1,56 @@
-// The allow-list of the log: what is not named here is not written, whoever passes it. Order here is order in the line.
+// The allow-list of the log: what is not named here is not written, whoever passes it. Order here is order in the line; docs/logs.md is
+// made from it.
 
-/** Fields of a line besides ts, level, message and process (observability 3). */
-export const logFields = [
-  'operation',
-  'openbao_operation',
-  'status',
-  'duration_ms',
-  'method',
-  'grpc_status',
-  'key_id_hash',
-  'transit_key_version',
-  'previous_key_id_hash',
-  'previous_transit_key_version',
-  'error_class',
-  'reason',
-  'detail',
-  'finding',
-  'http_status',
-  'field',
-  'probe_kind',
-  'trigger',
-  'healthz',
-  'panic_recovered',
-  'panic_type',
-  'openbao_request_id',
-  'request_uid_hash',
-  'debug_correlation_incident',
-  'debug_correlation_expires_at',
-  'check',
-  'name',
-  'hint',
-  'problem_count',
-  'problems',
-  'generation',
-  'privilege',
-  'socket_path',
-  'metrics_address',
-  'health_address',
-  'pid',
-  'exit_code',
-  'signal',
-  'delay_ms',
-  'next_try_ms',
-  'waiting_ms',
-  'restarts',
-  'calls_cut',
-  'status_code',
-  'lag_ms',
-  'suppressed',
-  'version',
-  'clock_difference_ms',
-  'output',
-] as const;
+import type { LogEventName } from './events.ts';
 
-export type LogField = (typeof logFields)[number];
+/** Fields of a line besides ts, level, message and process, in the order of the line: what kind of value, and what it says. */
+export const logFieldRows = {
+  operation: ['text', 'what was done, as `area.action`'],
+  openbao_operation: ['text', 'the request to OpenBao'],
+  status: ['text', '`ok`, `error`, `skipped`, or the class of a failure'],
+  duration_ms: ['number', 'how long it took, milliseconds'],
+  grpc_status: ['text', 'the gRPC status by name'],
+  key_id_hash: ['text', 'hash of a key_id'],
+  transit_key_version: ['number', 'version of the Transit key'],
+  previous_key_id_hash: ['text', 'hash of the key_id before'],
+  previous_transit_key_version: ['number', 'version before'],
+  error_class: ['text', 'class of the failure; see errors.md'],
+  reason: ['text', 'a word of a closed list that belongs to the event'],
+  detail: ['text', 'why a login or a TLS connection failed; see errors.md'],
+  finding: ['text', 'what is wrong with key, mount, rights or CA; see errors.md'],
+  http_status: ['number', 'HTTP status of the answer of OpenBao'],
+  field: ['text', 'field of the configuration, or member of the metadata'],
+  probe_kind: ['text', '`metadata` or `deep`'],
+  trigger: ['text', 'what a probe was made for'],
+  healthz: ['text', 'what Status says'],
+  panic_recovered: ['boolean', 'an exception was caught in a handler'],
+  panic_type: ['text', 'its kind'],
+  openbao_request_id: ['text', 'request id of OpenBao, while correlation is on'],
+  request_uid_hash: ['text', 'keyed hash of the uid of a request, while correlation is on'],
+  debug_correlation_incident: ['text', 'the incident of `logging.correlation`'],
+  debug_correlation_expires_at: ['text', 'when correlation ends'],
+  check: ['text', 'check of the gate; see errors.md'],
+  name: ['text', 'what the event is about: a credential, a directory, a port, a bound, a field'],
+  hint: ['text', 'what to do, one sentence'],
+  problem_count: ['number', 'how many problems the configuration has'],
+  problems: ['list of texts', 'all of them, one sentence each'],
+  generation: ['number', 'of a plugin, a credential or the state, as the event says'],
+  privilege: ['text', '`separate` or `same-user`'],
+  socket_path: ['text', 'path of the KMS socket'],
+  metrics_address: ['text', 'where /metrics is served'],
+  health_address: ['text', 'where /live and /ready are served'],
+  pid: ['number', 'process id'],
+  exit_code: ['number', 'exit code'],
+  signal: ['text', 'signal that ended a process'],
+  next_try_ms: ['number', 'until the next try, milliseconds'],
+  calls_cut: ['number', 'calls that were not finished'],
+  suppressed: ['number', 'how many equal lines were not written'],
+  output: ['text', 'what a plugin wrote that is no event'],
+} as const satisfies Record<string, readonly ['text' | 'number' | 'boolean' | 'list of texts', string]>;
+
+export const logFields = Object.keys(logFieldRows) as readonly LogField[];
+
+export type LogField = keyof typeof logFieldRows;
 type LogValue = string | number | boolean;
 /** The one field that is a list, with a bound of its own. */
 type ListField = 'problems';
@@ -62,8 +59,8 @@ export type LogFields = { readonly [name in Exclude<LogField, ListField>]?: LogV
 };
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Writes one event. `message` is the event's name, never a sentence with values in it. */
-export type Log = (level: LogLevel, message: string, fields?: LogFields) => void;
+/** Writes one event. */
+export type Log = (level: LogLevel, event: LogEventName, fields?: LogFields) => void;
 
 const maxTextLength = 512;
 const maxListBytes = 8 * 1024;

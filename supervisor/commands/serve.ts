@@ -3,7 +3,7 @@
 import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
-import type { Log, LogFields, LogLevel } from '../../shared/log/fields.ts';
+import type { Log, LogLevel } from '../../shared/log/fields.ts';
 import { createLog, toTextLine } from '../../shared/log/logger.ts';
 import { pluginLine } from '../../shared/log/relay.ts';
 import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
@@ -233,7 +233,7 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
   };
   return {
     output,
-    write: (level: LogLevel, message: string, fields?: LogFields) => current(level, message, fields),
+    write: (...line: Parameters<Log>) => current(...line),
     configure: ({ logging }: Config) => {
       format = logging.format;
       current = make(logging.level, logging.format);

@@ -12,6 +12,7 @@ import type {
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { credentialHintOf } from '../../shared/errors/hints.ts';
+import type { LogEventName } from '../../shared/log/events.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { createSpacing } from '../../shared/time/spacing.ts';
@@ -41,7 +42,7 @@ export type IncumbentDeps = {
   readonly becameIncumbent: () => void;
 };
 
-const handOverEvents: Readonly<Record<ReplacementCause, string>> = {
+const handOverEvents: Readonly<Record<ReplacementCause, LogEventName>> = {
   reload: 'reload.done',
   socket_lost: 'socket.repaired',
   port_bound: 'port.served',

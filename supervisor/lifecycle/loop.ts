@@ -3,6 +3,7 @@
 
 import type { Counters, HealthMessage, PortName } from '../../shared/channel/messages.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
+import type { LogEventName } from '../../shared/log/events.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import type { Custody } from '../launch/running.ts';
@@ -71,7 +72,7 @@ export type Loop = {
 
 const effectHint = 'an error of our own; everything is put away and begun anew. Please report it';
 
-const refusalEvents: Readonly<Record<ReplacementCause, string>> = {
+const refusalEvents: Readonly<Record<ReplacementCause, LogEventName>> = {
   reload: 'reload.refused',
   socket_lost: 'socket.repair_refused',
   port_bound: 'port.repair_refused',

@@ -17,6 +17,8 @@ import { caFindings, loginDetails, tlsDetails } from '../../shared/errors/cause.
 import { errorClasses, ProviderError } from '../../shared/errors/error.ts';
 import { loginHints } from '../../shared/errors/hints.ts';
 import { kmsErrorClasses, policies, tokenStatuses } from '../../shared/errors/policy.ts';
+import { logEvents } from '../../shared/log/events.ts';
+import { logFieldRows } from '../../shared/log/fields.ts';
 import { shutdownReasons } from '../../supervisor/commands/serve.ts';
 import { lossReasons } from '../../supervisor/custody/held-directory.ts';
 import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
@@ -156,6 +158,23 @@ test('the instance unit is the unit with paths of its own, and nothing else', ()
 
 test('docs/architecture.md names every check of the gate', () => {
   for (const id of checkIds) assert.ok(read('architecture.md').includes(`\`${id}\``), id);
+});
+
+test('docs/logs.md lists every event and every field of the log', () => {
+  const events = Object.entries(logEvents).map(([name, { by, about }]) => `| \`${name}\` | ${by} | ${about} |\n`);
+  checkGenerated('logs.md', 'events', `| Event | Process | Meaning |\n|---|---|---|\n${events.join('')}`);
+  const rows = Object.entries(logFieldRows).map(([name, [kind, about]]) => `| \`${name}\` | ${kind} | ${about} |\n`);
+  checkGenerated('logs.md', 'fields', `| Field | Kind | Meaning |\n|---|---|---|\n${rows.join('')}`);
+});
+
+test('every event of the log is written somewhere', () => {
+  const sources = ['supervisor', 'plugin'].flatMap((side) =>
+    readdirSync(`${root}${side}`, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => readFileSync(`${root}${side}/${name}`, 'utf8')),
+  );
+  const unwritten = Object.keys(logEvents).filter((name) => !sources.some((text) => text.includes(`'${name}'`)));
+  assert.equal(unwritten, []);
 });
 
 test.run();

@@ -188,7 +188,7 @@ test('the log writes what its allow-list names, in its order, and nothing else',
     lines.push(line),
   );
   log('info', 'kms.request', { reason: 'r', status: 'ok', secret: 'canary' } as never);
-  log('debug', 'hidden');
+  log('debug', 'status.probe');
   assert.equal(Object.keys(JSON.parse(lines[0] ?? '')), ['level', 'ts', 'process', 'status', 'reason', 'message']);
   assert.is(lines.length, 1);
   assert.is(toTextLine(lines[0] ?? ''), '2025-06-15T15:06:40.000Z INFO  plugin     kms.request status=ok reason=r\n');
