@@ -1,7 +1,6 @@
 // The plugin process: unprivileged, without a path. Order of trust: ignore signals → take the channel → wait for `start` →
 // serve. Its exit code carries no meaning; why it ends it says on the channel.
 
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { CredentialMessage, PluginMessage, StartMessage, SupervisorMessage } from '../shared/channel/messages.ts';
 import { requireConfig } from '../shared/config/config.ts';
 import { parseProcStatus } from '../shared/confinement/confinement.ts';
@@ -13,18 +12,10 @@ import { openChannel } from './channel/channel.ts';
 import { type Serving, startServing } from './serve.ts';
 import * as system from './system.ts';
 import { runReadKey } from './tasks/read-key.ts';
+import { createEventLoopLag } from './telemetry/event-loop-lag.ts';
 
 system.ignoreSignals();
-const delay = monitorEventLoopDelay({ resolution: 20 });
-delay.enable();
-
-/** Milliseconds over the resolution of the measurement; p99 starts anew with each reading of it. */
-function eventLoopLag(): { readonly meanMs: number; readonly p99Ms: number } {
-  const overMs = (nanoseconds: number) => Math.max(0, (Number.isFinite(nanoseconds) ? nanoseconds : 0) / 1e6 - 20);
-  const lag = { meanMs: overMs(delay.mean), p99Ms: overMs(delay.percentile(99)) };
-  delay.reset();
-  return lag;
-}
+const eventLoopLag = createEventLoopLag(system.clock);
 
 let serving: Serving | undefined;
 let startMessage: StartMessage | undefined;

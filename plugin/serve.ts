@@ -35,6 +35,7 @@ import { createScheduler, type Scheduler, stopping, untilProvenHealthy } from '.
 import { createBounds, type Reached } from './telemetry/bounds.ts';
 import { createCollector } from './telemetry/collect.ts';
 import { createHealthEndpoint, createMetricsEndpoint } from './telemetry/endpoints.ts';
+import type { EventLoopLag } from './telemetry/event-loop-lag.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 import { createObserver, type Observer } from './telemetry/observer.ts';
 import type { ReadyFacts } from './telemetry/ready.ts';
@@ -49,7 +50,7 @@ export type ServeDeps = {
   readonly memoryUsage: () => { readonly heapUsedBytes: number; readonly residentBytes: number };
   /** Credentials that arrive before this plugin serves go there at once. */
   readonly credentialsArrive: (take: (message: CredentialMessage) => void) => void;
-  readonly eventLoopLag: () => { readonly meanMs: number; readonly p99Ms: number };
+  readonly eventLoopLag: EventLoopLag;
 };
 
 export type Serving = {
@@ -179,7 +180,7 @@ class Service implements Serving {
   receive = (message: SupervisorMessage): void => {
     const { send, eventLoopLag } = this.#deps;
     if (message.kind === 'committed') this.#commits.committed(message);
-    if (message.kind === 'ping') send({ kind: 'pong', id: message.id, lagMs: eventLoopLag().meanMs });
+    if (message.kind === 'ping') send({ kind: 'pong', id: message.id, lagMs: eventLoopLag.pinged() });
     if (message.kind === 'credential') this.#takeCredential(message);
     if (message.kind === 'counters') {
       this.#counters = message.counters;
@@ -262,7 +263,7 @@ class Service implements Serving {
       uptimeMs: () => clock.nowMs() - this.#startedAtMs,
       wallMs: clock.wallMs,
       memoryUsage,
-      eventLoopLag,
+      eventLoopLag: eventLoopLag.scraped,
     });
   }
 

@@ -7,6 +7,7 @@ import type { TokenStatus } from '../auth/tokens.ts';
 import type { LastCalls } from '../health/last-calls.ts';
 import type { StatusCache } from '../health/status-cache.ts';
 import { type Warning, warningCodes } from '../health/warnings.ts';
+import type { EventLoopLag } from './event-loop-lag.ts';
 import type { Metrics } from './metrics.ts';
 
 export type CollectDeps = {
@@ -31,7 +32,7 @@ export type CollectDeps = {
   readonly uptimeMs: () => number;
   readonly wallMs: () => number;
   readonly memoryUsage: () => { readonly heapUsedBytes: number; readonly residentBytes: number };
-  readonly eventLoopLag: () => { readonly p99Ms: number };
+  readonly eventLoopLag: EventLoopLag['scraped'];
 };
 
 export function createCollector(deps: CollectDeps): (metrics: Metrics) => void {
@@ -135,6 +136,8 @@ function collectProcess(deps: CollectDeps, metrics: Metrics): void {
   const { heapUsedBytes, residentBytes } = deps.memoryUsage();
   metrics.set('heap_used_bytes', heapUsedBytes);
   metrics.set('resident_memory_bytes', residentBytes);
-  metrics.set('event_loop_lag_p99_seconds', deps.eventLoopLag().p99Ms / 1000);
+  const { p99Ms, maxMs } = deps.eventLoopLag();
+  metrics.set('event_loop_lag_p99_seconds', p99Ms / 1000);
+  metrics.set('event_loop_lag_max_seconds', maxMs / 1000);
   metrics.set('plugin_uptime_seconds', deps.uptimeMs() / 1000);
 }

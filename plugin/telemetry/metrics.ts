@@ -74,6 +74,7 @@ const series = [
   ['heap_used_bytes', 'gauge', [], 'JavaScript heap in use'],
   ['resident_memory_bytes', 'gauge', [], 'resident memory of the plugin'],
   ['event_loop_lag_p99_seconds', 'gauge', [], 'event-loop delay since the last scrape, 99th percentile'],
+  ['event_loop_lag_max_seconds', 'gauge', [], 'longest event-loop delay since the last scrape'],
 ] as const;
 
 export type MetricName = (typeof series)[number][0];
