@@ -26,16 +26,22 @@ export type TrustedFile = {
 
 /**
  * @param path  absolute; its last component must be no link, directories above it may be
- * @param beforeOpen  test hook: runs between the check and the opening
+ * @param whileOpening  hooks of tests: before and after the file is opened
  * @throws ProviderError `file_unsafe`, `file_changed`, `file_too_large`; facts: field, reason
  */
-export function readTrustedFile(path: string, rules: FileRules, reader: Reader, beforeOpen?: () => void): TrustedFile {
+export function readTrustedFile(
+  path: string,
+  rules: FileRules,
+  reader: Reader,
+  whileOpening: { readonly before?: () => void; readonly after?: () => void } = {},
+): TrustedFile {
   if (!path.startsWith('/')) throw unsafe(rules, 'absolute_path_required', 'must be an absolute path');
   checkStats(lstatOf(path, rules), rules, reader);
   checkAncestors(path, rules, reader);
-  beforeOpen?.();
+  whileOpening.before?.();
   const descriptor = openTrusted(path, rules);
   try {
+    whileOpening.after?.();
     const stats = fstatSync(descriptor);
     checkStats(stats, rules, reader);
     const named = lstatOf(path, rules);

@@ -132,7 +132,7 @@ test('a file swapped between check and opening is refused', () =>
   withFile((path, directory) => {
     const evil = join(directory, 'evil');
     writeFileSync(evil, 'other', { mode: 0o644 });
-    throwsClass(() => readTrustedFile(path, rules, reader, () => renameSync(evil, path)), 'file_unsafe');
+    throwsClass(() => readTrustedFile(path, rules, reader, { before: () => renameSync(evil, path) }), 'file_unsafe');
   }));
 
 test('a link put there between check and opening is not followed', () =>
@@ -140,9 +140,11 @@ test('a link put there between check and opening is not followed', () =>
     writeFileSync(join(directory, 'target'), 'other', { mode: 0o600 });
     throwsClass(
       () =>
-        readTrustedFile(path, rules, reader, () => {
-          unlinkSync(path);
-          symlinkSync('target', path);
+        readTrustedFile(path, rules, reader, {
+          before: () => {
+            unlinkSync(path);
+            symlinkSync('target', path);
+          },
         }),
       'file_unsafe',
     );

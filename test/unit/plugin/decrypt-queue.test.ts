@@ -166,4 +166,18 @@ test('no timer is left when everything is answered', async () => {
   assert.is(clock.timers(), 0);
 });
 
+test('when its last waiter has left the plaintext is wiped, and no copy of a caller is', async () => {
+  const { jobs, decrypt, clock } = createBench();
+  const calls = [decrypt('same'), decrypt('same')];
+  const plaintext = Buffer.from('secret');
+  jobs[0]?.answer.resolve(plaintext);
+  const answers = await Promise.all(calls);
+  await clock.settle();
+  assert.equal([...plaintext], [0, 0, 0, 0, 0, 0]);
+  assert.equal(
+    answers.map((answer) => answer.toString()),
+    ['secret', 'secret'],
+  );
+});
+
 test.run();

@@ -473,4 +473,20 @@ test('a promotion in the middle of an Encrypt does not change its key', async ()
   assert.ok('message' in answer && answer.message.keyId === active.kubernetesKeyId);
 });
 
+test('Decrypts of the same ciphertext with other annotations share no call', async () => {
+  const opened = Promise.withResolvers<Buffer>();
+  const bench = createBench({ decrypt: () => opened.promise });
+  const written = (pluginVersion: string) =>
+    request({
+      annotations: new Map(
+        [...buildAnnotations(active, pluginVersion)].map(([name, value]) => [name, Buffer.from(value)]),
+      ),
+    });
+  const calls = ['1.4.0', '1.4.0', '1.3.0'].map((version) => bench.kms.decrypt(written(version), call()));
+  await bench.clock.settle();
+  assert.equal(bench.transitCalls, ['decrypt', 'decrypt']);
+  opened.resolve(Buffer.from('plaintext'));
+  await Promise.all(calls);
+});
+
 test.run();

@@ -343,4 +343,16 @@ test('a refusal over records that were never active names the command that drops
   );
 });
 
+test('a candidate that was stable under a lower count waits until the higher one is reached', () => {
+  const pending = snapshot(2, {
+    state: 'pending',
+    promotedAtUnix: 0,
+    stableObservationCount: 1,
+    stableAtUnix: 1_750_000_200,
+  });
+  const state = nextState(firstState(), [snapshot(1), pending]);
+  const found = look(state, profile(2), { stableCount: 3, isCounted: false, promotable: pending.kubernetesKeyId });
+  assert.is.not(found.outcome, 'promoted');
+});
+
 test.run();

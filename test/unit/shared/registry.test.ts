@@ -138,4 +138,28 @@ test('a first state with more than version 1 is no bootstrap', () => {
   throwsClass(() => checkSuccessor(undefined, two), 'state_rollback');
 });
 
+test('a state that names an older checkpoint as its predecessor and skips a generation is a rollback', () => {
+  const skipping = sealState({
+    ...content({ snapshots: two.snapshots }),
+    generation: 3,
+    previousHash: one.currentHash,
+  });
+  throwsClass(() => judgePair(checkpointOf(one), skipping, false), 'state_rollback');
+});
+
+test('a record of another key lineage is not ours, whatever the fingerprint says', () => {
+  const foreign = snapshot(1, { transitKeyLineageId: 'lin-of-another' });
+  const state = sealState(content({ snapshots: [foreign] }));
+  throwsClass(() => checkBinding(state, identity), 'state_binding');
+});
+
+test('an older state that claims to follow a newer checkpoint is a rollback', () => {
+  const claiming = sealState({
+    ...content({ snapshots: two.snapshots }),
+    generation: 2,
+    previousHash: three.currentHash,
+  });
+  throwsClass(() => judgePair(checkpointOf(three), claiming, false), 'state_rollback');
+});
+
 test.run();

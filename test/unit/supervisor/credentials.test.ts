@@ -22,6 +22,7 @@ import {
   newsOnce,
   noNews,
 } from '../../../supervisor/custody/credentials.ts';
+import { readTrustedFile } from '../../../supervisor/custody/trusted-file.ts';
 import { throwsClass } from '../../support/throws.ts';
 
 const reader = { uid: process.geteuid?.() ?? -1, gids: [process.getegid?.() ?? -1] };
@@ -208,6 +209,16 @@ test('behind a linked directory the one that holds the link is watched too, and 
     };
     const custody = createCredentialCustody(credentialFiles({ credentialPaths: named }), reader, noNews);
     assert.equal([...custody.directories()].sort(), [directory, join(directory, '..data')].sort());
+  }));
+
+test('a file that is swapped while it is opened is not read', () =>
+  withCustody(({ at }) => {
+    const swap = () => {
+      writeFileSync(`${at('jwt')}.new`, 'another', { mode: 0o600 });
+      renameSync(`${at('jwt')}.new`, at('jwt'));
+    };
+    throwsClass(() => readTrustedFile(at('jwt'), credentialRules.jwt, reader, { after: swap }), 'file_changed');
+    assert.is(readTrustedFile(at('jwt'), credentialRules.jwt, reader).bytes.toString(), 'another');
   }));
 
 test.run();

@@ -196,4 +196,12 @@ for (let turns = 0; turns <= 12; turns += 1) {
   });
 }
 
+test('a state in another encoding than a file has is refused: what was checked is what is written', async () => {
+  const files = await saved(one);
+  const store = storeOn(files);
+  await store.load();
+  await rejectsClass(store.commit(`${encodeState(two)} `), 'state_corrupt');
+  assert.equal(files.done.includes('rename'), false);
+});
+
 test.run();

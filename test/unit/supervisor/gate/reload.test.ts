@@ -1,0 +1,67 @@
+// What a reload cannot take: each field that waits for a restart, and each that belongs to the identity of the data.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { requireConfig } from '../../../../shared/config/config.ts';
+import { ConfigInvalid } from '../../../../shared/config/problem.ts';
+import { checkReloadable } from '../../../../supervisor/gate/reload.ts';
+import { documentWith, minimalDocument } from '../../../support/config-document.ts';
+
+const before = requireConfig(minimalDocument());
+
+function refusalOf(path: string, value: unknown): string[] {
+  try {
+    checkReloadable(before, requireConfig(documentWith(path, value)));
+    return [];
+  } catch (error) {
+    assert.instance(error, ConfigInvalid);
+    return (error as ConfigInvalid).problems.map(({ field, code }) => `${field} ${code.split('.').at(-1)}`);
+  }
+}
+
+const restart: readonly (readonly [string, unknown])[] = [
+  ['server.socketPath', '/run/openbao-kms/other.sock'],
+  ['server.socketMode', '0600'],
+  ['server.socketGroup', 'other'],
+  ['server.metricsAddress', '127.0.0.1:9001'],
+  ['server.healthAddress', '127.0.0.1:9002'],
+  ['state.path', '/var/lib/openbao-kms/other.json'],
+  ['process.pluginUser', 'openbao-kms-other'],
+];
+
+for (const [path, value] of restart) {
+  test(`${path} waits for a restart`, () => assert.equal(refusalOf(path, value), [`${path} restart`]));
+}
+
+test('process.pluginGroup waits for a restart', () => {
+  const document = (group: string) => ({
+    ...minimalDocument(),
+    process: { pluginUser: 'openbao-kms-plugin', pluginGroup: group },
+  });
+  assert.throws(
+    () => checkReloadable(requireConfig(document('one')), requireConfig(document('two'))),
+    (error: unknown) => error instanceof ConfigInvalid && error.problems[0]?.field === 'process.pluginGroup',
+  );
+});
+
+const identity: readonly (readonly [string, unknown])[] = [
+  ['transit.keyIdScope.providerName', 'other'],
+  ['transit.keyIdScope.clusterId', 'other'],
+  ['transit.keyIdScope.transitMountId', 'other'],
+  ['transit.keyIdScope.keyLineageId', 'ffffffffffffffffffffffffffffffff'],
+  ['openbao.instanceId', 'other'],
+  ['openbao.namespace', 'other'],
+  ['transit.mountPath', 'other'],
+  ['transit.keyName', 'other'],
+];
+
+for (const [path, value] of identity) {
+  test(`${path} is part of the identity`, () => assert.equal(refusalOf(path, value), [`${path} identity`]));
+}
+
+test('what concerns neither is taken', () => {
+  assert.equal(refusalOf('status', { probeInterval: '7s' }), []);
+  assert.equal(refusalOf('auth.jwt.jwtFile', '/var/lib/openbao-kms/other.jwt'), []);
+});
+
+test.run();
