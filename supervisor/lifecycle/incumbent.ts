@@ -53,6 +53,8 @@ const loginGraceMs = 10_000;
 const stuckHint = 'the plugin left more than 1 MiB unread for 5 s and is replaced';
 const clockToldEveryMs = 60_000;
 const clockHint = 'the clock of this node stands before a time in the state: times cannot be judged; correct the clock';
+/** How long a plugin that is ready and not healthy yet may leave one that is well in service. */
+const proofMs = 3_000;
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
 const maxNextAttempts = 3;
 
@@ -64,6 +66,8 @@ export class Incumbent {
   #next: Running | undefined;
   #nextCause: ReplacementCause = 'reload';
   #nextAttempts = 0;
+  /** Somebody waits for what a plugin says of its health. */
+  #healthHeard: () => void = () => {};
   readonly #draining = new Map<number, SupervisorChannel>();
   #generation = 0;
   #givenUp: Error | undefined;
@@ -234,6 +238,7 @@ export class Incumbent {
 
   /** A hand-over happens only if the state on disk is still the one that the new plugin was started with. */
   async #nextReady(next: Running): Promise<void> {
+    await this.#untilProven(next);
     await next.custody.store.idle();
     if (this.#next !== next) return;
     if (next.custody.store.current?.currentHash === next.startedWith) return this.#deps.event({ kind: 'next_ready' });
@@ -242,6 +247,27 @@ export class Incumbent {
     // Proposals go on waiting: the one that follows must not be overtaken again.
     next.child.kill();
     this.#startNext(next.custody);
+  }
+
+  /**
+   * One that listens before it is healthy does not relieve an incumbent that is well, also one that has become so meanwhile: its clients
+   * would be refused until the first probes of the new one. It gets a little time; both serve until then.
+   */
+  #untilProven(next: Running): Promise<void> {
+    const isProven = () => next.listen === 'when_healthy' || next.lastHealth?.healthz === 'ok';
+    const isOver = () => this.#next !== next || !this.#isWell() || isProven();
+    if (isOver()) return Promise.resolve();
+    return new Promise((resolve) => {
+      const settle = () => {
+        cancel();
+        this.#healthHeard = () => {};
+        resolve();
+      };
+      const cancel = this.#deps.clock.after(proofMs, settle);
+      this.#healthHeard = () => {
+        if (isOver()) settle();
+      };
+    });
   }
 
   #retire(before: Running, deadlineMs: number, killMs: number): void {
@@ -265,6 +291,7 @@ export class Incumbent {
       case 'health':
         if (from === undefined) return;
         from.lastHealth = message;
+        this.#healthHeard();
         if (isNext) return;
         return this.#deps.healthChanged(message);
       case 'propose':

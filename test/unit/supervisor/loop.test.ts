@@ -20,6 +20,8 @@ const propose = (state: RegistryState, commitId = 1): PluginMessage => ({
 });
 const answers = ({ heard }: Played) => heard.filter(({ kind }) => kind === 'committed');
 
+const sick: PluginMessage = { ...healthy, healthz: 'unhealthy', reasons: ['status_stale'] };
+
 test('the incumbent proposes, and hears when it is on disk', async () => {
   const { inService, clock, generation } = await createBench();
   const incumbent = await inService();
@@ -237,11 +239,45 @@ test('a lost name is repaired with a second plugin that need not wait until it i
   const [start] = plugin(1).heard;
   assert.is((start as { listen: string }).listen, 'now');
   plugin(1).say(ready);
-  await clock.settle();
+  await clock.advance(2_999);
+  assert.is(world.adopted, 0, 'the incumbent is well, and its clients stay with it');
+  await clock.advance(1);
 
   assert.is(world.adopted, 1);
   assert.equal(counters.restarts, { socket_lost: 1 });
   assert.ok(world.log.includes('socket.repaired'));
+});
+
+test('the hand-over of a repair comes as soon as the new plugin is healthy, or the incumbent is not', async () => {
+  for (const [who, said] of [
+    [1, healthy],
+    [0, sick],
+  ] as const) {
+    const { inService, clock, loop, plugin, world } = await createBench();
+    await inService();
+    loop.event({ kind: 'name_lost' });
+    await clock.settle();
+    plugin(1).say(ready);
+    await clock.advance(500);
+    assert.is(world.adopted, 0);
+    plugin(who).say(said);
+    await clock.settle();
+    assert.is(world.adopted, 1);
+  }
+});
+
+test('a plugin that was started beside a sick one gives it a little time when that has become well meanwhile', async () => {
+  const { clock, plugin, reload, world } = await createBench();
+  plugin(0).say(ready, sick);
+  await clock.settle();
+  const next = await reload();
+  assert.is((next.heard[0] as { listen: string }).listen, 'now');
+  plugin(0).say(healthy);
+  next.say(ready);
+  await clock.advance(2_999);
+  assert.is(world.adopted, 0);
+  await clock.advance(1);
+  assert.is(world.adopted, 1);
 });
 
 test('a repair that the gate refuses changes nothing, and the next look tries again', async () => {
@@ -388,8 +424,6 @@ test('giving_up of a plugin that was killed already is no news of the one that s
   assert.not.ok(isEnded);
   assert.not.ok(plugin(1).isKilled);
 });
-
-const sick: PluginMessage = { ...healthy, healthz: 'unhealthy', reasons: ['status_stale'] };
 
 test('what a second plugin said of itself before it became the incumbent is passed on once, when it is', async () => {
   const { inService, clock, reload, world } = await createBench();
