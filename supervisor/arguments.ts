@@ -7,11 +7,20 @@ import { isStateHash } from '../shared/registry/state.ts';
 import { nearestName } from '../shared/text/nearest.ts';
 import type { OutputFormat } from './commands/report.ts';
 import type { RotationCommand } from './commands/rotation.ts';
+import {
+  type CommandName,
+  commandNames,
+  commands,
+  type FlagName,
+  flagNames,
+  flags,
+  flagUsage,
+  listedCommands,
+  takesFlag,
+} from './commands/table.ts';
 import { configVariables, type Environment, environmentProblems, firstOf, overridable } from './environment.ts';
 
-export type Command =
-  | { readonly name: 'serve' | 'config' | 'config check' | 'config schema' | 'version' | 'help' }
-  | RotationCommand;
+export type Command = { readonly name: Exclude<CommandName, RotationCommand['name']> } | RotationCommand;
 
 export type Arguments = {
   readonly command: Command;
@@ -25,30 +34,10 @@ export type Arguments = {
 
 export const helpText = `bao-kms-provider: Kubernetes KMS v2 provider for OpenBao Transit
 
-  serve              runs the provider
-  rotation-plan      shows what this node knows about its key versions, what OpenBao says, and what comes next
-  verify-rotation    shows the same after a rotation, and says what it cannot prove
-  retire-versions    plans that versions below N stop decrypting on this node; with --apply, does it
-  restore-versions   plans that retired versions decrypt again; with --apply, does it
-  forget-versions    plans that versions which OpenBao never had are dropped from the registry; with --apply, does it
-  config             prints the main settings in force, the identity fingerprint, and every problem
-  config check       validates a configuration completely; starts nothing and changes nothing
-  config schema      prints the JSON Schema of the configuration
-  version            prints the build
-  help               prints this
-
-  --config PATH            configuration file (default /etc/openbao-kms/config.yaml)
-  --log-level LEVEL        debug, info, warn or error
-  --metrics-address ADDR   host:port; an empty value switches it off
-  --health-address ADDR    host:port; an empty value switches it off
-  --development            accept a socket below the current directory; never in a cluster
-  --output FORMAT          text or json; for config check and the five commands about versions
-  --before-version N       retire-versions: retire the versions below N
-  --versions LIST          restore-versions: the versions, or their key-ID hashes, separated by commas;
-                           forget-versions: the versions
-  --apply                  retire-versions, restore-versions, forget-versions: do it; stop the provider first
-  --expected-state-hash H  with --apply: the stateHash of the plan that you reviewed
-
+${listedCommands()
+  .map((name) => `  ${name.padEnd(19)}${commands[name].summary}\n`)
+  .join('')}
+${flagNames.map(helpOfFlag).join('')}
 Run serve and the five commands about versions as the provider's user, the owner of the state directory.
 
 Exit codes: 0 success, 1 unexpected error, 2 usage, 3 configuration or credentials, 4 a check failed,
@@ -58,19 +47,15 @@ Exit codes: 0 success, 1 unexpected error, 2 usage, 3 configuration or credentia
 const defaultConfigPath = '/etc/openbao-kms/config.yaml';
 
 const options = {
-  config: { type: 'string' },
-  'log-level': { type: 'string' },
-  'metrics-address': { type: 'string' },
-  'health-address': { type: 'string' },
-  development: { type: 'boolean' },
-  output: { type: 'string' },
-  'before-version': { type: 'string' },
-  versions: { type: 'string' },
-  apply: { type: 'boolean' },
-  'expected-state-hash': { type: 'string' },
+  ...flags,
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
 } as const;
+
+function helpOfFlag(flag: FlagName): string {
+  const lines = flags[flag].help.map((line, at) => `  ${(at === 0 ? flagUsage(flag) : '').padEnd(25)}${line}\n`);
+  return lines.join('');
+}
 
 /**
  * @param words  the command line behind the program's name
@@ -79,9 +64,9 @@ const options = {
 export function parseArguments(words: readonly string[], environment: Environment): Arguments {
   const { values, positionals } = parseWords(words);
   const name = nameOf(positionals, values.help === true, values.version === true);
-  for (const [flag, owners] of Object.entries(flagOwners)) {
-    if (values[flag as keyof Values] !== undefined && !owners.includes(name)) {
-      throw usage(`--${flag} belongs to ${owners.join(', ')}`);
+  for (const flag of flagNames) {
+    if (values[flag] !== undefined && !takesFlag(name, flag)) {
+      throw usage(`--${flag} belongs to ${commandNames.filter((one) => takesFlag(one, flag)).join(', ')}`);
     }
   }
   const command = commandOf(name, values);
@@ -120,31 +105,19 @@ function mistakeIn(words: readonly string[]): string {
 
 type Values = ReturnType<typeof parseWords>['values'];
 
-const changing = ['retire-versions', 'restore-versions', 'forget-versions'] as const;
-const aboutRotation = ['rotation-plan', 'verify-rotation', ...changing] as const;
-const flagOwners: Readonly<Record<string, readonly string[]>> = {
-  development: ['serve', 'config', 'config check', ...aboutRotation],
-  output: ['config check', ...aboutRotation],
-  'before-version': ['retire-versions'],
-  versions: ['restore-versions', 'forget-versions'],
-  apply: changing,
-  'expected-state-hash': changing,
-};
-const names = ['serve', 'config', 'config check', 'config schema', 'version', 'help', ...aboutRotation] as const;
-
-function nameOf(positionals: readonly string[], isHelp: boolean, isVersion: boolean): (typeof names)[number] {
+function nameOf(positionals: readonly string[], isHelp: boolean, isVersion: boolean): CommandName {
   if (isHelp || (positionals.length === 0 && !isVersion)) return 'help';
   if (isVersion) return 'version';
-  const found = names.find((name) => name === positionals.join(' '));
+  const found = commandNames.find((name) => name === positionals.join(' '));
   if (found === undefined) {
     const words = positionals.join(' ');
-    const near = nearestName(words, names);
+    const near = nearestName(words, commandNames);
     throw usage(`unknown command ${printable(words)}${near === undefined ? '' : `; did you mean ${near}?`}`);
   }
   return found;
 }
 
-function commandOf(name: (typeof names)[number], values: Values): Command {
+function commandOf(name: CommandName, values: Values): Command {
   if (name === 'retire-versions') {
     return { name, beforeVersion: versionOf(values['before-version']), apply: applyOf(values) };
   }
