@@ -37,7 +37,6 @@ const expected = {
   message_invalid: '535434',
   channel_violation: '535434',
   confinement_failed: '535434',
-  plugin_failed: '535434',
   canceled: '535434',
   timeout: '535434',
   plaintext_required: '535434',
