@@ -290,6 +290,19 @@ test('every folder with tests is one that `npm test` runs', () => {
   assert.equal([...new Set(withTests)].sort(), [...folders].sort());
 });
 
+test('a unit test lies where the sources lie that it tests', () => {
+  const misplaced = Object.entries(rooms).flatMap(([side, sources]) => {
+    const places = new Set(sources.map(({ file }) => dirname(file)));
+    const named = new Set(sources.map(({ file }) => file.replace(/\.ts$/u, '')));
+    const tests = readdirSync(join(root, 'test/unit', side), { recursive: true, encoding: 'utf8' });
+    return tests
+      .filter((name) => name.endsWith('.test.ts'))
+      .map((name) => join(side, name.replace(/\.test\.ts$/u, '')))
+      .filter((name) => !named.has(name) && (dirname(name) === side || !places.has(dirname(name))));
+  });
+  assert.equal(misplaced, []);
+});
+
 test('an install runs no script of a package', () => {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     scripts: Record<string, string>;

@@ -1,5 +1,5 @@
 // T04 auth material theft: every unsafe file is refused with its reason, and the reader sees what it checked. Claims are the
-// plugin's part: test/unit/plugin/auth.test.ts and the last test here.
+// plugin's part: test/unit/plugin/auth/tokens.test.ts and the last test here.
 
 import { execFileSync } from 'node:child_process';
 import {

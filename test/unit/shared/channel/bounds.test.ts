@@ -1,0 +1,209 @@
+// What a plugin can make the supervisor hold over the channel: nothing that is not told from the begin of a frame, no more values
+// than a message has, no frame that does not end, no word of its own; and it cannot leave unread what it is told.
+
+import { duplexPair } from 'node:stream';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { encodeFrame, FrameDecoder } from '../../../../shared/channel/frame.ts';
+import { type PluginMessage, parsePluginMessage } from '../../../../shared/channel/messages.ts';
+import { parseProcStatus } from '../../../../shared/confinement/confinement.ts';
+import { encodeState, parseState } from '../../../../shared/registry/state.ts';
+import { countStructure } from '../../../../shared/text/json-structure.ts';
+import { openSupervisorChannel } from '../../../../supervisor/channel/channel.ts';
+import { createFakeClock } from '../../../support/fake-clock.ts';
+import { throwsClass } from '../../../support/throws.ts';
+import { firstState, nextState, snapshot } from '../../../support/vectors.ts';
+
+const confinement = parseProcStatus('');
+const ready: PluginMessage = { kind: 'ready', confinement, isPermissionModelOn: true };
+const health = { kind: 'health', healthz: 'ok', reasons: [], errorClasses: [], rotationState: 'active' } as const;
+
+/** A plugin whose stream is read or not, and a supervisor's end that has heard `ready`. */
+async function createBench(isReading = true) {
+  const [stream, far] = duplexPair();
+  far.on('error', () => {});
+  if (isReading) far.resume();
+  const clock = createFakeClock();
+  const ends: string[] = [];
+  let heard = 0;
+  const channel = openSupervisorChannel(
+    stream,
+    {
+      receive: () => {
+        heard += 1;
+      },
+      violated: (errorClass) => ends.push(errorClass),
+      stuck: () => ends.push('stuck'),
+    },
+    clock,
+  );
+  const write = async (bytes: Buffer) => {
+    if (far.writable) far.write(bytes);
+    await clock.settle();
+  };
+  await write(encodeFrame(Buffer.from(JSON.stringify(ready))));
+  assert.is(heard, 1);
+  return { clock, ends, channel, write, heard: () => heard, stream };
+}
+
+/** Header and begin of a frame, not its body. */
+function beginOf(text: string, lengthBytes: number): Buffer {
+  const header = Buffer.alloc(4);
+  header.writeUInt32BE(lengthBytes);
+  return Buffer.concat([header, Buffer.from(text)]);
+}
+
+for (const kind of ['health', 'pong', 'credential_result', 'drained', 'report', 'nothing']) {
+  test(`a frame of kind ${kind} over 4 KiB is refused from its begin`, async () => {
+    const { ends, write } = await createBench();
+    await write(beginOf(`{"kind":"${kind}","x":"xxxxxxxxxxxxxxxxxxxxx`, 4_097));
+
+    assert.equal(ends, ['frame_malformed']);
+  });
+}
+
+test('only a proposal may be long, and only one at a time', async () => {
+  const { ends, write } = await createBench();
+  await write(beginOf('{"kind":"propose","commitId":1,"state":"', 4_000_000));
+  assert.equal(ends, []);
+  const second = await createBench();
+  await second.write(encodeFrame(Buffer.from(JSON.stringify({ kind: 'propose', commitId: 1, state: '{}' }))));
+  await second.write(beginOf('{"kind":"propose","commitId":2,"state":"', 4_000_000));
+  assert.equal(second.ends, ['channel_violation']);
+});
+
+test('eight megabytes of small objects are refused before they are parsed', async () => {
+  const { ends, write } = await createBench();
+  const body = `{"kind":"propose","commitId":1,"state":"","x":[${'{},'.repeat(2_700_000)}{}]}`;
+  await write(encodeFrame(Buffer.from(body)));
+
+  assert.equal(ends, ['message_invalid']);
+});
+
+test('a state of small objects, or of many members, is refused before it is parsed', () => {
+  const objects = `{"snapshots":[${'{},'.repeat(1_300_000)}{}]}`;
+  const members = `{${Array.from({ length: 400_000 }, (_, index) => `"${index.toString(36)}":1`).join(',')}}`;
+  for (const text of [objects, members]) {
+    assert.match(throwsClass(() => parseState(text), 'state_corrupt').message, /more values than/u);
+  }
+});
+
+test('the largest state is read, with every member of every record', () => {
+  const record = (version: number) =>
+    snapshot(version, { state: 'retired', stableObservationCount: 3, stableAtUnix: 1_750_000_200 });
+  const skipped = Array.from({ length: 4_095 }, (_, index) => record(index + 2));
+  const full = nextState(firstState(), [snapshot(1), ...skipped]);
+  const { containers, separators } = countStructure(Buffer.from(encodeState(full)));
+
+  assert.is(parseState(encodeState(full)).currentHash, full.currentHash);
+  assert.ok(containers <= 8_200 && separators <= 61_500, `${containers} ${separators}`);
+});
+
+test('what stands in a string is no structure, whatever is escaped there', () => {
+  for (const value of [{ a: '{[,' }, { a: '"{' }, { a: '\\' }, { a: '\\"[' }, ['{', '\\\\', '"']]) {
+    const { containers, separators } = countStructure(Buffer.from(JSON.stringify(value)));
+    assert.equal([containers, separators], [1, Array.isArray(value) ? 2 : 0]);
+  }
+});
+
+test('a frame that comes byte by byte lies in one buffer', () => {
+  const payload = Buffer.from(JSON.stringify({ kind: 'propose', commitId: 1, state: 'x'.repeat(200_000) }));
+  const decoder = new FrameDecoder();
+  const found: Buffer[] = [];
+  for (const byte of encodeFrame(payload)) found.push(...decoder.push(Buffer.from([byte])));
+
+  assert.equal(found, [payload]);
+  assert.is(decoder.pendingBytes, 0);
+});
+
+test('a frame that is not complete after 5 s is a violation, however steadily it comes', async () => {
+  const { clock, ends, write } = await createBench();
+  await write(beginOf('{"kind":"propose","commitId":1,"state":"', 100_000));
+  for (let second = 0; second < 4; second += 1) {
+    await clock.advance(1_000);
+    await write(Buffer.from('x'));
+  }
+  assert.equal(ends, []);
+  await clock.advance(1_000);
+  assert.equal(ends, ['channel_violation']);
+});
+
+test('a frame that ends in time ends its time', async () => {
+  const { clock, ends, write, heard } = await createBench();
+  const frame = encodeFrame(Buffer.from(JSON.stringify(health)));
+  await write(frame.subarray(0, 20));
+  await clock.advance(4_000);
+  await write(frame.subarray(20));
+  await clock.advance(60_000);
+
+  assert.equal([ends, heard()], [[], 2]);
+});
+
+const credential = {
+  kind: 'credential',
+  name: 'openbao_ca',
+  generation: 1,
+  modifiedAtUnixMs: 0,
+  bytes: 'x'.repeat(1_500_000),
+} as const;
+
+test('more than 1 MiB unread for 5 s: the plugin is stuck', async () => {
+  const { clock, ends, channel } = await createBench(false);
+  channel.send(credential);
+  await clock.advance(4_000);
+  assert.equal(ends, []);
+  await clock.advance(1_000);
+  assert.equal(ends, ['stuck']);
+});
+
+test('a plugin that reads, however much it is told, is not stuck', async () => {
+  const { clock, ends, channel } = await createBench();
+  for (let second = 0; second < 12; second += 1) {
+    channel.send(credential);
+    await clock.advance(1_000);
+  }
+  assert.equal(ends, []);
+});
+
+for (const phase of ['starting', 'task'] as const) {
+  test(`a plugin that still starts (${phase}) reads nothing for a while, up to what it is sent at the start, twice`, async () => {
+    const [stream] = duplexPair();
+    const clock = createFakeClock();
+    const ends: string[] = [];
+    const told = { receive: () => {}, violated: () => ends.push('violated'), stuck: () => ends.push('stuck') };
+    const channel = openSupervisorChannel(stream, told, clock, phase);
+    for (let count = 0; count < 20; count += 1) channel.send(credential);
+    await clock.advance(20_000);
+    assert.equal(ends, []);
+    for (let count = 0; count < 4; count += 1) channel.send(credential);
+    assert.equal(ends, ['stuck']);
+  });
+}
+
+for (const [what, message] of [
+  ['a reason', { ...health, reasons: ['canary'] }],
+  ['a class of error', { ...health, errorClasses: ['canary'] }],
+  ['a cause', { ...health, cause: { class: 'canary', sinceUnixMs: 0 } }],
+  ['a detail', { ...health, cause: { class: 'auth_rejected', detail: 'canary', sinceUnixMs: 0 } }],
+  ['a finding', { ...health, cause: { class: 'profile_invalid', finding: 'canary', sinceUnixMs: 0 } }],
+  ['a warning', { ...health, warnings: [{ warning: 'canary' }] }],
+  ['a warning about a credential', { ...health, warnings: [{ warning: 'credential_refused', name: 'canary' }] }],
+  ['a hash', { ...health, keyIdHash: 'canary' }],
+  [
+    'a refused credential',
+    { kind: 'credential_result', name: 'jwt', generation: 1, result: 'refused', class: 'canary' },
+  ],
+  ['the name of a credential', { kind: 'credential_result', name: 'canary', generation: 1, result: 'in_use' }],
+  ['why it gives up', { kind: 'giving_up', class: 'canary', canRelaunchHelp: false }],
+  ['a report', { kind: 'report', metadata: 'fail', errorClass: 'canary' }],
+  [
+    'a reason for a terminal',
+    { kind: 'report', metadata: 'pass', bootstrap: { isEligible: false, reason: '\u001b[2J' } },
+  ],
+] as const) {
+  test(`${what} with a word of its own is refused`, () => {
+    throwsClass(() => parsePluginMessage(Buffer.from(JSON.stringify(message))), 'message_invalid');
+  });
+}
+
+test.run();
