@@ -228,7 +228,8 @@ export class Members {
 
   constructor(value: unknown, what: string) {
     this.#what = what;
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw corrupt(`: ${what} is no object`);
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw corrupt(`cannot be read: ${what} is not a JSON object`);
     this.#members = new Map(Object.entries(value));
   }
 

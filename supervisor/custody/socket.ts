@@ -26,7 +26,7 @@ export async function proveSocketDead(socket: SocketName, clock: Clock): Promise
   if (!stats.isSocket()) {
     throw new ProviderError(
       'socket_target_invalid',
-      'what stands at server.socketPath is no socket; move it away yourself',
+      'there is something at server.socketPath that is not a socket; check it with `ls -l`, then move it away yourself',
     );
   }
   const first = await probe(path, clock);
@@ -39,7 +39,7 @@ export async function proveSocketDead(socket: SocketName, clock: Clock): Promise
   if (first === 'dead' && second === 'dead') return 'dead';
   throw new ProviderError(
     'socket_doubtful',
-    'it is not certain that server.socketPath is dead; look at it, then remove it',
+    'cannot tell whether a process still listens on server.socketPath; check with `ss -xlp`, then remove the socket yourself',
   );
 }
 

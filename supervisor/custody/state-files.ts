@@ -35,7 +35,7 @@ export function createStateFiles(directory: PinnedDirectory, uid: number): State
     checkDirectory: async () => directory.check(),
     checkTarget: async (name) => {
       const stats = await lstat(directory.at(name)).catch(absent);
-      if (stats !== undefined && !stats.isFile()) throw unsafe('is no regular file');
+      if (stats !== undefined && !stats.isFile()) throw unsafe('is not a regular file');
     },
     create: async (name) => {
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
@@ -70,14 +70,20 @@ async function readSafely(path: string, uid: number, maxBytes: number): Promise<
   if (handle === undefined) return undefined;
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) throw unsafe('is no regular file');
-    if ((stats.mode & forbiddenBits) !== 0) throw unsafe('has mode bits of 0137; chmod 0640');
-    if (stats.uid !== uid && stats.uid !== 0) throw unsafe('belongs to another user; chown it');
+    if (!stats.isFile()) throw unsafe('is not a regular file');
+    if ((stats.mode & forbiddenBits) !== 0)
+      throw unsafe(`has permissions that are too open (found ${octal(stats.mode)}); run chmod 0640 on it`);
+    if (stats.uid !== uid && stats.uid !== 0)
+      throw unsafe('is owned by another user; run chown with the user of the provider on it');
     if (stats.size > maxBytes) throw new ProviderError('state_corrupt', 'a state file is larger than its limit');
     return await handle.readFile('utf8');
   } finally {
     await handle.close();
   }
+}
+
+function octal(mode: number): string {
+  return (mode & 0o7777).toString(8).padStart(4, '0');
 }
 
 function absent(error: unknown): undefined {

@@ -82,7 +82,11 @@ function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
   if (!stats.isFile()) throw unsafe(rules, 'regular_file_required', 'must be a regular file');
   if ((stats.mode & rules.forbiddenBits) !== 0) {
     const mask = rules.forbiddenBits.toString(8).padStart(4, '0');
-    throw unsafe(rules, 'unsafe_permissions', `file permissions unsafe: mode must not include ${mask}`);
+    throw unsafe(
+      rules,
+      'unsafe_permissions',
+      `file permissions unsafe: its mode is ${(stats.mode & 0o7777).toString(8).padStart(4, '0')} and must not include ${mask}; run chmod on it`,
+    );
   }
   if (stats.uid !== 0 && stats.uid !== reader.uid) {
     throw unsafe(rules, 'foreign_owner', 'must be owned by root or by the user of the provider');
@@ -140,7 +144,7 @@ function targetOf(link: string, rules: FileRules): string {
 
 function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {
   if (stats.uid !== 0 && stats.uid !== reader.uid) {
-    const why = 'stands below a directory or link that is owned by neither root nor the user of the provider';
+    const why = 'has a parent directory or link that is owned by neither root nor the user of the provider';
     const remedy =
       'its owner could put another file there; chown it to root, or move the file (namei -l shows the owners)';
     throw unsafe(rules, 'foreign_ancestor', `${why}: ${remedy}`);
@@ -148,7 +152,12 @@ function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {
   if (stats.isSymbolicLink()) return;
   const isShared = (stats.mode & 0o022) !== 0;
   const isSticky = (stats.mode & 0o1000) !== 0 && stats.uid === 0;
-  if (isShared && !isSticky) throw unsafe(rules, 'unsafe_ancestor', 'stands below a directory that others may write');
+  if (isShared && !isSticky)
+    throw unsafe(
+      rules,
+      'unsafe_ancestor',
+      'has a parent directory that is writable by other users; run chmod g-w,o-w on it (namei -l shows which)',
+    );
 }
 
 /** The buffer it is read into is wiped: the caller owns the only copy, and wipes that when it has passed it on. */

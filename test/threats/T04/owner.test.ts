@@ -31,7 +31,7 @@ function withTree(run: (tree: { readonly home: string; readonly links: string; r
 
 function refused(path: string, reader: Reader): unknown {
   const error = throwsClass(() => readTrustedFile(path, rules, reader), 'file_unsafe');
-  assert.match(error.message, /^openbao\.caCertFile: .*(chown it to root|others may write)/u);
+  assert.match(error.message, /^openbao\.caCertFile: .*(chown it to root|writable by other users)/u);
   return error.facts['reason'];
 }
 
