@@ -8,8 +8,8 @@ import { encodeFrame, FrameDecoder } from '../../../../shared/channel/frame.ts';
 import { type PluginMessage, parsePluginMessage } from '../../../../shared/channel/messages.ts';
 import { parseProcStatus } from '../../../../shared/confinement/confinement.ts';
 import { encodeState, parseState } from '../../../../shared/registry/state.ts';
-import { countStructure } from '../../../../shared/text/json-structure.ts';
-import { openSupervisorChannel } from '../../../../supervisor/channel/channel.ts';
+import { checkStructure, countStructure } from '../../../../shared/text/json-structure.ts';
+import { type ChannelPhase, openSupervisorChannel } from '../../../../supervisor/channel/channel.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';
 import { throwsClass } from '../../../support/throws.ts';
 import { firstState, nextState, snapshot } from '../../../support/vectors.ts';
@@ -19,7 +19,7 @@ const ready: PluginMessage = { kind: 'ready', confinement, isPermissionModelOn: 
 const health = { kind: 'health', healthz: 'ok', reasons: [], errorClasses: [], rotationState: 'active' } as const;
 
 /** A plugin whose stream is read or not, and a supervisor's end that has heard `ready`. */
-async function createBench(isReading = true) {
+async function createBench(isReading = true, firstPhase: ChannelPhase = 'starting') {
   const [stream, far] = duplexPair();
   far.on('error', () => {});
   if (isReading) far.resume();
@@ -36,6 +36,7 @@ async function createBench(isReading = true) {
       stuck: () => ends.push('stuck'),
     },
     clock,
+    firstPhase,
   );
   const write = async (bytes: Buffer) => {
     if (far.writable) far.write(bytes);
@@ -72,18 +73,106 @@ test('only a proposal may be long, and only one at a time', async () => {
   assert.equal(second.ends, ['channel_violation']);
 });
 
+test('a second proposal is no answer away: only `committed` is one', async () => {
+  const { channel, ends, write } = await createBench();
+  const proposal = encodeFrame(Buffer.from(JSON.stringify({ kind: 'propose', commitId: 1, state: '{}' })));
+  await write(proposal);
+  channel.send({ kind: 'ping', id: 1 });
+  await write(proposal);
+  assert.equal(ends, ['channel_violation']);
+  const answered = await createBench();
+  await answered.write(proposal);
+  answered.channel.send({ kind: 'committed', commitId: 1, outcome: 'saved', onDisk: 'attempted' });
+  await answered.write(proposal);
+  assert.equal([answered.ends, answered.heard()], [[], 3]);
+});
+
+test('a report of a task may have 16 KiB, after its `ready`, and nothing else there may be long', async () => {
+  const report = { kind: 'report', metadata: 'pass', contradictedVersions: Array(256).fill(Number.MAX_SAFE_INTEGER) };
+  const text = JSON.stringify(report);
+  assert.ok(text.length > 4_096);
+  const task = await createBench(true, 'task');
+  await task.write(encodeFrame(Buffer.from(text)));
+  assert.equal([task.ends, task.heard()], [[], 2]);
+  for (const [begin, lengthBytes, expected] of [
+    ['{"kind":"report","metadata":"pass","x":"', 16_384, []],
+    ['{"kind":"report","metadata":"pass","x":"', 16_385, ['frame_malformed']],
+    ['{"kind":"propose","commitId":1,"state":"', 4_097, ['frame_malformed']],
+  ] as const) {
+    const { ends, write } = await createBench(true, 'task');
+    await write(beginOf(begin, lengthBytes));
+    assert.equal(ends, expected, `${begin} ${lengthBytes}`);
+  }
+});
+
+test('before its `ready` a plugin proposes nothing long either', async () => {
+  const { ends, write, channel } = await createBench();
+  channel.setPhase('starting');
+  await write(beginOf('{"kind":"propose","commitId":1,"state":"', 4_097));
+  assert.equal(ends, ['frame_malformed']);
+});
+
+test('after a violation it is deaf: what came with it, what comes later, and its clocks', async () => {
+  const { clock, ends, write, heard, stream, channel } = await createBench(false);
+  channel.send(credential);
+  const good = encodeFrame(Buffer.from(JSON.stringify(health)));
+  const bad = encodeFrame(Buffer.from('{"kind":"nothing"}'));
+  await write(Buffer.concat([good, bad, good, good.subarray(0, 9)]));
+  assert.equal([ends, heard(), stream.destroyed], [['message_invalid'], 2, true]);
+  stream.emit('data', good);
+  channel.send(credential);
+  await clock.advance(60_000);
+  assert.equal([ends, heard(), clock.timers()], [['message_invalid'], 2, 0]);
+});
+
+test('a frame that has begun does not outlive its stream', async () => {
+  const { clock, ends, write, stream } = await createBench();
+  await write(beginOf('{"kind":"propose","commitId":1,"state":"', 100_000));
+  stream.destroy();
+  await clock.settle();
+  await clock.advance(60_000);
+  assert.equal(ends, []);
+});
+
+test('51 frames within a second are too many, however they are spread over it', async () => {
+  const frame = encodeFrame(Buffer.from(JSON.stringify(health)));
+  const send = async (count: number, everyMs: number) => {
+    const { clock, ends, write } = await createBench();
+    await clock.advance(1_000);
+    for (let sent = 0; sent < count; sent += 1) {
+      await write(frame);
+      await clock.advance(everyMs);
+    }
+    return ends;
+  };
+  assert.equal(await send(51, 19), ['channel_violation']);
+  assert.equal(await send(60, 21), []);
+});
+
 test('eight megabytes of small objects are refused before they are parsed', async () => {
   const { ends, write } = await createBench();
   const body = `{"kind":"propose","commitId":1,"state":"","x":[${'{},'.repeat(2_700_000)}{}]}`;
   await write(encodeFrame(Buffer.from(body)));
 
   assert.equal(ends, ['message_invalid']);
+  assert.match(
+    throwsClass(() => parsePluginMessage(Buffer.from(body)), 'message_invalid').message,
+    /more values than/u,
+  );
+});
+
+test('braces, brackets and commas are bounded each by itself; the bound itself is kept', () => {
+  const greatest = { containers: 2, separators: 3 };
+  for (const text of ['{[', '[]{}', ',,,', '{,[,,']) checkStructure(Buffer.from(text), greatest);
+  for (const text of ['{[{', '[[[', '{{{', ',,,,']) {
+    throwsClass(() => checkStructure(Buffer.from(text), greatest), 'message_invalid');
+  }
 });
 
 test('a state of small objects, or of many members, is refused before it is parsed', () => {
   const objects = `{"snapshots":[${'{},'.repeat(1_300_000)}{}]}`;
   const members = `{${Array.from({ length: 400_000 }, (_, index) => `"${index.toString(36)}":1`).join(',')}}`;
-  for (const text of [objects, members]) {
+  for (const text of [objects, members, '['.repeat(8_201)]) {
     assert.match(throwsClass(() => parseState(text), 'state_corrupt').message, /more values than/u);
   }
 });
@@ -110,10 +199,22 @@ test('a frame that comes byte by byte lies in one buffer', () => {
   const payload = Buffer.from(JSON.stringify({ kind: 'propose', commitId: 1, state: 'x'.repeat(200_000) }));
   const decoder = new FrameDecoder();
   const found: Buffer[] = [];
-  for (const byte of encodeFrame(payload)) found.push(...decoder.push(Buffer.from([byte])));
+  const { allocUnsafe } = Buffer;
+  let grown = 0;
+  Buffer.allocUnsafe = (sizeBytes) => {
+    grown += sizeBytes;
+    return allocUnsafe(sizeBytes);
+  };
+  try {
+    for (const byte of encodeFrame(payload)) found.push(...decoder.push(Buffer.from([byte])));
+  } finally {
+    Buffer.allocUnsafe = allocUnsafe;
+  }
 
   assert.equal(found, [payload]);
   assert.is(decoder.pendingBytes, 0);
+  assert.ok(grown < 4 * payload.length, `copied into ${grown} bytes`);
+  assert.is(found[0]?.buffer.byteLength, payload.length, 'what is handed out keeps no more than itself');
 });
 
 test('a frame that is not complete after 5 s is a violation, however steadily it comes', async () => {
@@ -153,6 +254,21 @@ test('more than 1 MiB unread for 5 s: the plugin is stuck', async () => {
   await clock.advance(4_000);
   assert.equal(ends, []);
   await clock.advance(1_000);
+  assert.equal(ends, ['stuck']);
+});
+
+test('more than 1 MiB unread while it drains: stuck as well', async () => {
+  const { clock, ends, channel } = await createBench(false);
+  channel.setPhase('draining');
+  channel.send(credential);
+  await clock.advance(5_000);
+  assert.equal(ends, ['stuck']);
+});
+
+test('too much at once is said once', async () => {
+  const { clock, ends, channel } = await createBench(false);
+  for (let count = 0; count < 40; count += 1) channel.send(credential);
+  await clock.advance(60_000);
   assert.equal(ends, ['stuck']);
 });
 

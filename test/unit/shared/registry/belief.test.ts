@@ -10,7 +10,7 @@ import {
   isWithinSize,
   maxRecords,
 } from '../../../../shared/registry/belief.ts';
-import { type RegistryState, type Snapshot, sealState } from '../../../../shared/registry/state.ts';
+import { encodeState, type RegistryState, type Snapshot, sealState } from '../../../../shared/registry/state.ts';
 import { content, createdAtUnix, firstState, nextState, snapshot } from '../../../support/vectors.ts';
 
 const nowUnix = 1_760_000_000;
@@ -82,6 +82,24 @@ const refused: readonly (readonly [string, RegistryState, readonly Snapshot[], R
     'a pending version below a recorded one',
     nextState(one, [active, pendingOf(3)]),
     [active, retiredOf(3), pendingOf(2)],
+    /not the newest/u,
+  ],
+  [
+    'a version once more, as retired, beside itself as the new pending one',
+    one,
+    [active, pendingOf(3), retiredOf(3, { transitVersionCreatedAtUnix: createdAtUnix + 9 })],
+    /no jump leaves behind/u,
+  ],
+  [
+    'a skipped version as removed below a new pending one',
+    one,
+    [active, pendingOf(3), retiredOf(2, { state: 'removed' })],
+    /no jump leaves behind/u,
+  ],
+  [
+    'the highest version once more, as pending',
+    one,
+    [active, pendingOf(1, { transitVersionCreatedAtUnix: createdAtUnix + 9 })],
     /not the newest/u,
   ],
   ['two pending versions', one, [active, pendingOf(2), pendingOf(3)], /two pending/u],
@@ -198,6 +216,8 @@ test('a first state is one that was made from metadata at this moment', () => {
   ]) {
     assert.throws(() => checkBelief(undefined, first(change), nowUnix), /no first state/u);
   }
+  const two = sealState(content({ snapshots: [active, retiredOf(2)] }));
+  assert.throws(() => checkBelief(undefined, two, nowUnix), /no first state/u);
   assert.throws(() => checkBelief(undefined, first({ transitVersionCreatedAtUnix: dayAhead + 1 }), nowUnix), /ahead/u);
   assert.throws(
     () => checkBelief(undefined, first({ observedAtUnix: dayAhead + 1, promotedAtUnix: dayAhead + 1 }), nowUnix),
@@ -215,6 +235,18 @@ test('a clock that was set back judges no time, and a plugin alone cannot bring 
   assert.ok(aheadOf(farthest, nowUnix)(dayAhead + 1));
 });
 
+for (const [name, others] of [
+  ['observedAtUnix', { promotedAtUnix: 0 }],
+  ['stableAtUnix', { observedAtUnix: 1, stableObservationCount: 1, promotedAtUnix: 1 }],
+  ['promotedAtUnix', { observedAtUnix: 1 }],
+] as const) {
+  test(`a clock that stands more than a day before ${name} of one record was set back`, () => {
+    const state = (time: number) => first({ ...others, [name]: time });
+    assert.not.ok(isClockBehind(state(dayAhead), nowUnix));
+    assert.ok(isClockBehind(state(dayAhead + 1), nowUnix));
+  });
+}
+
 const filled = (count: number): RegistryState => {
   const skipped = Array.from({ length: count - 2 }, (_, index) => retiredOf(index + 2));
   return nextState(one, [active, pendingOf(count), ...skipped]);
@@ -226,6 +258,7 @@ test('a registry of more than 4096 records is refused, and it is called large lo
   assert.ok(isLarge(full));
   assert.not.ok(isLarge(filled(3_072)));
   assert.ok(isLarge(filled(3_073)));
+  checkBelief(filled(maxRecords - 1), full, nowUnix);
   const more = nextState(full, [
     ...full.snapshots.slice(0, 1),
     pendingOf(4_097),
@@ -234,6 +267,20 @@ test('a registry of more than 4096 records is refused, and it is called large lo
   ]);
   assert.not.ok(isWithinSize(more));
   assert.throws(() => checkBelief(full, more, nowUnix), /more than 4096/u);
+});
+
+test('few records that are long are large by their bytes, and too many bytes are not within the size', () => {
+  const long = (count: number) => {
+    const records = Array.from({ length: count }, (_, index) =>
+      retiredOf(index + 2, { openbaoNamespace: 'x'.repeat(32 * 1024) }),
+    );
+    return nextState(one, [active, ...records]);
+  };
+  const sizeBytes = (state: RegistryState) => Buffer.byteLength(encodeState(state), 'utf8');
+  const [small, large, tooLarge] = [long(90), long(97), long(129)];
+  assert.ok(sizeBytes(small) < 3 * 1024 * 1024 && sizeBytes(large) > 3 * 1024 * 1024);
+  assert.equal([isLarge(small), isLarge(large)], [false, true]);
+  assert.equal([isWithinSize(large), isWithinSize(tooLarge)], [true, false]);
 });
 
 test.run();

@@ -2,11 +2,12 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeState, type RegistryState } from '../../../../shared/registry/state.ts';
+import { deriveFingerprint } from '../../../../shared/registry/fingerprint.ts';
+import { encodeState, type RegistryState, sealState } from '../../../../shared/registry/state.ts';
 import { StateStore } from '../../../../supervisor/custody/state-store.ts';
 import { createMemoryFiles, type MemoryFiles } from '../../../support/memory-files.ts';
 import { rejectsClass } from '../../../support/throws.ts';
-import { firstState, identity, nextState, snapshot } from '../../../support/vectors.ts';
+import { content, firstState, identity, nextState, snapshot } from '../../../support/vectors.ts';
 
 /** A threshold of one: stable at the first count. */
 const stable = { stableObservationCount: 1, stableAtUnix: 1_750_000_200 };
@@ -15,7 +16,7 @@ const one = firstState();
 const two = nextState(one, [snapshot(1), pending]);
 
 let nowMs = 0;
-function storeOn(files: MemoryFiles): StateStore {
+function storeOn(files: MemoryFiles, nowUnix = () => 1_760_000_000): StateStore {
   let counter = 0;
   return new StateStore({
     files,
@@ -24,7 +25,7 @@ function storeOn(files: MemoryFiles): StateStore {
     requireCheckpoint: false,
     activationDelayMs: 120_000,
     nowMs: () => nowMs,
-    nowUnix: () => 1_760_000_000,
+    nowUnix,
     randomHex: () => {
       counter += 1;
       return String(counter).padStart(8, '0');
@@ -167,6 +168,107 @@ test('a missing checkpoint and one that is behind are completed', async () => {
   await store.complete(await store.load());
 
   assert.is(files.contents.get('key-registry.json.checkpoint'), checkpoint);
+});
+
+test('a checkpoint that is behind is completed', async () => {
+  const files = await saved(one);
+  const behind = files.contents.get('key-registry.json.checkpoint') ?? '';
+  const store = storeOn(files);
+  await store.load();
+  await store.commit(encodeState(two));
+  const complete = files.contents.get('key-registry.json.checkpoint');
+  files.contents.set('key-registry.json.checkpoint', behind);
+  const next = storeOn(files);
+  await next.refresh();
+
+  assert.is(files.contents.get('key-registry.json.checkpoint'), complete);
+});
+
+const foreignIdentity = { ...identity, clusterId: 'another-cluster' };
+const foreign = (before?: RegistryState) => {
+  const record = snapshot(1, { clusterId: foreignIdentity.clusterId });
+  const identityFingerprint = deriveFingerprint(foreignIdentity);
+  const follows = before && { generation: before.generation + 1, previousHash: before.currentHash };
+  return sealState(content({ identityFingerprint, snapshots: [record], ...follows }));
+};
+
+test('a state of another identity is neither accepted as the first nor loaded nor written as a transition', async () => {
+  const files = createMemoryFiles();
+  const store = storeOn(files);
+  await store.load();
+  files.done.length = 0;
+  await rejectsClass(store.commit(encodeState(foreign())), 'state_binding');
+  assert.equal([files.done, files.contents.size], [[], 0]);
+
+  files.contents.set('key-registry.json', encodeState(foreign()));
+  await rejectsClass(store.load(), 'state_binding');
+  assert.is(store.current, undefined);
+
+  const ours = await saved(one);
+  const other = storeOn(ours);
+  await other.load();
+  ours.done.length = 0;
+  await rejectsClass(other.saveTransition(foreign(one)), 'state_binding');
+  assert.equal(ours.done, []);
+});
+
+test('a transition is written when it follows what is on disk, and not otherwise', async () => {
+  const files = await saved(one, two);
+  const store = storeOn(files);
+  await store.load();
+  files.done.length = 0;
+  const records = [snapshot(1)];
+  const later = sealState(content({ snapshots: records, generation: 4, previousHash: two.currentHash }));
+  const fork = sealState(content({ snapshots: records, generation: 3, previousHash: one.currentHash }));
+  for (const wrong of [later, fork]) await rejectsClass(store.saveTransition(wrong), 'state_rollback');
+  assert.equal(files.done, []);
+
+  const next = nextState(two, records);
+  assert.is((await store.saveTransition(next)).outcome, 'saved');
+  assert.is(files.contents.get('key-registry.json'), encodeState(next));
+});
+
+test('a state in another encoding is refused, also of the same length', async () => {
+  const files = await saved(one);
+  const store = storeOn(files);
+  await store.load();
+  files.done.length = 0;
+  const text = encodeState(two);
+  const [first = '', second = ''] = text.match(/"generation": 2,\n|"previousHash": "[^"]*",\n/gu) ?? [];
+  const swapped = text.replace(first, '\0').replace(second, first).replace('\0', second);
+  assert.is.not(swapped, text);
+  await rejectsClass(store.commit(swapped), 'state_corrupt');
+  assert.equal(files.done, []);
+});
+
+test('a promotion of another record than the one that waited is refused', async () => {
+  const waiting = nextState(two, [snapshot(1), { ...pending, ...stable }]);
+  const store = storeOn(await saved(one, two, waiting));
+  nowMs = 1_000_000;
+  await store.load();
+  nowMs += 1_000_000;
+  const other = snapshot(3, { ...stable, promotedAtUnix: 1_750_000_300 });
+  const retired = [snapshot(1, { state: 'retired' }), { ...pending, ...stable, state: 'retired' as const }];
+  const refusal = await rejectsClass(
+    store.commit(encodeState(nextState(waiting, [other, ...retired]))),
+    'state_rollback',
+  );
+  assert.match(refusal.message, /activation delay/u);
+});
+
+test('that the clock was set back is known after the proposal that could not be judged, and gone after the next', async () => {
+  let nowUnix = 1_500_000_000;
+  const files = await saved(one);
+  const store = storeOn(files, () => nowUnix);
+  await store.load();
+  assert.not.ok(store.isClockBehind);
+  await store.commit(encodeState(two));
+  assert.ok(store.isClockBehind);
+  nowUnix = 1_760_000_000;
+  await store.commit(
+    encodeState(nextState(two, [snapshot(1), snapshot(2, { ...pending, stableObservationCount: 1 })])),
+  );
+  assert.not.ok(store.isClockBehind);
 });
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
