@@ -87,7 +87,7 @@ function activeView(cache: StatusCache, bind: (snapshot: Snapshot) => Bound): Ac
   return { healthz: 'ok', keyId, transitKeyVersion: snapshot.transitVersion, snapshot };
 }
 
-/** Steps 8 to 13 of the contract: all of them before Transit hears of the call. */
+/** Steps 8 to 13 (spec/kms 4.1): all of them before Transit hears of the call. */
 async function resolveDecrypt(
   deps: KeyServiceDeps,
   bind: (snapshot: Snapshot) => Bound,

@@ -28,7 +28,7 @@ export class GateRefusal extends Error {
     this.check = check;
   }
 
-  /** 3 for configuration and credentials, else 5 (architecture 2). */
+  /** 3 for configuration and credentials, else 5 (spec/supervisor 4.1). */
   get exitCode(): number {
     if (this.check === 'gate.config' || this.check === 'gate.credentials') return 3;
     return errorClassOf(this.cause) === 'internal' ? 5 : Math.max(5, policyOf(this.cause).exitCode);

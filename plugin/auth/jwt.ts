@@ -1,4 +1,4 @@
-// The JWT as we look at it before it is sent: form and claims, in the order of auth 4.3. OpenBao verifies the signature.
+// The JWT as we look at it before it is sent: form and claims, in a fixed order (spec/login 1.1). OpenBao verifies the signature.
 // Errors name the rule; never a claim value, expected or found.
 
 import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
@@ -33,7 +33,7 @@ const sentences = {
 /**
  * @param bytes  as read from the file; surrounding white space is dropped
  * @param nowUnixMs  wall clock
- * @throws ProviderError `jwt_malformed`, then one of the claim classes in the order of auth 4.3
+ * @throws ProviderError `jwt_malformed`, then one of the claim classes in the order of the checks (spec/login 1.1)
  */
 export function checkJwt(bytes: Buffer, rules: JwtRules, nowUnixMs: number): CheckedJwt {
   const claims = parseJwt(bytes);

@@ -1,4 +1,4 @@
-// Login and renewal at OpenBao, and what makes their answer a grant (auth 3.5, 6). The token never leaves this process.
+// Login and renewal at OpenBao, and what makes their answer a grant (spec/login 2.1). The token never leaves this process.
 
 import type { LoginDetail } from '../../shared/errors/cause.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
@@ -57,7 +57,7 @@ async function readAnswer(reply: HttpReply, explain: () => Promise<LoginDetail |
 
 /**
  * @throws ProviderError `auth_rejected` also for a server error: a renewal that fails is followed by a login
- * @see openbao-api 3.4: a renewal may be 204 or 500 although OpenBao is well
+ * @see spec/openbao 2.4: a renewal may be 204 or 500 although OpenBao is well
  */
 export async function renewToken(http: Http, options: LoginOptions, token: string, sent: Sent): Promise<Grant> {
   const operation = operations.renewSelf;
@@ -74,7 +74,7 @@ export async function renewToken(http: Http, options: LoginOptions, token: strin
 
 /**
  * Asks with the token itself whether OpenBao still knows it. A plain "permission denied" means that it does not; the same
- * text in the wrapped form means that a policy said no to a living token (openbao-api 1.8).
+ * text in the wrapped form means that a policy said no to a living token (spec/openbao 3.1).
  *
  * @returns true also when there was no answer: an outage proves nothing against a token
  */

@@ -1,5 +1,5 @@
 // The one owner of the OpenBao token: in memory, nowhere else. One refresh at a time, shared by all; renewed ahead of its
-// end; a rejected token is never used again. Written after auth 3.
+// end; a rejected token is never used again (spec/login 3.1).
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type Age, startAge } from '../../shared/time/age.ts';
@@ -43,7 +43,7 @@ export type TokenManager = {
   /**
    * Tells that OpenBao answered 401 or 403 to this token. A dead token is let go and replaced at once; a living one, which a
    * policy denied something, stays for other calls while a new login, at most as often as the recovery back-off allows,
-   * tries for more rights (auth 3.6 and 10.1).
+   * tries for more rights (spec/login 3.3).
    *
    * @returns another token to try once more with, or undefined when the refusal stands
    */
@@ -86,7 +86,7 @@ class Manager implements TokenManager {
 
   constructor(deps: TokenManagerDeps) {
     this.#deps = deps;
-    // Spread over processes by up to 10 %, so that nodes started together do not log in together (auth 10.4).
+    // Spread over processes by up to 10 %, so that nodes started together do not log in together (spec/login 3.1).
     this.#windowMs = deps.settings.loginBeforeTokenExpiryMs * (1 - 0.1 * deps.random());
   }
 
@@ -268,7 +268,7 @@ class Manager implements TokenManager {
     this.#failures = 0;
     this.#nextRetryAtMs = 0;
     this.#cancelTimer();
-    // The lazy path in token() stays; this one serves a quiet node (auth 10.2).
+    // The lazy path in token() stays; this one serves a quiet node (spec/login 3.1).
     this.#cancelTimer = this.#deps.clock.after(
       Math.max(0, grant.leaseMs - this.#windowMs),
       () => void this.#refresh('renewal'),

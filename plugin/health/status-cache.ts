@@ -113,7 +113,7 @@ export class StatusCache {
     this.#deep = isDeepProven ? this.#good(startedAt) : { ...this.#deep, good: undefined };
   }
 
-  /** The published state was confirmed although bookkeeping could not be saved (registry-state 6.3). */
+  /** The published state was confirmed although bookkeeping could not be saved (spec/state 4.5). */
   confirmUnsaved(startedAt: Reading): void {
     this.#metadata = this.#good(startedAt);
     this.#isPersistenceDegraded = true;

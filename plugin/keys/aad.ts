@@ -1,5 +1,5 @@
 // Associated data: binds a ciphertext to provider, cluster, OpenBao instance, namespace, key lineage and version. Always
-// built from our own snapshot, never from what a caller sent (wire-format 5).
+// built from our own snapshot, never from what a caller sent (spec/formats 5.1).
 
 import type { Snapshot } from '../../shared/registry/state.ts';
 import { canonicalJson } from '../../shared/text/canonical-json.ts';

@@ -1,4 +1,4 @@
-// The wait between "stable" and "active": monotonic, in memory, for exactly one key_id (rotation 7). What an earlier plugin
+// The wait between "stable" and "active": monotonic, in memory, for exactly one key_id (spec/rotation 2.4). What an earlier plugin
 // has waited comes from the supervisor and counts from the first good observation of this one. Pure.
 
 export type ActivationWait = {

@@ -1,5 +1,5 @@
 // Annotations: what stands beside each ciphertext in etcd. Built from the snapshot that encrypted; parsed strictly and
-// compared with the snapshot that is to decrypt (wire-format 4). Received values never choose a key.
+// compared with the snapshot that is to decrypt (spec/formats 4.4). Received values never choose a key.
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { maxTransitVersion } from '../../shared/registry/key-id.ts';
@@ -55,7 +55,7 @@ export type ParsedAnnotations = {
 /**
  * Checks the form of received annotations, first failure wins; additional well-formed names are ignored.
  *
- * @throws ProviderError `annotation_invalid`; facts: check, the row of wire-format 4.2
+ * @throws ProviderError `annotation_invalid`; facts: check, the row of the table (spec/formats 4.2)
  */
 export function parseAnnotations(annotations: Annotations): ParsedAnnotations {
   const demand = (holds: boolean, check: number) => {
@@ -87,7 +87,7 @@ export function parseAnnotations(annotations: Annotations): ParsedAnnotations {
  * Drops the annotations that we do not know, after looking at their names: only the known ones are worth keeping for as long as a
  * call may wait.
  *
- * @returns `isWellNamed`: false when one of the names, known or not, is no annotation name (wire-format 4.3)
+ * @returns `isWellNamed`: false when one of the names, known or not, is no annotation name (spec/formats 4.3)
  */
 export function keepKnown(annotations: Annotations): { readonly kept: Annotations; readonly isWellNamed: boolean } {
   const known = new Set<string>(Object.values(annotationNames));
@@ -95,13 +95,13 @@ export function keepKnown(annotations: Annotations): { readonly kept: Annotation
   return { kept, isWellNamed: [...annotations.keys()].every(isAnnotationName) };
 }
 
-/** Decimal without sign or leading zeros, 1 to 2147483647 (wire-format 9.2). */
+/** Decimal without sign or leading zeros, 1 to 2147483647 (spec/formats 1.3). */
 function parseVersion(text: string): number | undefined {
   const version = /^[1-9][0-9]{0,9}$/u.test(text) ? Number(text) : 0;
   return version >= 1 && version <= maxTransitVersion ? version : undefined;
 }
 
-/** A complete DNS name in the narrow form of wire-format 4.3. */
+/** A complete DNS name in the narrow form (spec/formats 4.3). */
 function isAnnotationName(name: string): boolean {
   if (name.length < 1 || Buffer.byteLength(name, 'utf8') > 253) return false;
   const labels = name.split('.');
@@ -109,7 +109,7 @@ function isAnnotationName(name: string): boolean {
 }
 
 /**
- * Compares parsed annotations with the snapshot that the key_id named, in the order of wire-format 4.5.
+ * Compares parsed annotations with the snapshot that the key_id named (spec/formats 4.4).
  *
  * @throws ProviderError `aad_mismatch`
  */

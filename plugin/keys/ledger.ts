@@ -51,7 +51,7 @@ export type LedgerEffect =
       /** The new active key has just passed its own deep probe. */
       readonly isDeepProven: boolean;
     }
-  /** The published state is right although bookkeeping could not be saved (registry-state 6.3). */
+  /** The published state is right although bookkeeping could not be saved (spec/state 4.5). */
   | { readonly kind: 'confirm_unsaved' }
   | { readonly kind: 'promoted'; readonly previous: Snapshot; readonly active: Snapshot }
   | { readonly kind: 'clock_regressed' };
@@ -76,7 +76,7 @@ export type Reading = {
 };
 
 /**
- * One metadata probe after its reads (status-and-probes 4, steps 5 to 11).
+ * One metadata probe after its reads (spec/rotation 3.1).
  *
  * @throws ProviderError `profile_invalid`, `version_rollback`, `state_unavailable`, `state_save_failed`
  */
@@ -128,7 +128,7 @@ function* catchUp(
   return base;
 }
 
-/** Only looks, for a plugin that is not the incumbent yet (status-and-probes 8). @returns whether encryption is blocked */
+/** Only looks, for a plugin that is not the incumbent yet (spec/rotation 3.3). @returns whether encryption is blocked */
 export function checkKey(state: RegistryState | undefined, settings: LedgerSettings, profile: KeyProfile): boolean {
   if (state === undefined) throw new ProviderError('state_unavailable', 'no registry state yet');
   return lookOnly(state, settings, profile).isEncryptionBlocked;
@@ -155,7 +155,7 @@ function* makeFirstState(ledger: Ledger, settings: LedgerSettings, reading: Read
   return 'done';
 }
 
-/** A candidate encrypts and decrypts before anything is proposed, so Status never dips (rotation 13.6). */
+/** A candidate encrypts and decrypts before anything is proposed, so Status never dips (spec/rotation 3.2). */
 function* prove(found: Observation): ProbeSteps<boolean> {
   return (yield { kind: 'prove', candidate: activeSnapshot(found.state) }) === true;
 }
@@ -192,7 +192,7 @@ function* save(
   throw new ProviderError('state_save_failed', 'the registry state could not be saved', { facts });
 }
 
-/** Bookkeeping only, and the predecessor is still right in every respect (registry-state 6.3). */
+/** Bookkeeping only, and the predecessor is still right in every respect (spec/state 4.5). */
 function isDeferrable(
   ledger: Ledger,
   settings: LedgerSettings,

@@ -1,4 +1,4 @@
-// Whether an unsaved state differs from the saved one in nothing but counting (registry-state 6.3, condition 1).
+// Whether an unsaved state differs from the saved one in nothing but counting (spec/state 4.5).
 
 import type { RegistryState, Snapshot } from '../../shared/registry/state.ts';
 

@@ -1,5 +1,5 @@
 // The key profile: what OpenBao says about the Transit key, and whether that is acceptable. One finding is enough to be
-// unhealthy and to refuse Encrypt (openbao-client 6, rotation 3).
+// unhealthy and to refuse Encrypt (spec/rotation 1.1).
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type ProfileWarning, profileWarningCodes } from '../../shared/errors/words.ts';
@@ -150,7 +150,7 @@ function checkVersion(version: number, createdAtUnix: number, profile: KeyProfil
 }
 
 /**
- * Checks that every usable record is still served by OpenBao under the identity it was accepted with (rotation 4).
+ * Checks that every usable record is still served by OpenBao under the identity it was accepted with (spec/rotation 1.2).
  *
  * @throws ProviderError `profile_invalid`; facts: finding, transitKeyVersion, and both seconds when a time moved
  */
@@ -185,7 +185,7 @@ function repairOf(versions: readonly number[]): { readonly repair?: string; read
 }
 
 /**
- * Whether a key serves a whole state: acceptable, not gone back, and every usable record still there (rotation 11, step 6).
+ * Whether a key serves a whole state: acceptable, not gone back, and every usable record still there (spec/rotation 1.3).
  * Says nothing about `min_encryption_version`.
  *
  * @throws ProviderError `profile_invalid` or `version_rollback`

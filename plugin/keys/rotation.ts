@@ -1,5 +1,5 @@
 // One observation of the key profile: which state follows. Pure: the same inputs give the same next state, and the
-// supervisor checks that it is a legal successor. Written after rotation 5 to 9.
+// supervisor checks that it is a legal successor (spec/rotation 2.1).
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { aheadOf, highestVersion, isWithinSize, maxNewRecords } from '../../shared/registry/belief.ts';
@@ -19,7 +19,7 @@ export type ObserveInput = {
   readonly mode: 'advance' | 'discover';
   /** Observations that make a candidate stable, at least 1. */
   readonly stableCount: number;
-  /** Whether this observation may be counted (rotation 13.2: not closer than half a probe interval to the last one). */
+  /** Whether this observation may be counted (spec/rotation 2.3): not closer than half a probe interval to the last one. */
   readonly isCounted: boolean;
   /** Whether the activation wait of exactly this key_id is over; undefined: no wait is over. */
   readonly promotable: string | undefined;
@@ -61,7 +61,7 @@ export function observe(input: ObserveInput): Observation {
 }
 
 /**
- * The first state of a key that was never rotated (registry-state 9).
+ * The first state of a key that was never rotated (spec/state 5.1).
  *
  * @throws ProviderError `state_unavailable` for a rotated key, else `profile_invalid`
  */

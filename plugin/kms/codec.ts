@@ -22,7 +22,7 @@ export const decodeStatusRequest = (bytes: Buffer): StatusRequest => decode(byte
 export const decodeEncryptRequest = (bytes: Buffer): EncryptRequest => decode(bytes, EncryptRequest.decode);
 
 /**
- * A request whose annotations hold one name twice keeps `hasDuplicates`: the contract step that refuses it comes later.
+ * A request whose annotations hold one name twice keeps `hasDuplicates`: the step that refuses it comes later (spec/kms 4.1).
  * `sizeBytes`: the message as it was sent, which the library may keep until the call has ended.
  */
 export type DecodedDecrypt = DecryptRequest & { readonly hasDuplicates: boolean; readonly sizeBytes: number };

@@ -1,5 +1,5 @@
 // Decrypts that wait: identical calls share one OpenBao call, distinct ones take a slot or wait their turn within their
-// deadline. A refused Decrypt fails somebody's request, so refusing is the last resort (architecture 12). Connections take turns:
+// deadline. A refused Decrypt fails somebody's request, so refusing is the last resort (spec/kms 4.2). Connections take turns:
 // the one with the fewest calls running is next, so that nobody waits behind all that a stranger has asked for.
 // This is also the one place that turns admitted Decrypts into calls.
 

@@ -35,7 +35,7 @@ export function kmsFailureOf(thrown: unknown, method: KmsMethod): KmsFailure {
   return { label, message: text, errorClass: found.size > 0 ? errorClass : unclassified(thrown) };
 }
 
-/** Nothing of ours in the chain: an exception, unless it carries a gRPC code (row 19). */
+/** Nothing of ours in the chain: an exception, unless it carries a gRPC code (spec/kms 2.2). */
 function unclassified(thrown: unknown): KmsErrorClass {
   let current: unknown = thrown;
   for (let depth = 0; depth < 16 && current instanceof Error; depth += 1) {

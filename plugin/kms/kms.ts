@@ -44,7 +44,7 @@ export type KeyService = {
     readonly annotations: ReadonlyMap<string, string>;
     readonly areSound: boolean;
   };
-  /** Steps 8 to 13 of the contract; may read metadata for an unknown key_id. Throws ProviderError. */
+  /** Steps 8 to 13 (spec/kms 4.1); may read metadata for an unknown key_id. Throws ProviderError. */
   readonly resolve: (request: DecryptView, signal: AbortSignal) => Promise<ResolvedDecrypt>;
 };
 
@@ -52,7 +52,7 @@ export type DecryptView = {
   readonly ciphertext: Uint8Array;
   readonly keyId: string;
   readonly annotations: ReadonlyMap<string, string>;
-  /** False: step 11 refuses them, whatever was kept of them. */
+  /** False: step 10 refuses them, whatever was kept of them. */
   readonly areAnnotationsSound: boolean;
 };
 
@@ -302,7 +302,7 @@ async function decrypt(
   }
 }
 
-/** Steps 2 to 6, and what is kept of the request while it waits. What it does not need of it is let go at once. */
+/** Steps 2 to 6 (spec/kms 4.1), and what is kept of the request while it waits. What it does not need of it is let go at once. */
 function viewOf({ deps }: Context, request: DecodedDecrypt): DecryptView {
   const { ciphertext, keyId, hasDuplicates } = request;
   if (ciphertext.length === 0) throw new ProviderError('ciphertext_required', 'ciphertext is required');
@@ -327,7 +327,7 @@ async function resolveAndDecrypt(
   return { plaintext: await context.queue.decrypt({ identity, connection, deadlineMs, signal, run: resolved.run }) };
 }
 
-/** Counts the failures of steps 8 and 9, and of 10 to 12; a failure before them touches neither counter. */
+/** Counts the failures of steps 8 and 9, and of 10 to 12 (spec/kms 4.1); a failure before them touches neither counter. */
 async function resolve({ deps }: Context, request: DecryptView, signal: AbortSignal): Promise<ResolvedDecrypt> {
   try {
     return await deps.keys.resolve(request, signal);

@@ -1,4 +1,4 @@
-// Sizes of the KMS v2 contract, each one byte stricter than the API server's own check (wire-format 7).
+// Sizes of the KMS v2 contract, each one byte stricter than the API server's own check (spec/kms 1.1).
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { maxAnnotations, maxAnnotationValueBytes } from './bounds.ts';
@@ -15,7 +15,7 @@ export const maxPlaintextBytes = 725;
 export type WireAnnotations = ReadonlyMap<string, Uint8Array>;
 
 /**
- * Checks sizes of a Decrypt request in the order of the contract.
+ * Checks sizes of a Decrypt request in their order (spec/kms 4.1).
  *
  * @throws ProviderError `request_limit`
  */

@@ -1,4 +1,4 @@
-// The OpenBao calls that this program makes; there are no others (openbao-client 1).
+// The OpenBao calls that this program makes; there are no others (spec/openbao 1.1).
 
 import type { Operation } from '../http/operation.ts';
 

@@ -8,7 +8,7 @@ import type { Operation } from '../http/operation.ts';
 export type BaoBody = { readonly data: unknown; readonly auth: unknown; readonly requestId: string | undefined };
 
 /**
- * @throws ProviderError by openbao-client 4; facts: operation, status
+ * @throws ProviderError of the class of the answer (spec/openbao 2.2); facts: operation, status
  */
 export function readReply(operation: Operation, reply: HttpReply): BaoBody {
   if (reply.status < 200 || reply.status > 299) throw refusal(operation, reply);
@@ -85,7 +85,7 @@ function classify(status: number, errors: string): ErrorClass {
   return classByStatus[status] ?? 'bao_unknown';
 }
 
-/** A node that lags behind, or an issuer that OpenBao cannot reach: passes by itself (openbao-api 10.3, 10.6). */
+/** A node that lags behind, or an issuer that OpenBao cannot reach: passes by itself (spec/openbao 2.3). */
 function isTemporary(errors: string): boolean {
   return (
     errors.includes('version is too new') ||

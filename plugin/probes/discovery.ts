@@ -1,5 +1,5 @@
 // An unknown key_id on Decrypt may be a version that a peer promoted first: one shared metadata read, at most two in a
-// probe interval, never more waiters than eight (rotation 10 and 13).
+// probe interval, never more waiters than eight (spec/rotation 4.1).
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import type { Snapshot } from '../../shared/registry/state.ts';

@@ -1,5 +1,5 @@
 // The one request that a connection to /metrics or the health port may carry. Read here and not by the runtime's HTTP server,
-// because that one makes objects of every request in a chunk before any limit applies (docs/decisions/0007).
+// because that one makes objects of every request in a chunk before any limit applies (docs/decisions/0007-one-request-a-connection.md).
 
 /** Request line and header fields together, bytes. */
 export const maxHeadBytes = 8_192;

@@ -1,6 +1,6 @@
 // Transit's ciphertext text, `vault:v<N>:<base64>`. We store it unchanged; all we read is the version in front.
 
-/** Whether KMS ciphertext bytes can be Transit text at all: printable ASCII, no blank (wire-format 9.5). */
+/** Whether KMS ciphertext bytes can be Transit text at all: printable ASCII, no blank (spec/formats 6.1). */
 export function isPrintableAscii(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte >= 0x21 && byte <= 0x7e);
 }

@@ -11,7 +11,6 @@ const maxCorrelationMs = 3_600_000;
 /**
  * @param failed  fields that already have a problem of their own
  * @param developmentDirectory  the directory below which `--development` accepts a socket
- * @see configuration 10
  */
 export function checkRelations(
   decoded: Decoded,

@@ -45,7 +45,7 @@ export type ConfinementProblem = (typeof confinementProblems)[number];
 /**
  * The first thing that is not as confined as it must be; undefined when all is.
  *
- * @see architecture 9: separate users: anything but zeros; same user: no_new_privs and no effective capability
+ * @see spec/supervisor 1.2: separate users: anything but zeros; same user: no_new_privs and no effective capability
  */
 export function confinementProblem(found: Confinement, privilege: Privilege): ConfinementProblem | undefined {
   if (found.noNewPrivs !== 1) return 'no_new_privs';

@@ -113,7 +113,7 @@ const maxCauses = 16;
 /**
  * The ProviderErrors of a cause chain, outermost first. Wrapping in any other error changes nothing.
  *
- * @see kms-v2 contract: classification works on the cause chain
+ * @see spec/kms 2.1: classification works on the cause chain
  */
 export function errorChain(thrown: unknown): ProviderError[] {
   const found: ProviderError[] = [];

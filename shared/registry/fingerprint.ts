@@ -1,5 +1,5 @@
 // The fingerprint ties the labels to a physical backend: it changes when mount path or key name change although key_id
-// and AAD do not (registry-state 7).
+// and AAD do not (spec/formats 7.1).
 
 import { createHash } from 'node:crypto';
 import { ProviderError } from '../errors/error.ts';

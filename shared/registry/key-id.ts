@@ -1,5 +1,5 @@
 // key_id: what names one Transit key version of one cluster, everywhere and for ever. A change of one byte here makes
-// stored data unreadable (wire-format 2 and 3).
+// stored data unreadable (spec/formats 3.2).
 
 import { createHash } from 'node:crypto';
 import { ProviderError } from '../errors/error.ts';
@@ -29,7 +29,7 @@ export const maxTransitVersion = 2_147_483_647;
  * Derives the key_id, 48 ASCII characters.
  *
  * @throws ProviderError `profile_invalid` when a part is empty, holds NUL, or version or creation time is below 1
- * @see wire-format 3.2: each part is closed by one NUL, the last one too; no part for an empty namespace
+ * @see spec/formats 3.2: each part is closed by one NUL, the last one too; no part for an empty namespace
  */
 export function deriveKeyId(identity: Identity, version: KeyVersion): string {
   const required = [identity.providerName, identity.clusterId, identity.openbaoInstanceId];
@@ -70,7 +70,7 @@ export function hasOuterSpace(text: string): boolean {
 /**
  * What is wrong with a namespace, or undefined. The empty one is fine.
  *
- * @see wire-format 2
+ * @see spec/formats 2.2
  */
 export function namespaceProblem(namespace: string): 'space' | 'control' | 'slash' | 'percent' | 'segment' | undefined {
   if (namespace === '') return undefined;
@@ -86,7 +86,7 @@ export function namespaceProblem(namespace: string): 'space' | 'control' | 'slas
  * Refuses a key_id that no derivation can have made.
  *
  * @throws ProviderError `key_id_malformed`; facts: sizeBytes
- * @see wire-format 3.3 and 9.1: strict base64url
+ * @see spec/formats 3.3: strict base64url
  */
 export function parseKeyId(keyId: string): string {
   const sizeBytes = Buffer.byteLength(keyId, 'utf8');

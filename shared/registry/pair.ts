@@ -1,4 +1,4 @@
-// Judges the pair of state and checkpoint found on disk (registry-state 5.3 and 5.4). Only judges; whoever asked writes.
+// Judges the pair of state and checkpoint found on disk (spec/state 3.2, spec/state 3.3). Only judges; whoever asked writes.
 
 import { ProviderError } from '../errors/error.ts';
 import type { Checkpoint } from './checkpoint.ts';

@@ -1,5 +1,5 @@
 // The registry state: which Transit versions this node has accepted. Pure: text ↔ validated value, and its hash.
-// A state that leaves this file is valid in every rule of registry-state 2 and 5.2; anything else is an error.
+// A state that leaves this file is valid in every rule of the format (spec/state 1.3); anything else is an error.
 
 import { createHash } from 'node:crypto';
 import { ProviderError } from '../errors/error.ts';
@@ -61,7 +61,7 @@ export function sealState(content: StateContent): RegistryState {
   return state;
 }
 
-/** `krs1.` and 43 characters over the compact JSON without `currentHash` (registry-state 4). */
+/** `krs1.` and 43 characters over the compact JSON without `currentHash` (spec/state 1.4). */
 export function hashState(content: StateContent): string {
   const body = canonicalJson(toMembers(content, undefined));
   return hashPrefix + createHash('sha256').update(body, 'utf8').digest('base64url');
@@ -165,7 +165,7 @@ function isSnapshotState(text: string): text is SnapshotState {
 }
 
 /**
- * Checks every rule of the format in its order (registry-state 5.2).
+ * Checks every rule of the format in its order (spec/state 1.3).
  *
  * @throws ProviderError `state_corrupt`
  */

@@ -1,4 +1,4 @@
-// Which state may follow which (registry-state 6.2). The plugin computes the next state, the supervisor decides again
+// Which state may follow which (spec/state 4.3). The plugin computes the next state, the supervisor decides again
 // with this code: a plugin that was taken over cannot forge local history.
 
 import { ProviderError } from '../errors/error.ts';
@@ -45,7 +45,7 @@ function isSame(one: Snapshot, other: Snapshot): boolean {
 }
 
 /**
- * Refuses a promotion before the full delay since its record was known stable (architecture 5).
+ * Refuses a promotion before the full delay since its record was known stable (spec/state 4.4).
  *
  * @param known  the record that waits for activation, and for how long it has been on disk as stable
  * @throws ProviderError `state_rollback`

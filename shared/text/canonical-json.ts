@@ -1,4 +1,4 @@
-// JSON with one spelling: member order is the caller's, strings are escaped as the wire format demands.
+// JSON with one spelling: member order is the caller's, strings are escaped as the formats demand (spec/formats 1.2).
 // AAD, state hash and fingerprint are hashed over these bytes, so a change here breaks every existing installation.
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json | undefined };
@@ -14,7 +14,7 @@ const escapes: Readonly<Record<string, string>> = {
 /**
  * Compact JSON, members in insertion order, undefined members left out.
  *
- * @see wire-format 5.2: the five characters that JSON itself would not escape
+ * @see spec/formats 1.2: the five characters that JSON itself would not escape
  */
 export function canonicalJson(value: Json): string {
   return escapeHtml(JSON.stringify(value));

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 
-/** H(s) of the wire format: base64url of SHA-256 of the UTF-8 bytes, always 43 characters. */
+/** H(text) (spec/formats 1.1): base64url of SHA-256 of the UTF-8 bytes, always 43 characters. */
 export function hashText(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('base64url');
 }

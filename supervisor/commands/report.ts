@@ -1,5 +1,5 @@
 // Reports of commands: one list of members, printed as text for people or as JSON for machines. Zero, empty and absent members
-// are left out of JSON, but for those that a report always has (cli 3).
+// are left out of JSON, but for those that a report always has (spec/supervisor 4.3).
 
 export type Member =
   | string

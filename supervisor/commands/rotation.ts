@@ -310,7 +310,7 @@ function transitionReport(
   return { members, always: Object.keys(members) };
 }
 
-/** 3 for configuration and credentials, 2 for usage, 1 for a plugin that did not report, else 4 (cli 1.2). */
+/** 3 for configuration and credentials, 2 for usage, 1 for a plugin that did not report, else 4 (spec/supervisor 4.2). */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof GateRefusal) return error.exitCode === 3 ? 3 : 4;
   const errorClass = errorClassOf(error);

@@ -1,5 +1,5 @@
 // Retirement, restoration and forgetting of versions: which state follows from what an operator asks for. Pure. The only
-// transitions that the rules of succession do not allow (rotation 11).
+// transitions that the rules of succession do not allow (spec/rotation 5.1).
 
 import { ProviderError } from '../../shared/errors/error.ts';
 import { type RegistryState, type Snapshot, sealState } from '../../shared/registry/state.ts';

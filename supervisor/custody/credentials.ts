@@ -18,7 +18,7 @@ const rule = (field: string, forbiddenBits: number, maxBytes = kib * kib): FileR
   maxBytes,
 });
 
-/** All six kinds that can be in custody, with the rules of their files (configuration 7, auth 7.3). */
+/** All six kinds that can be in custody, with the rules of their files (spec/supervisor 2.1). */
 export const credentialRules = {
   openbao_ca: rule('openbao.caCertFile', 0o022),
   jwt: rule('auth.jwt.jwtFile', 0o037),

@@ -1,5 +1,5 @@
 // The KMS socket's name: proven dead before it is replaced, bound under a private name, given owner and mode, renamed, and
-// removed only while it is still ours (socket 4, 5, 8).
+// removed only while it is still ours (spec/supervisor 3.1, spec/supervisor 3.2, spec/supervisor 3.3).
 
 import { chmodSync, lchownSync, lstatSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';

@@ -183,7 +183,7 @@ export class StateStore {
     return { outcome: 'saved', onDisk: 'attempted' };
   }
 
-  /** Both files must still be the predecessor or the attempted state (registry-state 6.1). */
+  /** Both files must still be the predecessor or the attempted state (spec/state 4.2). */
   async #checkRecovery(attempted: RegistryState): Promise<void> {
     const allowed = [attempted.currentHash, this.#current?.currentHash];
     const { verdict } = await this.#readPair();

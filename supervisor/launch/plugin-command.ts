@@ -1,4 +1,4 @@
-// The command that starts a confined plugin: limits and privileges fall first, then the runtime starts (architecture 9).
+// The command that starts a confined plugin: limits and privileges fall first, then the runtime starts (spec/supervisor 1.1).
 // Without every one of these flags a child keeps capabilities silently.
 
 import type { Privilege } from '../../shared/confinement/confinement.ts';

@@ -1,4 +1,4 @@
-// What the API server stores with KMS v2: a prefix with the provider's name, then one protobuf message (kube-apiserver-client 12.1).
+// What the API server stores with KMS v2: a prefix with the provider's name, then one protobuf message.
 
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 

@@ -134,7 +134,7 @@ export class Access {
     return token;
   }
 
-  /** Checks in OpenBao's order; every failure is a 400 (openbao-api 3.2). */
+  /** Checks in OpenBao's order; every failure is a 400. */
   loginWithJwt(mount: JwtMount, body: Record<string, unknown>): Token {
     const fail = (text: string): never => {
       throw new Refusal(refuse(400, text));

@@ -60,7 +60,7 @@ export const defaultInstallation: Installation = {
   policyName: 'openbao-kms-demo',
 };
 
-/** The policy of docs/openbao.md: what the provider needs and nothing else. */
+/** The policy of README.md: what the provider needs and nothing else. */
 export function providerPolicy({ mountPath, keyName }: Installation): string {
   const allow = (path: string, capability: string) => `path "${path}" {\n  capabilities = ["${capability}"]\n}\n`;
   return [

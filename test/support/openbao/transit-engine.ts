@@ -211,7 +211,7 @@ function aadOf(body: Record<string, unknown>): Buffer {
   throw new Refusal(wrapped(500, text));
 }
 
-/** Field values convert loosely at top level (openbao-api 1.2.7). */
+/** Field values convert loosely at top level. */
 function textOf(value: unknown): string {
   if (value === undefined || value === null) return '';
   return value === true ? '1' : value === false ? '0' : String(value);
