@@ -156,6 +156,13 @@ test('the instance unit is the unit with paths of its own, and nothing else', ()
   assert.is(unit('bao-kms-provider@.service'), expected);
 });
 
+test('CONTRIBUTING.md says one line of every script of package.json', () => {
+  const { scripts } = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as { scripts: Record<string, string> };
+  const contributing = readFileSync(`${root}CONTRIBUTING.md`, 'utf8');
+  const told = [...contributing.matchAll(/^\| `(?:run )?([a-z:]+)` \| \S/gmu)].map(([, name]) => name ?? '');
+  assert.equal(told.sort(), Object.keys(scripts).sort());
+});
+
 test('docs/architecture.md names every check of the gate', () => {
   for (const id of checkIds) assert.ok(read('architecture.md').includes(`\`${id}\``), id);
 });
