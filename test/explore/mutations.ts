@@ -98,8 +98,8 @@ export const planted: readonly Planted[] = [
       },
       {
         file: 'shared/registry/successor.ts',
-        find: "  if (now === undefined) throw illegal('drops a record');\n",
-        replace: '  if (now === undefined) return;\n',
+        find: "if (now === undefined) throw illegal('drops a record');",
+        replace: 'if (now === undefined) return;',
       },
     ],
   },

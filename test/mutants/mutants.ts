@@ -31,7 +31,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'pluginUser changes by a reload',
     file: 'supervisor/gate/reload.ts',
-    find: "    'process.pluginUser': process.pluginUser,\n",
+    find: "'process.pluginUser': process.pluginUser,",
     replace: '',
     tests: ['test/unit/supervisor/gate/reload.test.ts'],
   },
@@ -45,7 +45,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a relaunch does not look at the state',
     file: 'supervisor/gate/reopen.ts',
-    find: "    await check('gate.state', () => passed.store.refresh());\n",
+    find: "await check('gate.state', () => passed.store.refresh());",
     replace: '',
     tests: ['test/unit/supervisor/gate/reopen.test.ts'],
   },
@@ -66,7 +66,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a plaintext is not wiped when its last waiter has left',
     file: 'plugin/kms/decrypt-queue.ts',
-    find: '    void shared.answer.promise.then((plaintext) => plaintext.fill(0)).catch(() => undefined);\n',
+    find: 'void shared.answer.promise.then((plaintext) => plaintext.fill(0)).catch(() => undefined);',
     replace: '',
     tests: ['test/unit/plugin/kms/decrypt-queue.test.ts'],
   },
@@ -80,8 +80,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a state need not name its predecessor',
     file: 'shared/registry/successor.ts',
-    find: "if (next.previousHash !== predecessor.currentHash) throw illegal('does not name its predecessor');\n",
-    replace: '\n',
+    find: "if (next.previousHash !== predecessor.currentHash) throw illegal('does not name its predecessor');",
+    replace: '',
     tests: ['test/unit/shared/registry/pair.test.ts'],
   },
   {
@@ -101,15 +101,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a state may drop a record',
     file: 'shared/registry/successor.ts',
-    find: "  if (now === undefined) throw illegal('drops a record');\n",
-    replace: '  if (now === undefined) return;\n',
+    find: "if (now === undefined) throw illegal('drops a record');",
+    replace: 'if (now === undefined) return;',
     tests: ['test/unit/shared/registry/pair.test.ts'],
   },
   {
     name: 'a state older than its checkpoint is accepted',
     file: 'shared/registry/pair.ts',
-    find: "if (state.generation < checkpoint.generation) throw rollback('the state is older than its checkpoint');\n",
-    replace: '\n',
+    find: "if (state.generation < checkpoint.generation) throw rollback('the state is older than its checkpoint');",
+    replace: '',
     tests: ['test/unit/shared/registry/pair.test.ts', 'test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
@@ -164,8 +164,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'null may stand in a state',
     file: 'shared/text/strict-json.ts',
-    find: "if (first === 'n') throw corrupt('contains null');\n",
-    replace: "if (first === 'n') return start + 4;\n",
+    find: "if (first === 'n') throw corrupt('contains null');",
+    replace: "if (first === 'n') return start + 4;",
     tests: ['test/unit/shared/text/strict-json.test.ts'],
   },
   {
@@ -178,8 +178,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the length of a frame is not bounded at its header',
     file: 'shared/channel/frame.ts',
-    find: '    checkLength(length, maxFrameBytes);\n    const shown',
-    replace: '    const shown',
+    find: 'checkLength(length, maxFrameBytes);',
+    replace: '',
     tests: ['test/unit/shared/channel/messages.test.ts', 'test/unit/shared/channel/bounds.test.ts'],
   },
   {
@@ -192,14 +192,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a plugin may keep groups',
     file: 'shared/confinement/confinement.ts',
-    find: "if (found.groups.length > 0) return 'groups';\n",
-    replace: '\n',
+    find: "if (found.groups.length > 0) return 'groups';",
+    replace: '',
     tests: ['test/unit/shared/channel/messages.test.ts'],
   },
   {
     name: 'the path of the PIN file reaches the plugin',
     file: 'shared/config/paths.ts',
-    find: "  'auth.cert.pkcs11.pinFile': '/withheld',\n",
+    find: "'auth.cert.pkcs11.pinFile': '/withheld',",
     replace: '',
     tests: ['test/unit/shared/config/paths.test.ts'],
   },
@@ -269,7 +269,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'Encrypt goes on while Status is unhealthy',
     file: 'plugin/kms/kms.ts',
-    find: "    if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy');\n",
+    find: "if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy');",
     replace: '',
     tests: ['test/unit/plugin/kms/kms.test.ts'],
   },
@@ -318,8 +318,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a candidate that was not seen often enough is promoted',
     file: 'plugin/keys/rotation.ts',
-    find: 'candidate.stableObservationCount >= input.stableCount &&\n',
-    replace: 'candidate.stableObservationCount >= 0 &&\n',
+    find: 'candidate.stableObservationCount >= input.stableCount &&',
+    replace: 'candidate.stableObservationCount >= 0 &&',
     tests: ['test/unit/plugin/keys/rotation.test.ts'],
   },
   {
@@ -390,7 +390,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'any number of Decrypts wait for one read',
     file: 'plugin/probes/discovery.ts',
-    find: 'if (waiters >= maxWaiters) throw refreshFailed();\n',
+    find: 'if (waiters >= maxWaiters) throw refreshFailed();',
     replace: '',
     tests: ['test/unit/plugin/probes/probes.test.ts'],
   },
@@ -453,7 +453,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'what is late at this moment does not count',
     file: 'plugin/telemetry/event-loop-lag.ts',
-    find: '      if (lateMs() > 0) record(ofScrapes, lateMs());\n',
+    find: 'if (lateMs() > 0) record(ofScrapes, lateMs());',
     replace: '',
     tests: ['test/unit/plugin/telemetry/event-loop-lag.test.ts'],
   },
@@ -474,8 +474,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a state may be written in another encoding than it was checked',
     file: 'supervisor/custody/state-store.ts',
-    find: '    if (encodeState(next) !== text)\n      throw',
-    replace: "    if (encodeState(next) === '')\n      throw",
+    find: 'encodeState(next) !== text',
+    replace: "encodeState(next) === ''",
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
@@ -488,14 +488,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a state is renamed before it is on disk',
     file: 'supervisor/custody/state-store.ts',
-    find: '        await file.sync();\n',
+    find: 'await file.sync();',
     replace: '',
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
     name: 'the rename of a state need not be on disk',
     file: 'supervisor/custody/state-store.ts',
-    find: '    await files.syncDirectory();\n',
+    find: 'await files.syncDirectory();',
     replace: '',
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
   },
@@ -541,15 +541,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a directory of root speaks against the caller',
     file: 'supervisor/gate/caller.ts',
-    find: 'owner.uid !== 0 && !isOwn(one)',
+    find: 'one.owner.uid !== 0 && !isOwn(one)',
     replace: '!isOwn(one)',
     tests: ['test/unit/supervisor/gate/caller.test.ts'],
   },
   {
     name: 'the last word of a refused start is not held',
     file: 'supervisor/notify/last-word.ts',
-    find: '  if (!isRefused || !deps.isShown) return;\n',
-    replace: '  return;\n',
+    find: 'if (!isRefused || !deps.isShown) return;',
+    replace: 'return;',
     tests: ['test/unit/supervisor/notify/notify.test.ts'],
   },
 ];

@@ -16,7 +16,7 @@ export const mutations: readonly Mutation[] = [
     name: 'the socket is not given to its group',
     needsBuild: true,
     needsRoot: true,
-    edits: [{ file, find: '    chmodSync(privatePath, options.mode);\n', replace: '' }],
+    edits: [{ file, find: 'chmodSync(privatePath, options.mode);', replace: '' }],
   },
   {
     name: 'the mode of the directory is not checked',

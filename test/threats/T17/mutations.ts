@@ -32,8 +32,8 @@ export const mutations: readonly Mutation[] = [
       },
       {
         file: 'shared/confinement/confinement.ts',
-        find: "  if (found.noNewPrivs !== 1) return 'no_new_privs';\n",
-        replace: '  if (found !== undefined) return undefined;\n',
+        find: "if (found.noNewPrivs !== 1) return 'no_new_privs';",
+        replace: 'if (found !== undefined) return undefined;',
       },
     ],
   },
