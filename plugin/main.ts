@@ -14,7 +14,7 @@ import * as system from './system.ts';
 import { runReadKey } from './tasks/read-key.ts';
 import { createEventLoopLag } from './telemetry/event-loop-lag.ts';
 
-system.ignoreSignals();
+system.ignoreSignals(); // step: plugin.signals
 const eventLoopLag = createEventLoopLag(system.clock);
 
 let serving: Serving | undefined;

@@ -74,7 +74,7 @@ export async function startServing(
 ): Promise<Serving> {
   const service = new Service(start, deps);
   service.begin(credentials);
-  if (start.listen === 'when_healthy') await service.untilHealthy();
+  if (start.listen === 'when_healthy') await service.untilHealthy(); // step: plugin.until-healthy
   await service.open();
   return service;
 }
@@ -138,7 +138,7 @@ class Service implements Serving {
     });
     this.#kms = this.#createKms();
     const server = { timeoutMs: this.#config.openbao.timeoutMs, reached: this.#reached };
-    this.#server = createKmsServer(this.#kms, clock, server);
+    this.#server = createKmsServer(this.#kms, clock, server); // step: plugin.server
     this.#endpoints = this.#createEndpoints();
   }
 
@@ -165,7 +165,7 @@ class Service implements Serving {
     const portsUnopened = await openListeners(this.#start, this.#server, this.#endpoints);
     this.#isLive = true;
     this.#lastCalls.opened();
-    send({ kind: 'ready', ...confinement(), portsUnopened });
+    send({ kind: 'ready', ...confinement(), portsUnopened }); // step: plugin.ready
     this.#reporter = createHealthReporter({
       clock,
       cache: this.#cache,
@@ -191,14 +191,14 @@ class Service implements Serving {
   };
 
   async #drain(deadlineMs: number, isReplaced: boolean): Promise<void> {
-    this.#cache.isShuttingDown = true;
+    this.#cache.isShuttingDown = true; // step: plugin.shutting-down
     this.#stopped.abort(stopping());
     // In a replacement the next plugin answers at once; in a stop somebody may want to know how it goes until its end.
     const closed = isReplaced ? closeEndpoints(this.#endpoints) : undefined;
     const cut = await this.#server.drain(deadlineMs);
     this.#reporter?.stop();
     await (closed ?? closeEndpoints(this.#endpoints));
-    this.#deps.send({ kind: 'drained', cut });
+    this.#deps.send({ kind: 'drained', cut }); // step: plugin.drained
     await this.#openbao.close();
     this.#ended.resolve();
   }

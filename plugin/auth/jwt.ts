@@ -42,7 +42,7 @@ export function checkJwt(bytes: Buffer, rules: JwtRules, nowUnixMs: number): Che
   demand(hasBegun(claims.nbfMs), 'jwt_not_yet_valid');
   demand(hasBegun(claims.iatMs), 'jwt_issued_in_future');
   checkIdentity(claims, rules);
-  demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired');
+  demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired'); // control: jwt.leeway
   demand(claims.expMs - nowUnixMs > rules.minRemainingTtlMs, 'jwt_near_expiry');
   return { text: claims.text, expiresAtUnixMs: claims.expMs };
 }
@@ -91,7 +91,7 @@ function parseJwt(bytes: Buffer): Claims {
   const isFormed = parts.length === 3 && head !== '' && payload !== '' && signature !== '' && !/\s/u.test(text);
   if (!isFormed) throw malformed('does not have three parts');
   const header = parsePart(head);
-  const isSigned = typeof header['alg'] === 'string' && header['alg'].toLowerCase() !== 'none';
+  const isSigned = typeof header['alg'] === 'string' && header['alg'].toLowerCase() !== 'none'; // control: jwt.signed
   if (!isSigned) throw malformed('is not signed');
   const claims = parsePart(payload);
   const expMs = readTimeMs(claims['exp']);

@@ -102,8 +102,9 @@ const nearsItsEnd =
 function readGrant(auth: unknown, options: LoginOptions, kind: 'login' | 'renewal' = 'login'): Grant {
   if (!isObject(auth)) throw rejected('other', {}, 'the answer of OpenBao holds no grant');
   const { client_token: token, lease_duration: leaseSeconds, renewable, num_uses: uses } = auth;
-  if (typeof uses === 'number' && uses !== 0) throw rejected('uses_limited');
+  if (typeof uses === 'number' && uses !== 0) throw rejected('uses_limited'); // control: login.uses
   const leaseMs = typeof leaseSeconds === 'number' ? leaseSeconds * 1000 : 0;
+  // control: login.lease
   if (!(leaseMs > options.loginBeforeTokenExpiryMs)) {
     throw rejected('lease_too_short', {}, kind === 'renewal' ? nearsItsEnd : undefined);
   }

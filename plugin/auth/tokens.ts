@@ -87,7 +87,7 @@ class Manager implements TokenManager {
   constructor(deps: TokenManagerDeps) {
     this.#deps = deps;
     // Spread over processes by up to 10 %, so that nodes started together do not log in together (spec/login 3.1).
-    this.#windowMs = deps.settings.loginBeforeTokenExpiryMs * (1 - 0.1 * deps.random());
+    this.#windowMs = deps.settings.loginBeforeTokenExpiryMs * (1 - 0.1 * deps.random()); // control: token.refresh-jitter
   }
 
   token = async (signal?: AbortSignal): Promise<string> => {
@@ -105,7 +105,7 @@ class Manager implements TokenManager {
   };
 
   recover = async (rejected: string, signal?: AbortSignal): Promise<string | undefined> => {
-    if (this.#held !== undefined && this.#held.value !== rejected) return this.token(signal);
+    if (this.#held !== undefined && this.#held.value !== rejected) return this.token(signal); // control: token.rejected
     const isDead = this.#held === undefined || !(await this.#isAlive(rejected));
     if (isDead) {
       // Replaced at once; only failed logins have a back-off, and the floor holds. It says nothing about denials.

@@ -66,8 +66,9 @@ export type Verdict = {
  */
 export function judge(evidence: Evidence, limits: VerdictLimits): Verdict {
   const { state, metadata, deep, rights } = evidence;
-  const isStale = metadata.goodAgeMs === undefined || metadata.goodAgeMs > limits.statusMaxStalenessMs;
-  const isDeepFresh = deep.goodAgeMs !== undefined && deep.goodAgeMs <= limits.deepMaxAgeMs;
+  const isStale = metadata.goodAgeMs === undefined || metadata.goodAgeMs > limits.statusMaxStalenessMs; // control: verdict.stale
+  const isDeepFresh = deep.goodAgeMs !== undefined && deep.goodAgeMs <= limits.deepMaxAgeMs; // control: verdict.deep-age
+  // control: verdict.contradicted
   const isContradicted = metadata.wrong !== undefined || deep.wrong !== undefined || rights.findings.some(isFatal);
   const isHealthy = state !== undefined && !isStale && isDeepFresh && !isContradicted;
   return {

@@ -137,6 +137,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
     const isSuccess = this.#head !== undefined && this.#head.status >= 200 && this.#head.status < 300;
     const maxBytes = isSuccess ? this.#operation.maxBytes : maxErrorBytes;
     this.#sizeBytes += chunk.length;
+    // control: answer.max-size
     if (this.#sizeBytes > maxBytes) {
       const facts = { operation: this.#operation.label, maxBytes };
       controller.abort(

@@ -194,7 +194,7 @@ export class Pool<C extends Pooled> {
       if (!member.isUsed) endIdle();
     };
     member.cancels.push(
-      clock.after(lifeMs.least + lifeMs.spread * random(), expire),
+      clock.after(lifeMs.least + lifeMs.spread * random(), expire), // control: pool.life-spread
       clock.after(unusedMs, closeUnused),
     );
     connection.onClosed(() => {

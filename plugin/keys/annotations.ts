@@ -62,7 +62,7 @@ export function parseAnnotations(annotations: Annotations): ParsedAnnotations {
     if (!holds) throw new ProviderError('annotation_invalid', 'annotations invalid', { facts: { check } });
   };
   const textOf = (name: string) => annotations.get(name) ?? '';
-  demand(annotations.size > 0, 1);
+  demand(annotations.size > 0, 1); // control: annotations.present
   demand([...annotations.keys()].every(isAnnotationName), 2);
   demand(textOf(annotationNames.provider) === providerMarker, 3);
   demand(isHashText(textOf(annotationNames.keyIdHash)), 4);
@@ -73,7 +73,7 @@ export function parseAnnotations(annotations: Annotations): ParsedAnnotations {
   const transitKeyVersion = parseVersion(textOf(annotationNames.transitKeyVersion));
   demand(transitKeyVersion !== undefined, 8);
   demand(textOf(annotationNames.pluginVersion) !== '', 9);
-  demand(textOf(annotationNames.aadVersion) === aadVersion, 10);
+  demand(textOf(annotationNames.aadVersion) === aadVersion, 10); // control: annotations.aad-version
   return {
     transitKeyVersion: transitKeyVersion ?? 0,
     keyIdHash: textOf(annotationNames.keyIdHash),

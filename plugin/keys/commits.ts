@@ -20,12 +20,12 @@ export function createCommits(send: (message: PluginMessage) => void, stopped: A
       const commitId = lastId;
       return new Promise((resolve) => {
         waiting.set(commitId, resolve);
-        send({ kind: 'propose', commitId, state });
+        send({ kind: 'propose', commitId, state }); // step: commit.propose
       });
     },
     committed: (message) => {
       const { outcome, onDisk, finding } = message;
-      waiting.get(message.commitId)?.({ outcome, onDisk, ...(finding === undefined ? {} : { finding }) });
+      waiting.get(message.commitId)?.({ outcome, onDisk, ...(finding === undefined ? {} : { finding }) }); // step: commit.settled
       waiting.delete(message.commitId);
     },
   };

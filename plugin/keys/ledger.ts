@@ -84,11 +84,11 @@ export function* readKey(ledger: Ledger, settings: LedgerSettings, reading: Read
   const known = (yield* finishPendingCommit(ledger, settings, reading)) ?? ledger.published;
   if (known === undefined) return yield* makeFirstState(ledger, settings, reading);
   const base = yield* catchUp(ledger, settings, reading, known);
-  const isCounted = reading.startedAtMs - ledger.lastCountedAtMs >= settings.probeIntervalMs / 2;
+  const isCounted = reading.startedAtMs - ledger.lastCountedAtMs >= settings.probeIntervalMs / 2; // control: ledger.spacing
   const look = (promotable: string | undefined) =>
     observe({ ...inputOf(base, settings, reading, isCounted), promotable });
   const found = look(elapsedKeyId(ledger.wait, reading.nowMs()));
-  const isProven = found.outcome !== 'promoted' || (yield* prove(found));
+  const isProven = found.outcome !== 'promoted' || (yield* prove(found)); // control: ledger.prove
   const result = isProven ? found : look(undefined);
   const isSaved = result.outcome === 'unchanged' || (yield* save(ledger, settings, reading, result.state, base));
   if (!isSaved) {

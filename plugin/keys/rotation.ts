@@ -46,7 +46,7 @@ export function observe(input: ObserveInput): Observation {
   const { state, profile } = input;
   checkProfile(profile, input.keyName);
   const active = activeSnapshot(state);
-  if (profile.latestVersion < active.transitVersion && input.rejectVersionRollback) throw rollback();
+  if (profile.latestVersion < active.transitVersion && input.rejectVersionRollback) throw rollback(); // control: rotation.rollback
   checkRegistry(state.snapshots, profile);
   const isBlocked = profile.minEncryptionVersion > active.transitVersion;
   if (profile.latestVersion <= active.transitVersion) return unchanged(state, isBlocked);
@@ -249,12 +249,13 @@ function isPromotable(candidate: Snapshot, input: ObserveInput): boolean {
   return (
     input.mode === 'advance' &&
     candidate.stableAtUnix !== 0 &&
-    candidate.stableObservationCount >= input.stableCount &&
+    candidate.stableObservationCount >= input.stableCount && // control: rotation.stable-count
     input.promotable === candidate.kubernetesKeyId
   );
 }
 
 function promote(input: ObserveInput, active: Snapshot, candidate: Snapshot, merged: readonly Snapshot[]): Observation {
+  // control: rotation.min-encryption-version
   if (input.profile.minEncryptionVersion > candidate.transitVersion) {
     const field = 'min_encryption_version=above_newest';
     throw profileInvalid('min_encryption_version', field, 'the newest version may not encrypt');

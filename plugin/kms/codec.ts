@@ -32,7 +32,7 @@ export function decodeDecryptRequest(bytes: Buffer): DecodedDecrypt {
   const request = decode(bytes, DecryptRequest.decode);
   // The ciphertext is a copy of its own: a part of the message would keep the whole of it.
   const ciphertext = Buffer.from(request.ciphertext);
-  const hasDuplicates = decode(bytes, countAnnotations) !== request.annotations.size;
+  const hasDuplicates = decode(bytes, countAnnotations) !== request.annotations.size; // control: codec.annotation-twice
   return { ...request, ciphertext, hasDuplicates, sizeBytes: bytes.length };
 }
 

@@ -60,7 +60,7 @@ export class Connections {
    * idle for longest without ever having had an answer, then one that has rested for three Status intervals.
    */
   hasRoom(): boolean {
-    if (this.#states.size < maxConnections) return true;
+    if (this.#states.size < maxConnections) return true; // control: connections.max
     const victim = this.#idlest(false, unusedConnectionMs) ?? this.#idlest(true, restingConnectionMs);
     if (victim === undefined) {
       this.#reached('connections');

@@ -93,6 +93,7 @@ export class DecryptQueue {
       place: undefined,
     };
     shared.answer.promise.catch(() => undefined);
+    // control: decrypt.slots
     if (this.#running >= this.#options.slots) {
       shared.place = this.#places.take(call.connection, 1, () => this.#giveWay(shared));
       this.#waiting.push(shared);
@@ -184,7 +185,7 @@ export class DecryptQueue {
     this.#forget(shared);
     if (!shared.isSettled)
       shared.controller.abort(new ProviderError('canceled', 'nobody waits for this call any more'));
-    void shared.answer.promise.then((plaintext) => plaintext.fill(0)).catch(() => undefined);
+    void shared.answer.promise.then((plaintext) => plaintext.fill(0)).catch(() => undefined); // control: decrypt.wipe
   }
 
   #forget(shared: Shared): void {

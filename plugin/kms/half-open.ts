@@ -98,6 +98,7 @@ export class HalfOpenStreams {
   #add(holder: Holder, sizeBytes: number): void {
     holder.sizeBytes += sizeBytes;
     this.#sizeBytes += sizeBytes;
+    // control: half-open.max-bytes
     while (this.#sizeBytes > maxHalfOpenBytes) {
       const [oldest] = this.#greatest()?.held ?? [];
       if (oldest === undefined) return;

@@ -257,11 +257,12 @@ async function encrypt(
   noted: Noted,
 ): Promise<EncryptResponse> {
   const { keys } = context.deps;
+  // control: encrypt.empty-plaintext
   if (request.plaintext.length === 0) throw new ProviderError('plaintext_required', 'plaintext is required');
   return untilDeadline(context, call, async (signal) => {
     const view = readView(keys);
     noted.healthz = view.healthz;
-    if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy');
+    if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy'); // control: encrypt.healthy-status
     if (view.keyId === '') throw new ProviderError('active_key_unavailable', 'active key unavailable');
     noted.keyIdHash = hashText(view.keyId);
     noted.transitKeyVersion = view.transitKeyVersion;
@@ -344,7 +345,7 @@ async function resolve({ deps }: Context, request: DecryptView, signal: AbortSig
 /** A hash: what waits keeps no request to be told from others. */
 function identityOf({ ciphertext, keyId, annotations }: DecryptView): string {
   const sorted = [...annotations].sort(([one], [other]) => (one < other ? -1 : 1));
-  return hashText(JSON.stringify([Buffer.from(ciphertext).toString('latin1'), keyId, sorted]));
+  return hashText(JSON.stringify([Buffer.from(ciphertext).toString('latin1'), keyId, sorted])); // control: decrypt.identity
 }
 
 /** The earlier of the caller's deadline and our own. */

@@ -20,7 +20,7 @@ export type WireAnnotations = ReadonlyMap<string, Uint8Array>;
  * @throws ProviderError `request_limit`
  */
 export function checkRequestSizes(ciphertext: Uint8Array, keyId: string): void {
-  if (ciphertext.length > maxFieldBytes) throw overLimit('ciphertext', ciphertext.length);
+  if (ciphertext.length > maxFieldBytes) throw overLimit('ciphertext', ciphertext.length); // control: limits.ciphertext
   const keyIdBytes = Buffer.byteLength(keyId, 'utf8');
   if (keyIdBytes > maxFieldBytes) throw overLimit('key_id', keyIdBytes);
 }
@@ -69,6 +69,7 @@ export function annotationBytes(annotations: ReadonlyMap<string, string>): numbe
  */
 export function checkResponseSizes(ciphertext: string, keyId: string, annotations: ReadonlyMap<string, string>): void {
   const isInside = (text: string) => text !== '' && Buffer.byteLength(text, 'utf8') <= maxFieldBytes;
+  // control: limits.answer-annotations
   if (isInside(ciphertext) && isInside(keyId) && annotationBytes(annotations) <= maxAnnotationBytes) return;
   throw new ProviderError('response_limit', 'kms response exceeds protocol limits');
 }

@@ -136,5 +136,5 @@ function broken(deps: ExchangeDeps, { connection, wasReused, sentAtMs, thrown }:
   const error = classifyTransportFailure(isBroken ? thrown.cause : thrown);
   if (!isBroken || !turnover.isAllowed()) return { kind: 'ended', error };
   turnover.spend(1);
-  return { kind: 'broken', error, isUnsent: wasReused && !thrown.hasAnswerBegun, isPassing: false };
+  return { kind: 'broken', error, isUnsent: wasReused && !thrown.hasAnswerBegun, isPassing: false }; // control: exchange.answer-begun
 }

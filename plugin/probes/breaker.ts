@@ -3,7 +3,7 @@
 
 import { jitterMs } from '../../shared/time/backoff.ts';
 
-const failuresToOpen = 3;
+const failuresToOpen = 3; // control: breaker.failures
 /** A mended fault has to show within 15 s: the pause and its spread, and the probes after it. */
 const pauseMs = 10_000;
 const maxPauseMs = 12_500;
@@ -12,7 +12,7 @@ export type Breaker = { readonly failures: number; readonly openUntilMs: number 
 export const closedBreaker: Breaker = { failures: 0, openUntilMs: 0 };
 
 export function isOpen(breaker: Breaker, nowMs: number): boolean {
-  return nowMs < breaker.openUntilMs;
+  return nowMs < breaker.openUntilMs; // control: breaker.pause
 }
 
 export type BreakerState = 'closed' | 'half_open' | 'open';

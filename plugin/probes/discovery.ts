@@ -74,7 +74,7 @@ export function createDiscovery(deps: DiscoveryDeps): Discovery {
     if (deps.cache.state === undefined) throw refreshFailed();
     if (deps.cache.isRecorded(keyId)) return undefined;
     if (running === undefined && !isAllowed()) return afterwards(deps, keyId, stored);
-    if (waiters >= maxWaiters) throw refreshFailed();
+    if (waiters >= maxWaiters) throw refreshFailed(); // control: discovery.max-waiters
     const isInitiator = running === undefined;
     waiters += 1;
     try {

@@ -60,5 +60,5 @@ export function isPaused(pace: Pace, nowMs: number): boolean {
 export function dueAtMs(pace: Pace, tickMs: number, isWanted: boolean): number {
   const wantedMs = isWanted ? pace.startedAtMs + forwardSpacingMs : Number.POSITIVE_INFINITY;
   const plannedMs = Math.min(tickMs, pace.retryAtMs ?? Number.POSITIVE_INFINITY, wantedMs);
-  return Math.max(plannedMs, pace.breaker.openUntilMs);
+  return Math.max(plannedMs, pace.breaker.openUntilMs); // control: pace.breaker
 }

@@ -19,7 +19,7 @@ export async function roundTrip(deps: RoundTripDeps, keyVersion: number, signal:
   const plaintext = deps.randomBytes(probeBytes);
   const ciphertext = await deps.transit.encrypt({ keyVersion, plaintext, aad: probeAad }, signal);
   const decrypted = await deps.transit.decrypt({ ciphertext, aad: probeAad }, signal);
-  const isSame = decrypted.length === plaintext.length && timingSafeEqual(decrypted, plaintext);
+  const isSame = decrypted.length === plaintext.length && timingSafeEqual(decrypted, plaintext); // control: probe.compare-bytes
   if (!isSame) throw new ProviderError('deep_probe_invalid', 'the round trip answered other bytes than were encrypted');
   if (Buffer.byteLength(ciphertext, 'utf8') > maxCiphertextBytes) {
     throw new ProviderError('deep_probe_invalid', 'the ciphertext is too long for the API server');

@@ -29,7 +29,7 @@ export function createEventLoopLag(clock: Pick<Clock, 'nowMs' | 'after'>): Event
   return {
     scraped: () => {
       // What is late at this moment may be asked for before the timer has had its turn.
-      if (lateMs() > 0) record(ofScrapes, lateMs());
+      if (lateMs() > 0) record(ofScrapes, lateMs()); // control: lag.still-late
       const { count, max } = ofScrapes;
       const lag = count === 0 ? { p99Ms: 0, maxMs: 0 } : { p99Ms: inMs(ofScrapes.percentile(99)), maxMs: inMs(max) };
       ofScrapes.reset();

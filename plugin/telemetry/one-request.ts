@@ -19,7 +19,7 @@ const requestLine = /^([A-Z]{1,16}) (\S{1,2048}) HTTP\/1\.[01]$/u;
 /** @param bytes  all that has come so far @returns what was asked, or why it is not known */
 export function readRequest(bytes: Buffer): Asked | 'incomplete' | 'too_large' | 'malformed' {
   const endIndex = headEnd(bytes);
-  if (endIndex === undefined) return bytes.length > maxHeadBytes ? 'too_large' : 'incomplete';
+  if (endIndex === undefined) return bytes.length > maxHeadBytes ? 'too_large' : 'incomplete'; // control: request.max-head
   if (endIndex > maxHeadBytes) return 'too_large';
   const [line = ''] = bytes.toString('latin1', 0, endIndex).split(/\r?\n/u, 1);
   const [, method = '', target = ''] = requestLine.exec(line) ?? [];

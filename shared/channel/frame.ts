@@ -82,7 +82,7 @@ export class FrameDecoder {
   #take(): Buffer | undefined {
     if (this.#sizeBytes < headerBytes) return undefined;
     const length = this.#buffer.readUInt32BE(0);
-    checkLength(length, maxFrameBytes);
+    checkLength(length, maxFrameBytes); // control: frame.bounded-at-header
     const shown = Math.min(length, headBytes);
     if (this.#sizeBytes < headerBytes + shown) return undefined;
     checkLength(length, this.#lengthRule(this.#buffer.toString('latin1', headerBytes, headerBytes + shown)));
@@ -96,7 +96,7 @@ export class FrameDecoder {
 }
 
 function checkLength(length: number, maxBytes: number): void {
-  if (length >= 1 && length <= maxBytes) return;
+  if (length >= 1 && length <= maxBytes) return; // control: frame.length
   throw new ProviderError('frame_malformed', 'a frame is empty or larger than its kind may be', {
     facts: { sizeBytes: length },
   });

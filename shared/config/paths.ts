@@ -8,7 +8,7 @@ const placeholders: Readonly<Record<string, string>> = {
   'auth.jwt.oauth2.caCertFile': '/withheld',
   'auth.cert.pkcs11.certificateFile': '/withheld',
   'auth.cert.pkcs11.modulePath': '/withheld',
-  'auth.cert.pkcs11.pinFile': '/withheld',
+  'auth.cert.pkcs11.pinFile': '/withheld', // control: withheld.pin-file
   'state.path': '/withheld',
 };
 

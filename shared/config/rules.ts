@@ -133,7 +133,7 @@ export function between(least: number, greatest: number): Rule<number> {
   return {
     code: 'range',
     message: `must be between ${least} and ${greatest}`,
-    holds: (value) => value >= least && value <= greatest,
+    holds: (value) => value >= least && value <= greatest, // control: config.integer-bounds
     schema: { minimum: least, maximum: greatest },
   };
 }

@@ -48,12 +48,12 @@ export type ConfinementProblem = (typeof confinementProblems)[number];
  * @see spec/supervisor 1.2: separate users: anything but zeros; same user: no_new_privs and no effective capability
  */
 export function confinementProblem(found: Confinement, privilege: Privilege): ConfinementProblem | undefined {
-  if (found.noNewPrivs !== 1) return 'no_new_privs';
+  if (found.noNewPrivs !== 1) return 'no_new_privs'; // control: confinement.no-new-privs
   if (!isEmptySet(found.effective)) return 'effective';
   if (privilege.kind === 'same-user') return undefined;
   if (!found.uids.every((uid) => uid === privilege.uid) || found.uids.length < 4) return 'uid';
   if (!found.gids.every((gid) => gid === privilege.gid) || found.gids.length < 4) return 'gid';
-  if (found.groups.length > 0) return 'groups';
+  if (found.groups.length > 0) return 'groups'; // control: confinement.groups
   const sets = ['inheritable', 'permitted', 'bounding', 'ambient'] as const;
   return sets.find((name) => !isEmptySet(found[name]));
 }

@@ -78,7 +78,7 @@ export function allowedFields(fields: LogFields): Record<string, LogValue | read
 }
 
 function cutText(text: string): string {
-  return text.slice(0, maxTextLength);
+  return text.slice(0, maxTextLength); // control: log.text-cut
 }
 
 function cutList(items: readonly string[]): readonly string[] {

@@ -12,7 +12,7 @@ export type LoggerOptions = {
 };
 
 /** Identical warnings, by event and class, that are written in one second; the rest is counted. */
-const repeatsPerSecond = 10;
+const repeatsPerSecond = 10; // control: log.repeats
 
 /**
  * Makes the log function. Levels below `options.level` cost nothing.

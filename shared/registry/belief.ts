@@ -7,7 +7,7 @@ import { encodeState, maxStateBytes, type RegistryState, type Snapshot } from '.
 import { activeSnapshot } from './successor.ts';
 
 /** New records in one commit: a jump over more versions is taken in several. */
-export const maxNewRecords = 8;
+export const maxNewRecords = 8; // control: belief.max-new-records
 /** Records of a state: a rotation every day for eleven years. */
 export const maxRecords = 4_096;
 /** By how much the highest version may grow in one commit. */

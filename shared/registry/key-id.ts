@@ -37,10 +37,11 @@ export function deriveKeyId(identity: Identity, version: KeyVersion): string {
   const labels = [identity.transitMountId, identity.transitKeyLineageId];
   const numbers = [decimal(version.transitVersion), decimal(version.transitVersionCreatedAtUnix)];
   const parts = [domain, ...required, ...namespace, ...labels, ...numbers];
+  // control: key-id.no-nul
   if (parts.some((part) => part === '' || part.includes('\0')))
     throw underivable('an identity label is empty or holds NUL');
   const hash = createHash('sha256');
-  for (const part of parts) hash.update(part, 'utf8').update('\0');
+  for (const part of parts) hash.update(part, 'utf8').update('\0'); // control: key-id.separator
   return prefix + hash.digest('base64url');
 }
 

@@ -26,18 +26,19 @@ export function judgePair(
 ): PairVerdict {
   if (checkpoint === undefined) return judgeWithoutCheckpoint(state, requireCheckpoint);
   if (state === undefined) throw rollback('the state is missing although its checkpoint is there');
-  if (state.generation < checkpoint.generation) throw rollback('the state is older than its checkpoint');
+  if (state.generation < checkpoint.generation) throw rollback('the state is older than its checkpoint'); // control: pair.older-state
   if (state.generation === checkpoint.generation) {
     if (state.currentHash !== checkpoint.currentHash) throw rollback('state and checkpoint disagree');
     return { kind: 'accepted', state, writeCheckpoint: 'no' };
   }
-  if (state.generation > checkpoint.generation + 1) throw rollback('generations are missing before the state');
+  if (state.generation > checkpoint.generation + 1) throw rollback('generations are missing before the state'); // control: pair.gap
   if (state.previousHash !== checkpoint.currentHash) throw rollback('the state does not follow its checkpoint');
   return { kind: 'accepted', state, writeCheckpoint: 'behind' };
 }
 
 function judgeWithoutCheckpoint(state: RegistryState | undefined, requireCheckpoint: boolean): PairVerdict {
   if (state === undefined) return { kind: 'absent' };
+  // control: pair.checkpoint-required
   if (requireCheckpoint && state.generation > 1) throw rollback('the checkpoint is missing and required');
   return { kind: 'accepted', state, writeCheckpoint: 'missing' };
 }
@@ -54,7 +55,7 @@ export function checkBinding(state: RegistryState, identity: BoundIdentity): voi
     snapshot.openbaoInstanceId === identity.openbaoInstanceId &&
     snapshot.openbaoNamespace === identity.openbaoNamespace &&
     snapshot.transitMountId === identity.transitMountId &&
-    snapshot.transitKeyLineageId === identity.transitKeyLineageId;
+    snapshot.transitKeyLineageId === identity.transitKeyLineageId; // control: pair.lineage
   if (state.identityFingerprint !== deriveFingerprint(identity) || !state.snapshots.every(isOurs)) {
     throw new ProviderError(
       'state_binding',

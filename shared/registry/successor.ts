@@ -20,9 +20,10 @@ export function checkSuccessor(predecessor: RegistryState | undefined, next: Reg
   if (predecessor === undefined) return checkFirst(next);
   checkState(predecessor);
   if (next.identityFingerprint !== predecessor.identityFingerprint) throw illegal('has another fingerprint');
+  // control: successor.generation
   if (next.generation !== predecessor.generation + 1) throw illegal('does not raise the generation by one');
-  if (next.previousHash !== predecessor.currentHash) throw illegal('does not name its predecessor');
-  if (activeVersion(next) < activeVersion(predecessor)) throw illegal('lowers the active version');
+  if (next.previousHash !== predecessor.currentHash) throw illegal('does not name its predecessor'); // control: successor.predecessor
+  if (activeVersion(next) < activeVersion(predecessor)) throw illegal('lowers the active version'); // control: successor.active-version
   const nextById = new Map(next.snapshots.map((snapshot) => [snapshot.kubernetesKeyId, snapshot]));
   for (const was of predecessor.snapshots) checkRetained(was, nextById.get(was.kubernetesKeyId));
 }
@@ -35,7 +36,7 @@ function checkFirst(next: RegistryState): void {
 
 function checkRetained(was: Snapshot, now: Snapshot | undefined): void {
   if (was.state === 'rejected') return;
-  if (now === undefined) throw illegal('drops a record');
+  if (now === undefined) throw illegal('drops a record'); // control: successor.no-record-lost
   const isLegal = was.state === 'removed' ? isSame(was, now) : allowedNext[was.state].includes(now.state);
   if (!isLegal) throw illegal('changes a record in a way that no observation does');
 }
@@ -57,7 +58,7 @@ export function checkPromotion(
   activationDelayMs: number,
 ): void {
   if (predecessor === undefined || next.activeKeyId === predecessor.activeKeyId) return;
-  const isWaitOver = known?.keyId === next.activeKeyId && known.elapsedMs >= activationDelayMs;
+  const isWaitOver = known?.keyId === next.activeKeyId && known.elapsedMs >= activationDelayMs; // control: successor.wait
   if (!isWaitOver) throw illegal('promotes a version before its activation delay');
 }
 

@@ -28,7 +28,7 @@ function scanValue(text: string, start: number, depth: number): number {
   if (first === '{') return scanObject(text, start, depth);
   if (first === '[') return scanArray(text, start, depth);
   if (first === '"') return stringEnd(text, start);
-  if (first === 'n') throw corrupt('contains null');
+  if (first === 'n') throw corrupt('contains null'); // control: json.no-null
   if (first === 't') return start + 4;
   if (first === 'f') return start + 5;
   return scanInteger(text, start);
@@ -40,7 +40,7 @@ function scanObject(text: string, start: number, depth: number): number {
   while (text.charAt(index) !== '}') {
     const end = stringEnd(text, index);
     const name: unknown = JSON.parse(text.slice(index, end));
-    if (typeof name !== 'string' || names.has(name)) throw corrupt('has a member twice');
+    if (typeof name !== 'string' || names.has(name)) throw corrupt('has a member twice'); // control: json.member-twice
     names.add(name);
     index = skipSpace(text, end) + 1;
     index = skipSpace(text, scanValue(text, skipSpace(text, index), depth + 1));

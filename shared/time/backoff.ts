@@ -6,7 +6,7 @@
  * @param failures  consecutive failures, at least 1; any size, no overflow
  */
 export function doublingDelayMs(failures: number, baseMs: number, capMs: number): number {
-  return Math.min(capMs, baseMs * 2 ** Math.min(Math.max(failures, 1) - 1, 60));
+  return Math.min(capMs, baseMs * 2 ** Math.min(Math.max(failures, 1) - 1, 60)); // control: backoff.doubling
 }
 
 /**

@@ -10,7 +10,7 @@ import type { Clock } from './clock.ts';
 export function createSpacing({ nowMs }: Pick<Clock, 'nowMs'>, intervalMs: number): () => boolean {
   let saidAtMs = Number.NEGATIVE_INFINITY;
   return () => {
-    if (nowMs() - saidAtMs < intervalMs) return false;
+    if (nowMs() - saidAtMs < intervalMs) return false; // control: spacing.interval
     saidAtMs = nowMs();
     return true;
   };

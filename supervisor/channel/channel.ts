@@ -136,7 +136,7 @@ class Channel implements SupervisorChannel {
   #receive(payload: Buffer): void {
     this.#checkRate();
     const message = parsePluginMessage(payload);
-    if (!allowed[this.#phase].includes(message.kind)) throw violation('a message that is not allowed now');
+    if (!allowed[this.#phase].includes(message.kind)) throw violation('a message that is not allowed now'); // control: channel.phase
     if (message.kind === 'propose') {
       if (this.#hasProposal) throw violation('a second proposal before the answer to the first');
       this.#hasProposal = true;

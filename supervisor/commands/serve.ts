@@ -80,7 +80,7 @@ class Serve {
   async run(): Promise<number> {
     const stopAsked = this.#obeySignals();
     const exitCode = await this.#loop.ended;
-    await this.#holdings.passed?.store.idle();
+    await this.#holdings.passed?.store.idle(); // step: stop.state-idle
     await this.#sayLast(exitCode, stopAsked);
     this.#holdings.release();
     const reason = shutdownReason(exitCode, this.#isStartRefused);
@@ -93,7 +93,7 @@ class Serve {
     const { onSignal, monotonicUs } = this.#deps;
     const stopAsked = Promise.withResolvers<void>();
     const stop = () => {
-      this.#notifier.stopping();
+      this.#notifier.stopping(); // step: stop.notify
       stopAsked.resolve();
       this.#loop.event({ kind: 'stop' });
     };

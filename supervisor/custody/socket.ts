@@ -87,14 +87,14 @@ export function bindSocket(socket: SocketName, options: BindSocketOptions): Boun
   directory.check();
   const privateName = `.${name}.${options.randomHex(4)}`;
   const handle = bindUnixSocket(`${directory.path}/${privateName}`);
-  const privatePath = directory.at(privateName);
+  const privatePath = directory.at(privateName); // step: socket.private-name
   try {
     // In a setgid directory it has the group already; then no right to change it is needed.
     if (statSync(privatePath).gid !== options.gid) lchownSync(privatePath, options.uid, options.gid);
-    chmodSync(privatePath, options.mode);
+    chmodSync(privatePath, options.mode); // step: socket.chmod
     directory.check();
     const { dev, ino } = statSync(privatePath);
-    renameSync(privatePath, directory.at(name));
+    renameSync(privatePath, directory.at(name)); // step: socket.rename
     const isOurs = () => {
       const found = lstatSync(directory.at(name), { throwIfNoEntry: false });
       return found?.dev === dev && found.ino === ino;
@@ -119,7 +119,7 @@ function sweepPrivateNames({ directory, name }: SocketName, uid: number): void {
   for (const entry of directory.list()) {
     if (!entry.startsWith(`.${name}.`) || !/^[0-9a-f]{8}$/u.test(entry.slice(name.length + 2))) continue;
     const stats = lstatSync(directory.at(entry), { throwIfNoEntry: false });
-    if (stats?.isSocket() && stats.uid === uid) unlinkQuietly(directory.at(entry));
+    if (stats?.isSocket() && stats.uid === uid) unlinkQuietly(directory.at(entry)); // control: socket.sweep-owner
   }
 }
 

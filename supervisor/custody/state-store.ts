@@ -152,6 +152,7 @@ export class StateStore {
   async #commitAlone(text: string): Promise<CommitResult> {
     const next = parseState(text);
     // One encoding: what was checked is what is written, byte by byte.
+    // control: state.encoding
     if (encodeState(next) !== text)
       throw new ProviderError('state_corrupt', 'the proposed state is not encoded as a file');
     checkBinding(next, this.#options.identity);
@@ -172,7 +173,7 @@ export class StateStore {
     this.#attempted = next;
     try {
       if (isAgain) await this.#checkRecovery(next);
-      await this.#saveText(this.#options.name, encodeState(next));
+      await this.#saveText(this.#options.name, encodeState(next)); // step: state.save
       await this.#saveCheckpoint(next);
     } catch {
       return { outcome: 'failed', onDisk: await this.#whatIsOnDisk(next) };
@@ -236,19 +237,19 @@ export class StateStore {
     try {
       const file = await files.create(temporaryName);
       try {
-        await file.write(text);
+        await file.write(text); // step: state.write
         await file.chmod();
-        await file.sync();
+        await file.sync(); // step: state.sync
       } finally {
         await file.close();
       }
       await files.checkDirectory();
-      await files.rename(temporaryName, name);
+      await files.rename(temporaryName, name); // step: state.rename
     } catch (error) {
       await files.remove(temporaryName).catch(() => undefined);
       throw error;
     }
-    await files.syncDirectory();
+    await files.syncDirectory(); // step: state.sync-directory
   }
 
   #isTemporary(name: string): boolean {

@@ -45,6 +45,7 @@ export function readTrustedFile(
     const stats = fstatSync(descriptor);
     checkStats(stats, rules, reader);
     const named = lstatOf(path, rules);
+    // control: trusted-file.same-inode
     if (named.dev !== stats.dev || named.ino !== stats.ino) {
       throw new ProviderError('file_changed', `${rules.field}: changed while it was opened; try again`, {
         facts: { field: rules.field, reason: 'file_changed' },
@@ -88,6 +89,7 @@ function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
       `file permissions unsafe: its mode is ${(stats.mode & 0o7777).toString(8).padStart(4, '0')} and must not include ${mask}; run chmod on it`,
     );
   }
+  // control: trusted-file.owner
   if (stats.uid !== 0 && stats.uid !== reader.uid) {
     throw unsafe(rules, 'foreign_owner', 'must be owned by root or by the user of the provider');
   }

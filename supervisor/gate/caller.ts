@@ -57,7 +57,7 @@ export async function checkUser(places: Places, deps: CallerDeps, helpers: Helpe
   const runtime = evidenceOf('the runtime directory', dirname(places.socketPath));
   const isOwn = (found: Evidence | undefined) => found?.owner.uid === caller;
   if (isOwn(state) || (caller !== 0 && isOwn(runtime))) return;
-  const found = [state, runtime].find((one) => one !== undefined && one.owner.uid !== 0 && !isOwn(one));
+  const found = [state, runtime].find((one) => one !== undefined && one.owner.uid !== 0 && !isOwn(one)); // control: caller.root-directory
   if (found !== undefined) throw await wrongUser(found, deps, helpers);
 }
 

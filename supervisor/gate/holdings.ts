@@ -135,7 +135,7 @@ export class Holdings {
   /** At the end. A gate that was still running when the stop came may have bound the name meanwhile. */
   release(): void {
     this.#listeners?.socket.removeName();
-    for (const lock of Object.values(this.#passed?.locks ?? {})) lock.release();
+    for (const lock of Object.values(this.#passed?.locks ?? {})) lock.release(); // step: stop.unlock
   }
 
   #held(): readonly [Passed, Listeners] {
@@ -195,7 +195,7 @@ export class Holdings {
     }
     const { metricsAddress, healthAddress } = passed.config.server;
     const options = socketOptions(passed, gate);
-    const listeners = bindListeners({ socket: passed.socket, options, metricsAddress, healthAddress });
+    const listeners = bindListeners({ socket: passed.socket, options, metricsAddress, healthAddress }); // step: listeners.bind
     if (socketFinding === 'dead') {
       counters.staleSockets += 1;
       log('warn', 'socket.stale_removed');

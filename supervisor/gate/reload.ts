@@ -40,7 +40,7 @@ function restartProblems(before: Config, after: Config): Problem[] {
     'server.metricsAddress': server.metricsAddress,
     'server.healthAddress': server.healthAddress,
     'state.path': state.path,
-    'process.pluginUser': process.pluginUser,
+    'process.pluginUser': process.pluginUser, // control: reload.plugin-user
     'process.pluginGroup': process.pluginGroup,
   });
   const now: Readonly<Record<string, string | number>> = valuesOf(after);

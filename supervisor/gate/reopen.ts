@@ -43,7 +43,7 @@ export async function reopen(
 ): Promise<Reopened> {
   const runtime = await regainRuntime(passed, deps);
   try {
-    await check('gate.state', () => passed.store.refresh());
+    await check('gate.state', () => passed.store.refresh()); // control: relaunch.state-check
     const isOurs = !runtime.isNew && listeners.socket.isOurs();
     const { directory, name } = runtime.socket;
     const wasShut = isOurs && (await look.isSocketShut(listeners, directory.at(name)));

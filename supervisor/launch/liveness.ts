@@ -25,7 +25,7 @@ export function watchLiveness(clock: Clock, ping: (id: number) => void, hung: ()
   cancel = clock.after(pingMs, tick);
   return {
     pong: (answered) => {
-      if (answered === id) waitedMs = 0;
+      if (answered === id) waitedMs = 0; // control: liveness.answered
     },
     stop: () => cancel(),
   };

@@ -73,7 +73,7 @@ export function startRunning(
   greeting: { readonly listen: StartMessage['listen']; readonly counters: Counters; readonly clock: Clock },
   events: RunningEvents,
 ): Running {
-  const child = custody.launch();
+  const child = custody.launch(); // step: plugin.launch
   const channel = openSupervisorChannel(
     child.channel,
     {
@@ -99,7 +99,7 @@ export function startRunning(
     early: undefined,
   };
   try {
-    greet(running, greeting.listen, greeting.counters);
+    greet(running, greeting.listen, greeting.counters); // step: plugin.greet
   } catch (error) {
     // A plugin that was never greeted says nothing; its end is what the life machine hears of.
     events.notGreeted(errorClassOf(error), running);
@@ -128,7 +128,7 @@ function greet({ channel, custody, sent }: Running, listen: StartMessage['listen
 
 /** Sends a generation that this plugin does not have yet; an absent file takes nothing away from it. */
 export function sendCredential({ channel, sent }: Running, message: CredentialMessage): void {
-  if (message.generation <= (sent.get(message.name) ?? 0)) return;
+  if (message.generation <= (sent.get(message.name) ?? 0)) return; // control: credential.generation
   sent.set(message.name, message.generation);
   channel.send(message);
 }

@@ -3,7 +3,7 @@
 
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 
-const maxBurst = 5;
+const maxBurst = 5; // control: commits.burst
 const refillMs = 1_000;
 
 export type Commits = {

@@ -115,7 +115,7 @@ export class Incumbent {
   #startNext(custody: Custody): void {
     // While the name is lost nobody can connect to the incumbent: the second one need not wait until it is healthy.
     const isLost = this.#nextCause === 'socket_lost';
-    this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now'));
+    this.#setNext(this.#start(custody, !isLost && this.#isWell() ? 'when_healthy' : 'now')); // step: next.start
   }
 
   /** One that became the incumbent when it was healthy is, also while its first word is still on its way. */
@@ -145,7 +145,7 @@ export class Incumbent {
     this.#setNext(undefined);
     this.#watchLiveness(next);
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
-    if (before !== undefined) this.#retire(before, deadlineMs, killMs);
+    if (before !== undefined) this.#retire(before, deadlineMs, killMs); // step: incumbent.retire
     this.#deps.becameIncumbent();
     this.#deps.log('info', handOverEvents[this.#nextCause], { generation: next.generation });
     if (next.early !== undefined) this.#proposed(next.early, next.generation);
@@ -157,7 +157,7 @@ export class Incumbent {
     this.#isStopping = true;
     await this.#running?.custody.store.idle();
     this.#running?.channel.setPhase('draining');
-    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs });
+    this.#running?.channel.send({ kind: 'drain', reason: 'stop', deadlineMs }); // step: stop.drain
   }
 
   kill(): void {
@@ -241,6 +241,7 @@ export class Incumbent {
     await this.#untilProven(next);
     await next.custody.store.idle();
     if (this.#next !== next) return;
+    // control: hand-over.state
     if (next.custody.store.current?.currentHash === next.startedWith) return this.#deps.event({ kind: 'next_ready' });
     this.#nextAttempts += 1;
     if (this.#nextAttempts > maxNextAttempts) return this.#deps.event({ kind: 'next_failed' });
@@ -334,7 +335,7 @@ export class Incumbent {
     if (message.portsUnopened !== undefined && message.portsUnopened.length > 0) {
       this.#deps.portsUnopened(message.portsUnopened);
     }
-    if (isNext) return void this.#nextReady(from);
+    if (isNext) return void this.#nextReady(from); // step: incumbent.next-ready
     this.#watchLiveness(from);
     this.#deps.becameIncumbent();
     this.#deps.event({ kind: 'ready' });
@@ -375,6 +376,7 @@ export class Incumbent {
         this.#deps.log('warn', 'state.clock_behind', { hint: clockHint });
       }
       const finding = result.outcome === 'failed' ? this.#saveFailed(result.onDisk, running) : undefined;
+      // step: commit.answer
       running.channel.send({ kind: 'committed', commitId, ...result, ...(finding === undefined ? {} : { finding }) });
     } catch (error) {
       this.#deps.log('error', 'state.refused', { error_class: errorClassOf(error) });

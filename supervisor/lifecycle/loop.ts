@@ -273,7 +273,7 @@ class LifeLoop implements Loop {
   }
 
   #handOver(deadlineMs: number, killMs: number): void {
-    this.#prepared?.adopt();
+    this.#prepared?.adopt(); // step: reload.adopt
     this.#prepared = undefined;
     this.#custody = this.#incumbent.handOver(deadlineMs, killMs) ?? this.#custody;
   }

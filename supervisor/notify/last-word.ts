@@ -18,7 +18,7 @@ export type LastWordDeps = {
 /** Says the line and resolves when it has been read; after a refused start not before 5 s, unless it is stopped. */
 export async function sayLastWord(deps: LastWordDeps, line: string, isRefused: boolean): Promise<void> {
   await deps.notifier.lastWord(line);
-  if (!isRefused || !deps.isShown) return;
+  if (!isRefused || !deps.isShown) return; // control: last-word.refused
   await new Promise<void>((resolve) => {
     const cancel = deps.clock.after(holdMs, resolve);
     void deps.stopAsked.then(() => {

@@ -49,7 +49,7 @@ async function loadConfig(
   { configPath, options, deps }: Visit,
   locks: readonly ((places: Places) => string)[],
 ): Promise<{ readonly loaded: LoadedConfig }> {
-  const document = await readFor(configPath, helpers, deps);
+  const document = await readFor(configPath, helpers, deps); // step: config.read
   const places = placesOf(document);
   const lockPaths = locks.map((pathIn) => pathIn(places));
   await check('gate.lock', () => checkNobodyRuns(lockPaths, lockDepsOf(deps, helpers)));

@@ -8,7 +8,7 @@ export const credentials: GateCheck<'loaded', 'credentials'> = {
   needs: ['loaded'],
   gives: ['credentials'],
   look: ({ loaded }, { deps }) => {
-    const custody = createCredentialCustody(credentialFiles(loaded.config), deps.identity, deps.credentialFiles);
+    const custody = createCredentialCustody(credentialFiles(loaded.config), deps.identity, deps.credentialFiles); // step: custody.create
     custody.check();
     return { credentials: custody };
   },

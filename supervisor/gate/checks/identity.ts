@@ -11,7 +11,7 @@ export const identity: GateCheck<'helpers' | 'loaded', 'identity'> = {
   needs: ['helpers', 'loaded'],
   gives: ['identity'],
   look: async ({ helpers, loaded }, { deps, purpose }) => {
-    const resolve = purpose === 'serve' ? checkIdentity : checkTaskIdentity;
+    const resolve = purpose === 'serve' ? checkIdentity : checkTaskIdentity; // step: identity.check
     return { identity: await resolve(deps, helpers, loaded.config) };
   },
 };

@@ -55,6 +55,6 @@ function pinState({ loaded }: Needed, { deps, hold }: Visit): PinnedDirectory {
 async function takeStateLock(directory: PinnedDirectory, { helpers, loaded }: Needed, visit: Visit): Promise<Lock> {
   const { name } = splitPath(loaded.config.state.path);
   const lock = await takeLock(directory, `${name}.lock`, lockDepsOf(visit.deps, helpers));
-  visit.hold(lock);
+  visit.hold(lock); // step: lock.taken
   return lock;
 }

@@ -8,7 +8,7 @@ export const runtimeDirectory: GateCheck<'loaded', 'socket'> = {
   needs: ['loaded'],
   gives: ['socket'],
   look: ({ loaded }, { deps, hold }) => {
-    const { directory: path, name } = splitPath(loaded.config.server.socketPath);
+    const { directory: path, name } = splitPath(loaded.config.server.socketPath); // step: runtime-directory.pin
     const directory = pinDirectory(path, 'runtime', deps.identity.uid);
     hold({ release: directory.close });
     return { socket: { directory, name } };

@@ -8,7 +8,7 @@ export const socket: GateCheck<'socket', 'socketFinding'> = {
   needs: ['socket'],
   gives: ['socketFinding'],
   look: async ({ socket: name }, { deps }) => {
-    const socketFinding = await proveSocketDead(name, deps.clock);
+    const socketFinding = await proveSocketDead(name, deps.clock); // step: socket.prove-dead
     return { socketFinding };
   },
 };

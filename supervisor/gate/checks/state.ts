@@ -11,7 +11,7 @@ export const state: GateCheck<'loaded' | 'stateDirectory', 'store' | 'pair'> = {
   needs: ['loaded', 'stateDirectory'],
   gives: ['store', 'pair'],
   look: async ({ loaded, stateDirectory }, { deps }) => {
-    const store = openStore(stateDirectory, loaded.config, deps);
+    const store = openStore(stateDirectory, loaded.config, deps); // step: state.open
     return { store, pair: await store.load() };
   },
 };
