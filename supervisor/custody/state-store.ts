@@ -180,7 +180,7 @@ export class StateStore {
     }
     this.#current = next;
     this.#attempted = undefined;
-    this.#noteStable(next);
+    this.#noteStable(next); // step: state.stable
     return { outcome: 'saved', onDisk: 'attempted' };
   }
 
@@ -243,7 +243,7 @@ export class StateStore {
       } finally {
         await file.close();
       }
-      await files.checkDirectory();
+      await files.checkDirectory(); // control: state.directory-before-rename
       await files.rename(temporaryName, name); // step: state.rename
     } catch (error) {
       await files.remove(temporaryName).catch(() => undefined);

@@ -1,12 +1,10 @@
 // The mutants: what is changed, and which tests have to notice. Chosen over all rooms; the mutations of test/threats are others.
 
-export type Mutant = {
+import type { MarkedEdit } from '../support/markers.ts';
+
+export type Mutant = MarkedEdit & {
   /** What is wrong with the product then. */
   readonly name: string;
-  readonly file: string;
-  /** Stands once in the file. */
-  readonly find: string;
-  readonly replace: string;
   /** Tried in this order, until one turns red. */
   readonly tests: readonly string[];
   /** Why no test can notice: nothing that can be seen changes. */
@@ -17,6 +15,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the identity under which Decrypts share a call leaves the annotations out',
     file: 'plugin/kms/kms.ts',
+    at: 'control: decrypt.identity',
     find: "[Buffer.from(ciphertext).toString('latin1'), keyId, sorted]",
     replace: "[Buffer.from(ciphertext).toString('latin1'), keyId]",
     tests: ['test/unit/plugin/kms/kms.test.ts', 'test/unit/plugin/kms/decrypt-queue.test.ts'],
@@ -24,6 +23,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a deep probe does not compare the bytes',
     file: 'plugin/probes/round-trip.ts',
+    at: 'control: probe.compare-bytes',
     find: 'decrypted.length === plaintext.length && timingSafeEqual(decrypted, plaintext)',
     replace: 'decrypted.length === plaintext.length',
     tests: ['test/unit/plugin/probes/round-trip.test.ts'],
@@ -31,13 +31,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'pluginUser changes by a reload',
     file: 'supervisor/gate/reload.ts',
-    find: "'process.pluginUser': process.pluginUser,",
+    at: 'control: reload.plugin-user',
     replace: '',
     tests: ['test/unit/supervisor/gate/reload.test.ts'],
   },
   {
     name: 'a request is repeated although its answer had begun',
     file: 'plugin/openbao/exchange.ts',
+    at: 'control: exchange.answer-begun',
     find: 'isUnsent: wasReused && !thrown.hasAnswerBegun',
     replace: 'isUnsent: wasReused',
     tests: ['test/unit/plugin/openbao/exchange.test.ts'],
@@ -45,13 +46,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a relaunch does not look at the state',
     file: 'supervisor/gate/reopen.ts',
-    find: "await check('gate.state', () => passed.store.refresh());",
+    at: 'control: relaunch.state-check',
     replace: '',
     tests: ['test/unit/supervisor/gate/reopen.test.ts'],
   },
   {
     name: 'the refresh window has no jitter',
     file: 'plugin/auth/tokens.ts',
+    at: 'control: token.refresh-jitter',
     find: '(1 - 0.1 * deps.random())',
     replace: '1',
     tests: ['test/unit/plugin/auth/tokens.test.ts'],
@@ -59,6 +61,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the sweep of private socket names does not look at the owner',
     file: 'supervisor/custody/socket.ts',
+    at: 'control: socket.sweep-owner',
     find: 'stats?.isSocket() && stats.uid === uid',
     replace: 'stats?.isSocket()',
     tests: ['test/unit/supervisor/custody/socket.test.ts'],
@@ -66,13 +69,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a plaintext is not wiped when its last waiter has left',
     file: 'plugin/kms/decrypt-queue.ts',
-    find: 'void shared.answer.promise.then((plaintext) => plaintext.fill(0)).catch(() => undefined);',
+    at: 'control: decrypt.wipe',
     replace: '',
     tests: ['test/unit/plugin/kms/decrypt-queue.test.ts'],
   },
   {
     name: 'a state may skip generations',
     file: 'shared/registry/successor.ts',
+    at: 'control: successor.generation',
     find: 'next.generation !== predecessor.generation + 1',
     replace: 'next.generation <= predecessor.generation',
     tests: ['test/unit/shared/registry/pair.test.ts'],
@@ -80,13 +84,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a state need not name its predecessor',
     file: 'shared/registry/successor.ts',
-    find: "if (next.previousHash !== predecessor.currentHash) throw illegal('does not name its predecessor');",
+    at: 'control: successor.predecessor',
     replace: '',
     tests: ['test/unit/shared/registry/pair.test.ts'],
   },
   {
     name: 'the active version may go down',
     file: 'shared/registry/successor.ts',
+    at: 'control: successor.active-version',
     find: 'activeVersion(next) < activeVersion(predecessor)',
     replace: 'activeVersion(next) < 0',
     tests: ['test/unit/shared/registry/pair.test.ts'],
@@ -94,6 +99,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a promotion does not wait',
     file: 'shared/registry/successor.ts',
+    at: 'control: successor.wait',
     find: 'known.elapsedMs >= activationDelayMs',
     replace: 'known.elapsedMs >= 0',
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
@@ -101,20 +107,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a state may drop a record',
     file: 'shared/registry/successor.ts',
-    find: "if (now === undefined) throw illegal('drops a record');",
+    at: 'control: successor.no-record-lost',
     replace: 'if (now === undefined) return;',
     tests: ['test/unit/shared/registry/pair.test.ts'],
   },
   {
     name: 'a state older than its checkpoint is accepted',
     file: 'shared/registry/pair.ts',
-    find: "if (state.generation < checkpoint.generation) throw rollback('the state is older than its checkpoint');",
+    at: 'control: pair.older-state',
     replace: '',
     tests: ['test/unit/shared/registry/pair.test.ts', 'test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
     name: 'a lost checkpoint is accepted at generation 2',
     file: 'shared/registry/pair.ts',
+    at: 'control: pair.checkpoint-required',
     find: 'requireCheckpoint && state.generation > 1',
     replace: 'requireCheckpoint && state.generation > 2',
     tests: ['test/unit/shared/registry/pair.test.ts', 'test/unit/supervisor/custody/state-store.test.ts'],
@@ -122,6 +129,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a gap of one generation is accepted',
     file: 'shared/registry/pair.ts',
+    at: 'control: pair.gap',
     find: 'state.generation > checkpoint.generation + 1',
     replace: 'state.generation > checkpoint.generation + 2',
     tests: ['test/unit/shared/registry/pair.test.ts', 'test/unit/supervisor/custody/state-store.test.ts'],
@@ -129,20 +137,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'records of another key lineage are ours',
     file: 'shared/registry/pair.ts',
-    find: '    snapshot.transitKeyLineageId === identity.transitKeyLineageId;',
-    replace: "    snapshot.transitKeyLineageId !== '';",
+    at: 'control: pair.lineage',
+    replace: "snapshot.transitKeyLineageId !== '';",
     tests: ['test/unit/shared/registry/pair.test.ts', 'test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
     name: 'the parts of a key_id are not separated',
     file: 'shared/registry/key-id.ts',
-    find: "for (const part of parts) hash.update(part, 'utf8').update('\\0');",
+    at: 'control: key-id.separator',
     replace: "for (const part of parts) hash.update(part, 'utf8');",
     tests: ['test/unit/shared/registry/formats.test.ts'],
   },
   {
     name: 'a part of a key_id may hold NUL',
     file: 'shared/registry/key-id.ts',
+    at: 'control: key-id.no-nul',
     find: "part === '' || part.includes('\\0')",
     replace: "part === ''",
     tests: ['test/unit/shared/registry/formats.test.ts'],
@@ -150,13 +159,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'nine new records are believed at once',
     file: 'shared/registry/belief.ts',
-    find: 'export const maxNewRecords = 8;',
+    at: 'control: belief.max-new-records',
     replace: 'export const maxNewRecords = 9;',
     tests: ['test/unit/shared/registry/belief.test.ts'],
   },
   {
     name: 'a member of the state may stand twice',
     file: 'shared/text/strict-json.ts',
+    at: 'control: json.member-twice',
     find: 'names.has(name)',
     replace: 'names.size < 0',
     tests: ['test/unit/shared/registry/formats.test.ts', 'test/unit/shared/registry/pair.test.ts'],
@@ -164,48 +174,49 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'null may stand in a state',
     file: 'shared/text/strict-json.ts',
-    find: "if (first === 'n') throw corrupt('contains null');",
+    at: 'control: json.no-null',
     replace: "if (first === 'n') return start + 4;",
     tests: ['test/unit/shared/text/strict-json.test.ts'],
   },
   {
     name: 'an empty frame is taken',
     file: 'shared/channel/frame.ts',
-    find: 'if (length >= 1 && length <= maxBytes) return;',
+    at: 'control: frame.length',
     replace: 'if (length <= maxBytes) return;',
     tests: ['test/unit/shared/channel/messages.test.ts', 'test/unit/shared/channel/bounds.test.ts'],
   },
   {
     name: 'the length of a frame is not bounded at its header',
     file: 'shared/channel/frame.ts',
-    find: 'checkLength(length, maxFrameBytes);',
+    at: 'control: frame.bounded-at-header',
     replace: '',
     tests: ['test/unit/shared/channel/messages.test.ts', 'test/unit/shared/channel/bounds.test.ts'],
   },
   {
     name: 'a plugin without no_new_privs counts as confined',
     file: 'shared/confinement/confinement.ts',
-    find: "if (found.noNewPrivs !== 1) return 'no_new_privs';",
+    at: 'control: confinement.no-new-privs',
     replace: "if (found.noNewPrivs > 1) return 'no_new_privs';",
     tests: ['test/unit/shared/channel/messages.test.ts'],
   },
   {
     name: 'a plugin may keep groups',
     file: 'shared/confinement/confinement.ts',
-    find: "if (found.groups.length > 0) return 'groups';",
+    at: 'control: confinement.groups',
     replace: '',
     tests: ['test/unit/shared/channel/messages.test.ts'],
   },
   {
     name: 'the path of the PIN file reaches the plugin',
     file: 'shared/config/paths.ts',
-    find: "'auth.cert.pkcs11.pinFile': '/withheld',",
+    at: 'control: withheld.pin-file',
     replace: '',
     tests: ['test/unit/shared/config/paths.test.ts'],
   },
   {
     name: 'integers have no upper bound',
     file: 'shared/config/rules.ts',
+    at: 'control: config.integer-bounds',
     find: 'value >= least && value <= greatest',
     replace: 'value >= least',
     tests: ['test/unit/shared/config/config.test.ts'],
@@ -213,20 +224,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'texts of the log are not cut',
     file: 'shared/log/fields.ts',
-    find: 'return text.slice(0, maxTextLength);',
+    at: 'control: log.text-cut',
     replace: 'return text;',
     tests: ['test/unit/shared/log/fields.test.ts'],
   },
   {
     name: 'eleven equal warnings a second are written',
     file: 'shared/log/logger.ts',
-    find: 'const repeatsPerSecond = 10;',
+    at: 'control: log.repeats',
     replace: 'const repeatsPerSecond = 11;',
     tests: ['test/unit/shared/channel/messages.test.ts'],
   },
   {
     name: 'the first back-off is doubled already',
     file: 'shared/time/backoff.ts',
+    at: 'control: backoff.doubling',
     find: 'baseMs * 2 ** Math.min(Math.max(failures, 1) - 1, 60)',
     replace: 'baseMs * 2 ** Math.min(Math.max(failures, 1), 60)',
     tests: ['test/unit/plugin/auth/tokens.test.ts'],
@@ -234,6 +246,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'spacing is turned round',
     file: 'shared/time/spacing.ts',
+    at: 'control: spacing.interval',
     find: 'nowMs() - saidAtMs < intervalMs',
     replace: 'nowMs() - saidAtMs > intervalMs',
     tests: ['test/unit/plugin/telemetry/bounds.test.ts'],
@@ -241,6 +254,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a ciphertext of 1024 bytes is taken',
     file: 'plugin/kms/limits.ts',
+    at: 'control: limits.ciphertext',
     find: 'ciphertext.length > maxFieldBytes',
     replace: 'ciphertext.length > maxFieldBytes + 1',
     tests: ['test/unit/plugin/kms/kms.test.ts', 'test/unit/shared/registry/formats.test.ts'],
@@ -248,6 +262,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'annotations of an answer are not bounded',
     file: 'plugin/kms/limits.ts',
+    at: 'control: limits.answer-annotations',
     find: 'annotationBytes(annotations) <= maxAnnotationBytes) return;',
     replace: 'annotationBytes(annotations) >= 0) return;',
     tests: ['test/unit/plugin/kms/limits.test.ts'],
@@ -255,6 +270,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an annotation may come twice',
     file: 'plugin/kms/codec.ts',
+    at: 'control: codec.annotation-twice',
     find: 'decode(bytes, countAnnotations) !== request.annotations.size',
     replace: 'decode(bytes, countAnnotations) < 0',
     tests: ['test/unit/plugin/kms/codec.test.ts'],
@@ -262,6 +278,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an empty plaintext is encrypted',
     file: 'plugin/kms/kms.ts',
+    at: 'control: encrypt.empty-plaintext',
     find: 'if (request.plaintext.length === 0)',
     replace: 'if (request.plaintext.length < 0)',
     tests: ['test/unit/plugin/kms/kms.test.ts'],
@@ -269,20 +286,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'Encrypt goes on while Status is unhealthy',
     file: 'plugin/kms/kms.ts',
-    find: "if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy');",
+    at: 'control: encrypt.healthy-status',
     replace: '',
     tests: ['test/unit/plugin/kms/kms.test.ts'],
   },
   {
     name: '65 connections are taken',
     file: 'plugin/kms/connections.ts',
-    find: 'if (this.#states.size < maxConnections) return true;',
+    at: 'control: connections.max',
     replace: 'if (this.#states.size <= maxConnections) return true;',
     tests: ['test/unit/plugin/kms/bounds.test.ts'],
   },
   {
     name: 'half-open calls hold twice as much',
     file: 'plugin/kms/half-open.ts',
+    at: 'control: half-open.max-bytes',
     find: 'while (this.#sizeBytes > maxHalfOpenBytes)',
     replace: 'while (this.#sizeBytes > 2 * maxHalfOpenBytes)',
     tests: ['test/unit/plugin/kms/bounds.test.ts'],
@@ -290,6 +308,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'one Decrypt more than there are slots runs',
     file: 'plugin/kms/decrypt-queue.ts',
+    at: 'control: decrypt.slots',
     find: 'if (this.#running >= this.#options.slots)',
     replace: 'if (this.#running > this.#options.slots)',
     tests: ['test/unit/plugin/kms/decrypt-queue.test.ts'],
@@ -297,20 +316,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'any version of the AAD is taken',
     file: 'plugin/keys/annotations.ts',
-    find: 'demand(textOf(annotationNames.aadVersion) === aadVersion, 10);',
+    at: 'control: annotations.aad-version',
     replace: "demand(textOf(annotationNames.aadVersion) !== '', 10);",
     tests: ['test/unit/plugin/keys/annotations.test.ts'],
   },
   {
     name: 'no annotations at all pass the first check',
     file: 'plugin/keys/annotations.ts',
-    find: 'demand(annotations.size > 0, 1);',
+    at: 'control: annotations.present',
     replace: 'demand(annotations.size >= 0, 1);',
     tests: ['test/unit/plugin/keys/annotations.test.ts'],
   },
   {
     name: 'a rollback by one version is not noticed',
     file: 'plugin/keys/rotation.ts',
+    at: 'control: rotation.rollback',
     find: 'profile.latestVersion < active.transitVersion && input.rejectVersionRollback',
     replace: 'profile.latestVersion < active.transitVersion - 1 && input.rejectVersionRollback',
     tests: ['test/unit/plugin/keys/rotation.test.ts'],
@@ -318,13 +338,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a candidate that was not seen often enough is promoted',
     file: 'plugin/keys/rotation.ts',
-    find: 'candidate.stableObservationCount >= input.stableCount &&',
+    at: 'control: rotation.stable-count',
     replace: 'candidate.stableObservationCount >= 0 &&',
     tests: ['test/unit/plugin/keys/rotation.test.ts'],
   },
   {
     name: 'a version that may not encrypt is promoted',
     file: 'plugin/keys/rotation.ts',
+    at: 'control: rotation.min-encryption-version',
     find: 'input.profile.minEncryptionVersion > candidate.transitVersion',
     replace: 'input.profile.minEncryptionVersion > candidate.transitVersion + 1',
     tests: [],
@@ -334,6 +355,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a candidate need not prove itself',
     file: 'plugin/keys/ledger.ts',
+    at: 'control: ledger.prove',
     find: "found.outcome !== 'promoted' || (yield* prove(found))",
     replace: "found.outcome !== 'promoted' || (yield* prove(found)) || true",
     tests: ['test/unit/plugin/keys/ledger.test.ts'],
@@ -341,6 +363,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'two probes at once count twice',
     file: 'plugin/keys/ledger.ts',
+    at: 'control: ledger.spacing',
     find: '>= settings.probeIntervalMs / 2',
     replace: '>= 0',
     tests: ['test/unit/plugin/keys/ledger.test.ts'],
@@ -348,6 +371,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'stale evidence counts twice as long',
     file: 'plugin/health/verdict.ts',
+    at: 'control: verdict.stale',
     find: 'metadata.goodAgeMs > limits.statusMaxStalenessMs',
     replace: 'metadata.goodAgeMs > 2 * limits.statusMaxStalenessMs',
     tests: ['test/unit/plugin/health/rules.test.ts', 'test/unit/plugin/probes/probes.test.ts'],
@@ -355,6 +379,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a wrong answer of the deep probe does not count',
     file: 'plugin/health/verdict.ts',
+    at: 'control: verdict.contradicted',
     find: 'metadata.wrong !== undefined || deep.wrong !== undefined',
     replace: 'metadata.wrong !== undefined',
     tests: ['test/unit/plugin/health/rules.test.ts', 'test/unit/plugin/probes/probes.test.ts'],
@@ -362,6 +387,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a deep probe never ages',
     file: 'plugin/health/verdict.ts',
+    at: 'control: verdict.deep-age',
     find: 'deep.goodAgeMs <= limits.deepMaxAgeMs',
     replace: 'deep.goodAgeMs >= 0',
     tests: ['test/unit/plugin/health/rules.test.ts', 'test/unit/plugin/probes/probes.test.ts'],
@@ -369,20 +395,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the breaker opens after four failures',
     file: 'plugin/probes/breaker.ts',
-    find: 'const failuresToOpen = 3;',
+    at: 'control: breaker.failures',
     replace: 'const failuresToOpen = 4;',
     tests: ['test/unit/plugin/health/rules.test.ts', 'test/unit/plugin/probes/probes.test.ts'],
   },
   {
     name: 'the breaker is open at the end of its pause',
     file: 'plugin/probes/breaker.ts',
-    find: 'return nowMs < breaker.openUntilMs;',
+    at: 'control: breaker.pause',
     replace: 'return nowMs <= breaker.openUntilMs;',
     tests: ['test/unit/plugin/probes/breaker.test.ts'],
   },
   {
     name: 'a probe does not wait for the breaker',
     file: 'plugin/probes/pace.ts',
+    at: 'control: pace.breaker',
     find: 'Math.max(plannedMs, pace.breaker.openUntilMs)',
     replace: 'plannedMs',
     tests: ['test/unit/plugin/health/rules.test.ts', 'test/unit/plugin/probes/probes.test.ts'],
@@ -390,34 +417,35 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'any number of Decrypts wait for one read',
     file: 'plugin/probes/discovery.ts',
-    find: 'if (waiters >= maxWaiters) throw refreshFailed();',
+    at: 'control: discovery.max-waiters',
     replace: '',
     tests: ['test/unit/plugin/probes/probes.test.ts'],
   },
   {
     name: 'an answer of OpenBao may be twice as large',
     file: 'plugin/http/connection.ts',
-    find: 'if (this.#sizeBytes > maxBytes) {',
+    at: 'control: answer.max-size',
     replace: 'if (this.#sizeBytes > 2 * maxBytes) {',
     tests: ['test/integration/http-client.test.ts'],
   },
   {
     name: 'connections all end at the same age',
     file: 'plugin/http/pool.ts',
-    find: 'clock.after(lifeMs.least + lifeMs.spread * random(), expire),',
+    at: 'control: pool.life-spread',
     replace: 'clock.after(lifeMs.least, expire),',
     tests: ['test/unit/plugin/http/pool.test.ts'],
   },
   {
     name: 'a JWT is valid at the very end of its leeway',
     file: 'plugin/auth/jwt.ts',
-    find: "demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired');",
+    at: 'control: jwt.leeway',
     replace: "demand(nowUnixMs - leewayMs <= claims.expMs, 'jwt_expired');",
     tests: ['test/unit/plugin/auth/tokens.test.ts'],
   },
   {
     name: 'an unsigned JWT is sent',
     file: 'plugin/auth/jwt.ts',
+    at: 'control: jwt.signed',
     find: "header['alg'].toLowerCase() !== 'none'",
     replace: "header['alg'] !== ''",
     tests: ['test/unit/plugin/auth/tokens.test.ts'],
@@ -425,6 +453,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a token with limited uses is taken',
     file: 'plugin/auth/login.ts',
+    at: 'control: login.uses',
     find: "typeof uses === 'number' && uses !== 0",
     replace: "typeof uses === 'number' && uses < 0",
     tests: ['test/unit/plugin/auth/login.test.ts'],
@@ -432,6 +461,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a lease as long as the refresh window is taken',
     file: 'plugin/auth/login.ts',
+    at: 'control: login.lease',
     find: '!(leaseMs > options.loginBeforeTokenExpiryMs)',
     replace: '!(leaseMs >= options.loginBeforeTokenExpiryMs)',
     tests: ['test/unit/plugin/auth/login.test.ts'],
@@ -439,6 +469,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a rejected token is used again',
     file: 'plugin/auth/tokens.ts',
+    at: 'control: token.rejected',
     find: 'this.#held.value !== rejected) return this.token(signal);',
     replace: 'this.#held.value === rejected) return this.token(signal);',
     tests: ['test/unit/plugin/auth/tokens.test.ts'],
@@ -446,6 +477,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the head of a request may be twice as long',
     file: 'plugin/telemetry/one-request.ts',
+    at: 'control: request.max-head',
     find: "bytes.length > maxHeadBytes ? 'too_large' : 'incomplete'",
     replace: "bytes.length > 2 * maxHeadBytes ? 'too_large' : 'incomplete'",
     tests: ['test/unit/plugin/telemetry/one-request.test.ts'],
@@ -453,13 +485,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'what is late at this moment does not count',
     file: 'plugin/telemetry/event-loop-lag.ts',
-    find: 'if (lateMs() > 0) record(ofScrapes, lateMs());',
+    at: 'control: lag.still-late',
     replace: '',
     tests: ['test/unit/plugin/telemetry/event-loop-lag.test.ts'],
   },
   {
     name: 'a file that was swapped while it was opened is read',
     file: 'supervisor/custody/trusted-file.ts',
+    at: 'control: trusted-file.same-inode',
     find: 'named.dev !== stats.dev || named.ino !== stats.ino',
     replace: 'named.dev !== stats.dev',
     tests: ['test/unit/supervisor/custody/credentials.test.ts', 'test/threats/T04/attack.test.ts'],
@@ -467,13 +500,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a file of somebody else is read',
     file: 'supervisor/custody/trusted-file.ts',
-    find: "stats.uid !== 0 && stats.uid !== reader.uid) {\n    throw unsafe(rules, 'foreign_owner'",
-    replace: "stats.uid < 0) {\n    throw unsafe(rules, 'foreign_owner'",
+    at: 'control: trusted-file.owner',
+    find: 'stats.uid !== 0 && stats.uid !== reader.uid',
+    replace: 'stats.uid < 0',
     tests: ['test/unit/supervisor/custody/credentials.test.ts', 'test/threats/T04/attack.test.ts'],
   },
   {
     name: 'a state may be written in another encoding than it was checked',
     file: 'supervisor/custody/state-store.ts',
+    at: 'control: state.encoding',
     find: 'encodeState(next) !== text',
     replace: "encodeState(next) === ''",
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
@@ -481,48 +516,49 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a save does not look at the directory before the rename',
     file: 'supervisor/custody/state-store.ts',
-    find: '      await files.checkDirectory();\n      await files.rename(temporaryName, name);',
-    replace: '      await files.rename(temporaryName, name);',
+    at: 'control: state.directory-before-rename',
+    replace: '',
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
     name: 'a state is renamed before it is on disk',
     file: 'supervisor/custody/state-store.ts',
-    find: 'await file.sync();',
+    at: 'step: state.sync',
     replace: '',
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
     name: 'the rename of a state need not be on disk',
     file: 'supervisor/custody/state-store.ts',
-    find: 'await files.syncDirectory();',
+    at: 'step: state.sync-directory',
     replace: '',
     tests: ['test/unit/supervisor/custody/state-store.test.ts'],
   },
   {
     name: 'any old pong shows that a plugin lives',
     file: 'supervisor/launch/liveness.ts',
-    find: 'if (answered === id) waitedMs = 0;',
+    at: 'control: liveness.answered',
     replace: 'if (answered <= id) waitedMs = 0;',
     tests: ['test/unit/supervisor/launch/liveness.test.ts'],
   },
   {
     name: 'a plugin gets the same generation of a credential again',
     file: 'supervisor/launch/running.ts',
-    find: 'if (message.generation <= (sent.get(message.name) ?? 0)) return;',
+    at: 'control: credential.generation',
     replace: 'if (message.generation < (sent.get(message.name) ?? 0)) return;',
     tests: ['test/unit/supervisor/lifecycle/loop.test.ts'],
   },
   {
     name: 'six commits are decided at once',
     file: 'supervisor/lifecycle/commits.ts',
-    find: 'const maxBurst = 5;',
+    at: 'control: commits.burst',
     replace: 'const maxBurst = 6;',
     tests: ['test/unit/supervisor/lifecycle/commits.test.ts'],
   },
   {
     name: 'a hand-over does not look at the state',
     file: 'supervisor/lifecycle/incumbent.ts',
+    at: 'control: hand-over.state',
     find: 'next.custody.store.current?.currentHash === next.startedWith',
     replace: 'next.custody.store.current !== undefined',
     tests: ['test/unit/supervisor/lifecycle/loop.test.ts'],
@@ -530,6 +566,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a plugin may say anything at any time',
     file: 'supervisor/channel/channel.ts',
+    at: 'control: channel.phase',
     find: 'if (!allowed[this.#phase].includes(message.kind))',
     replace: "if (message.kind === 'report')",
     tests: [
@@ -541,6 +578,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a directory of root speaks against the caller',
     file: 'supervisor/gate/caller.ts',
+    at: 'control: caller.root-directory',
     find: 'one.owner.uid !== 0 && !isOwn(one)',
     replace: '!isOwn(one)',
     tests: ['test/unit/supervisor/gate/caller.test.ts'],
@@ -548,7 +586,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the last word of a refused start is not held',
     file: 'supervisor/notify/last-word.ts',
-    find: 'if (!isRefused || !deps.isShown) return;',
+    at: 'control: last-word.refused',
     replace: 'return;',
     tests: ['test/unit/supervisor/notify/notify.test.ts'],
   },

@@ -5,6 +5,8 @@ import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { transform } from 'esbuild';
+import { withEdit } from '../support/markers.ts';
 import { type Mutant, mutants } from './mutants.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
@@ -55,13 +57,16 @@ function runTest(directory: string, test: string): Promise<boolean> {
 async function tryMutant(directory: string, mutant: Mutant): Promise<Outcome> {
   const path = join(directory, mutant.file);
   const before = readFileSync(path, 'utf8');
-  const count = before.split(mutant.find).length - 1;
-  if (count !== 1) return { ...mutant, noticedBy: undefined, problem: `its text stands ${count} times` };
+  let mutated: string;
+  try {
+    mutated = withEdit(before, mutant);
+    // What does not parse turns every test red, and shows nothing.
+    await transform(mutated, { loader: 'ts', logLevel: 'silent' });
+  } catch (error) {
+    return { ...mutant, noticedBy: undefined, problem: error instanceof Error ? error.message : String(error) };
+  }
   if (mutant.equivalent !== undefined) return { ...mutant, noticedBy: 'nobody, and nothing changes' };
-  writeFileSync(
-    path,
-    before.replace(mutant.find, () => mutant.replace),
-  );
+  writeFileSync(path, mutated);
   try {
     for (const test of mutant.tests) {
       if (!(await runTest(directory, test))) return { ...mutant, noticedBy: test };
@@ -107,23 +112,25 @@ progress(`${tests.length} files of tests as they are`);
 await inCopies(tests, async (directory, test) => {
   if (!(await runTest(directory, test))) red.push(test);
 });
-const outcomes: Outcome[] = [];
+const tried = new Map<Mutant, Outcome>();
+const verdictOf = ({ problem, noticedBy }: Outcome) =>
+  problem ?? (noticedBy === undefined ? 'UNNOTICED' : `noticed by ${noticedBy}`);
 if (red.length === 0) {
   await inCopies(chosen, async (directory, mutant) => {
     const outcome = await tryMutant(directory, mutant);
-    outcomes.push(outcome);
-    const said = outcome.problem ?? (outcome.noticedBy === undefined ? 'UNNOTICED' : `noticed by ${outcome.noticedBy}`);
-    progress(`${outcomes.length}/${chosen.length} ${mutant.file}: ${mutant.name}: ${said}`);
+    tried.set(mutant, outcome);
+    progress(`${tried.size}/${chosen.length} ${mutant.file}: ${mutant.name}: ${verdictOf(outcome)}`);
   });
 }
+// In the order of the table, whoever was over first.
+const outcomes = chosen.flatMap((mutant) => tried.get(mutant) ?? []);
 const unnoticed = outcomes.filter(({ noticedBy }) => noticedBy === undefined);
 if (isJson) {
-  const rows = outcomes.map(({ name, file, noticedBy, problem }) => ({ name, file, noticedBy, problem }));
-  process.stdout.write(`${JSON.stringify({ red, mutants: rows }, undefined, 2)}\n`);
+  const rows = outcomes.map(({ name, file, at, noticedBy, problem }) => ({ name, file, at, noticedBy, problem }));
+  process.stdout.write(`${JSON.stringify({ red: red.sort(), mutants: rows }, undefined, 2)}\n`);
 } else {
-  for (const test of red) process.stdout.write(`red before anything was changed: ${test}\n`);
-  for (const { name, file, problem } of unnoticed)
-    process.stdout.write(`UNNOTICED ${file}: ${name} ${problem ?? ''}\n`);
+  for (const test of red.sort()) process.stdout.write(`red before anything was changed: ${test}\n`);
+  for (const outcome of outcomes) process.stdout.write(`${outcome.file}  ${outcome.name}\n    ${verdictOf(outcome)}\n`);
   process.stdout.write(`${outcomes.length - unnoticed.length} of ${chosen.length} mutants noticed\n`);
 }
 process.exitCode = red.length === 0 && chosen.length > 0 && unnoticed.length === 0 ? 0 : 1;

@@ -1,17 +1,14 @@
-// A distribution that kills one of its processes at one step, for tests of what a crash leaves behind. The step is a text of
-// the sources that must stand there once; nothing of this is in the product.
+// A distribution that kills one of its processes at one step, for tests of what a crash leaves behind. The step is a place that
+// a marker in the sources names; nothing of this is in the product but the marker.
 
 import { chmodSync, cpSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { copyDistribution } from './distribution-copy.ts';
+import { type Place, withStatement } from './markers.ts';
 import { root } from './workplace.ts';
 
-export type CrashStep = {
-  /** Source file, from the root of the project. */
-  readonly file: string;
-  /** The text at which the process dies; must be found once. */
-  readonly at: string;
+export type CrashStep = Place & {
   readonly side: 'before' | 'after';
   /** Only if this expression holds there. */
   readonly when?: string;
@@ -26,7 +23,7 @@ export type CrashingDistribution = {
 const banner =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
-/** @throws Error when the text of the step is not found exactly once */
+/** @throws Error when the marker of the step does not stand there exactly once */
 export async function createCrashingDistribution(step: CrashStep): Promise<CrashingDistribution> {
   const { directory, built } = copyDistribution('bao-kms-crash-');
   const side = step.file.startsWith('plugin/') ? 'plugin' : 'supervisor';
@@ -63,9 +60,7 @@ export async function createCrashingDistribution(step: CrashStep): Promise<Crash
   return { directory, heal, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 
-function withCrash(source: string, { file, at, side, when = 'true' }: CrashStep): string {
-  const count = source.split(at).length - 1;
-  if (count !== 1) throw new Error(`"${at}" stands ${count} times in ${file}`);
-  const crash = `if (${when}) process.kill(process.pid, 'SIGKILL');`;
-  return source.replace(at, () => (side === 'before' ? `${crash}\n${at}` : `${at}\n${crash}`));
+function withCrash(source: string, step: CrashStep): string {
+  const crash = `if (${step.when ?? 'true'}) process.kill(process.pid, 'SIGKILL');`;
+  return withStatement(source, step, step.side, crash);
 }

@@ -1,7 +1,11 @@
 // Markers: a place is found by its name, whatever else changes in the file, and a marker that is gone or stands twice is an error.
+// Those of the sources are the ones that the mutants and the crash steps name, no more and no less.
 
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { committing, replacing, saving, starting, stopping } from '../integration/crash-steps.ts';
+import { mutants } from '../mutants/mutants.ts';
 import { markersIn, withEdit, withStatement } from '../support/markers.ts';
 
 const source = [
@@ -68,6 +72,33 @@ test('an edit that changes nothing, or not one place of its line, is an error', 
 test('each marker of a source is listed as often as it stands there', () => {
   assert.equal(markersIn(`${source}\nwrite(); // step: file.write`), [write.at, size.at, write.at]);
   assert.equal(markersIn('// A comment about a step: none.\nconst text = "// step:";'), []);
+});
+
+const root = new URL('../..', import.meta.url).pathname;
+const steps = [starting, committing, saving, replacing, stopping].flat();
+
+test('each marker of the product stands there once and is named by a mutant or a crash step', () => {
+  const files = ['plugin', 'shared', 'supervisor'].flatMap((side) =>
+    readdirSync(root + side, { recursive: true, encoding: 'utf8' }).map((name) => `${side}/${name}`),
+  );
+  const standing = files
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => markersIn(readFileSync(root + file, 'utf8')).map((at) => `${file} ${at}`));
+  const named = new Set([...steps, ...mutants].map(({ file, at }) => `${file} ${at}`));
+  assert.equal(standing.sort(), [...named].sort());
+  const names = standing.map((place) => place.split(' ').slice(1).join(' '));
+  assert.equal(
+    names.filter((name, index) => names.indexOf(name) !== index),
+    [],
+  );
+});
+
+test('a process is killed at fifty-three steps, none twice in one way', () => {
+  assert.is(steps.length, 53);
+  const ways = [starting, committing, saving, replacing, stopping].flatMap((group, index) =>
+    group.map(({ at, side }) => `${index} ${at} ${side}`),
+  );
+  assert.is(new Set(ways).size, steps.length);
 });
 
 test.run();

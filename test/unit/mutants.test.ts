@@ -1,20 +1,29 @@
 // The table of the mutants fits the sources: `npm run mutants` tries them.
 
 import { existsSync, readFileSync } from 'node:fs';
+import { transform } from 'esbuild';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { mutants } from '../mutants/mutants.ts';
+import { withEdit } from '../support/markers.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 
-test('the text of each mutant stands once in its file, and changes', () => {
-  const misplaced = mutants.filter(
-    ({ file, find, replace }) => readFileSync(root + file, 'utf8').split(find).length !== 2 || find === replace,
+test('each mutant finds its place, changes it, and can be parsed', async () => {
+  const problems = await Promise.all(
+    mutants.map(async (mutant) => {
+      try {
+        await transform(withEdit(readFileSync(root + mutant.file, 'utf8'), mutant), {
+          loader: 'ts',
+          logLevel: 'silent',
+        });
+        return [];
+      } catch (error) {
+        return [`${mutant.name}: ${error}`];
+      }
+    }),
   );
-  assert.equal(
-    misplaced.map(({ name }) => name),
-    [],
-  );
+  assert.equal(problems.flat(), []);
 });
 
 test('each names tests that are there, or says why none can notice', () => {

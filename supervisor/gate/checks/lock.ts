@@ -24,7 +24,7 @@ export const locks: GateCheck<'helpers' | 'loaded' | 'socket', 'stateDirectory',
   gives: ['stateDirectory'],
   look: (facts, visit) => lookAtLocks(facts, visit, [stateLockPath(placesIn(facts)), socketLockPath(placesIn(facts))]),
   take: async (facts, visit) => {
-    const stateDirectory = pinState(facts, visit);
+    const stateDirectory = pinState(facts, visit); // step: lock.pin
     const state = await takeStateLock(stateDirectory, facts, visit);
     const { directory, name } = facts.socket;
     const runtime = await takeLock(directory, socketLockName(name), lockDepsOf(visit.deps, facts.helpers));
