@@ -59,7 +59,8 @@ export const mutations: readonly Mutation[] = [
         find: 'isHeld = next;',
         replace: 'isHeld = next && waiting.length > 99;',
       },
-      { file: 'supervisor/lifecycle/commits.ts', find: 'const refillMs = 1_000;', replace: 'const refillMs = 10;' },
+      // Slower than the bound on frames, which would end the plugin and so let the reload through.
+      { file: 'supervisor/lifecycle/commits.ts', find: 'const refillMs = 1_000;', replace: 'const refillMs = 50;' },
     ],
   },
 ];
