@@ -40,6 +40,8 @@ export class Holdings {
   #listeners: Listeners | undefined;
   /** Those that the incumbent, or the one that is being launched, was given. */
   #portsGiven: Ports | undefined;
+  /** The configuration was read again for a relaunch, and no plugin serves with it yet. */
+  #isReadAgain = false;
 
   constructor(deps: HoldingsDeps) {
     this.#deps = deps;
@@ -127,8 +129,10 @@ export class Holdings {
     }
   }
 
-  /** A plugin serves: from now on a refused connect says that it was shut down. */
+  /** A plugin serves: from now on a refused connect says that it was shut down, and what was read again is in use. */
   served(): void {
+    if (this.#isReadAgain) this.#deps.log('info', 'reload.done');
+    this.#isReadAgain = false;
     if (this.#listeners !== undefined) this.#deps.listenerLook.served({ ...this.#listeners, ...this.#portsGiven });
   }
 
@@ -150,6 +154,7 @@ export class Holdings {
       before.adopt(loaded.config);
       const now = { ...before, ...loaded };
       this.#passed = now;
+      this.#isReadAgain = true;
       adopted(now);
       return now;
     } catch (error) {

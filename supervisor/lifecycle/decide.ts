@@ -39,6 +39,9 @@ export function decide(rules: Policy, state: State, event: Event, nowMs: number,
 const nothing = (state: State): Step => ({ state, effects: [] });
 const carry = ({ failures, hasServed }: Carried): Carried => ({ failures, hasServed });
 const isReload = (cause: ReplacementCause) => cause === 'reload';
+/** Whether somebody still waits for the configuration to be read again, or for a plugin that runs with what was read. */
+const wantsReload = (state: State) =>
+  ('isReloadWanted' in state && state.isReloadWanted) || (state.kind === 'replacing' && isReload(state.cause));
 
 function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Event, dice: number): Step {
   switch (event.kind) {
@@ -49,7 +52,7 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
       };
     case 'gate_refused':
       if (state.isFirst) return end(state, event.exitCode);
-      if (state.isReloadWanted) return gateAgain(state);
+      if (state.isReloadWanted) return gateAgain(state, true);
       return {
         state: { kind: 'blocked', failures: state.failures + 1, hasServed: state.hasServed },
         effects: [{ kind: 'arm', afterMs: backoffMs(rules, state.failures + 1, dice) }],
@@ -84,14 +87,11 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
 function whileResting(rules: Policy, state: State & { kind: 'blocked' | 'waiting' }, event: Event, dice: number): Step {
   switch (event.kind) {
     case 'timer':
-      return {
-        state: { ...carry(state), kind: 'gating', isFirst: false, isReloadWanted: false },
-        effects: [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false, isReload: false }],
-      };
+      return gateAgain(state, wantsReload(state));
     case 'effect_failed':
       return standBack(rules, state, dice);
     case 'reload':
-      return gateAgain(state);
+      return gateAgain(state, true);
     case 'stop':
       return end(state, 0);
     case 'depart':
@@ -99,7 +99,7 @@ function whileResting(rules: Policy, state: State & { kind: 'blocked' | 'waiting
     // Prepared for a plugin that has gone meanwhile: the gate starts anew, with the configuration that was asked for.
     case 'prepared': {
       if (!isReload(event.cause)) return dropped(state);
-      const again = gateAgain(state);
+      const again = gateAgain(state, true);
       return { state: again.state, effects: [{ kind: 'drop_prepared' }, ...again.effects] };
     }
     // Late news of a plugin that is gone; the next gate repairs a lost name.
@@ -118,11 +118,11 @@ function whileResting(rules: Policy, state: State & { kind: 'blocked' | 'waiting
   }
 }
 
-/** The configuration is read again and the gate run at once. */
-function gateAgain(state: Carried): Step {
+/** @param isReload  the configuration is read again first */
+function gateAgain(state: Carried, isReload: boolean): Step {
   return {
     state: { ...carry(state), kind: 'gating', isFirst: false, isReloadWanted: false },
-    effects: [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false, isReload: true }],
+    effects: [{ kind: 'disarm' }, { kind: 'run_gate', isFirst: false, isReload }],
   };
 }
 
@@ -258,7 +258,7 @@ function whileReplacing(
         { kind: 'kill_next' },
         { kind: 'replacement_failed', cause: state.cause },
       ]);
-    // The incumbent is gone: start again in the usual order.
+    // The incumbent is gone: start again in the usual order, with the configuration that a reload asked for.
     case 'exited':
     case 'unfit': {
       const { state: next, effects } = retry(rules, state, event.reason, dice);
@@ -334,10 +334,10 @@ function refuseStart(state: Carried, exitCode: number): Step {
   return { state: next, effects: [{ kind: 'refuse_start' }, ...effects] };
 }
 
-function retry(rules: Policy, state: Carried, reason: RestartReason, dice: number): Step {
+function retry(rules: Policy, state: State, reason: RestartReason, dice: number): Step {
   const failures = state.failures + 1;
   return {
-    state: { kind: 'waiting', failures, hasServed: state.hasServed },
+    state: { kind: 'waiting', failures, hasServed: state.hasServed, isReloadWanted: wantsReload(state) },
     effects: [{ kind: 'kill' }, { kind: 'count', reason }, { kind: 'arm', afterMs: backoffMs(rules, failures, dice) }],
   };
 }
@@ -346,10 +346,10 @@ function retry(rules: Policy, state: Carried, reason: RestartReason, dice: numbe
  * Something of ours went wrong and nobody knows how much of it was done: everything is put away, and a timer begins anew. What is
  * counted is left out, as it may be what went wrong.
  */
-function standBack(rules: Policy, state: Carried, dice: number): Step {
+function standBack(rules: Policy, state: State, dice: number): Step {
   const failures = state.failures + 1;
   return {
-    state: { kind: 'waiting', failures, hasServed: state.hasServed },
+    state: { kind: 'waiting', failures, hasServed: state.hasServed, isReloadWanted: wantsReload(state) },
     effects: [{ kind: 'kill_next' }, { kind: 'kill' }, { kind: 'arm', afterMs: backoffMs(rules, failures + 1, dice) }],
   };
 }

@@ -23,7 +23,7 @@ export type State = Carried &
   (
     | { readonly kind: 'gating'; readonly isFirst: boolean; readonly isReloadWanted: boolean }
     | { readonly kind: 'blocked' }
-    | { readonly kind: 'waiting' }
+    | { readonly kind: 'waiting'; readonly isReloadWanted: boolean }
     | { readonly kind: 'starting'; readonly isReloadWanted: boolean }
     /** `isPreparing`: the gate is being run for a second plugin. */
     | {

@@ -103,6 +103,23 @@ test('a changed configuration comes into use with the reload', () =>
     await provider.event('kms.request');
   }));
 
+test('a plugin that dies while its successor starts: the relaunch runs with the changed configuration, and the log says so', () =>
+  withInstallation(async ({ start, workplace }) => {
+    const provider = start();
+    await untilHealthy(provider);
+    const before = provider.pluginPid();
+    workplace.writeConfig((config) => {
+      config['status'] = { probeInterval: '1s', deepProbeInterval: '2s', statusMaxStaleness: '77s' };
+    });
+    provider.child.kill('SIGHUP');
+    await provider.line((line) => line.message === 'plugin.started' && line['pid'] !== before);
+    process.kill(before, 'SIGKILL');
+    await provider.event('reload.done', 40_000);
+    await until(async () => /status_max_staleness_seconds 77/u.test(await provider.metrics()), 'the new bound');
+    assert.is(count(provider, 'reload.done'), 1);
+    assert.match(await provider.metrics(), /openbao_kms_plugin_restarts_total\{reason="signal"\} 1/u);
+  }));
+
 type Refused = readonly [string, (installed: Installed) => void, string];
 const refused: readonly Refused[] = [
   [

@@ -9,7 +9,7 @@ export const states: readonly State[] = [
   firstState,
   { ...carried, kind: 'gating', isFirst: false, isReloadWanted: false },
   { ...carried, kind: 'blocked' },
-  { ...carried, kind: 'waiting' },
+  { ...carried, kind: 'waiting', isReloadWanted: false },
   { ...carried, kind: 'starting', isReloadWanted: false },
   { ...carried, kind: 'serving', sinceMs: 0, isPreparing: false, isReloadWanted: false },
   { ...carried, kind: 'replacing', sinceMs: 0, cause: 'reload', isReloadWanted: false },

@@ -31,6 +31,27 @@ for (const state of states) {
   }
 }
 
+for (const wanting of states.filter(({ hasServed }) => hasServed)) {
+  if (!('isReloadWanted' in wanting)) continue;
+  for (const event of events.filter(({ kind }) => kind !== 'stop' && kind !== 'depart')) {
+    const name = 'reason' in event ? `${event.kind} (${event.reason})` : event.kind;
+    // A replacement for a reload is itself one that somebody waits for.
+    const state = wanting.kind === 'replacing' ? wanting : { ...wanting, isReloadWanted: true };
+    test(`${state.kind} × ${name}: a reload that was asked for is remembered, begun, done, or refused in the log`, () => {
+      const { state: next, effects } = step(state, event);
+      const isRemembered = ('isReloadWanted' in next && next.isReloadWanted) || next.kind === 'replacing';
+      const isTaken = effects.some(
+        (effect) =>
+          (effect.kind === 'run_gate' && effect.isReload) ||
+          (effect.kind === 'prepare' && effect.cause === 'reload') ||
+          (effect.kind === 'replacement_failed' && effect.cause === 'reload') ||
+          effect.kind === 'hand_over',
+      );
+      assert.ok(isRemembered || isTaken);
+    });
+  }
+}
+
 test('a plugin that is not ready by its deadline is killed, never assumed ready', () => {
   const { state, effects } = step(at('starting'), { kind: 'timer' }, 20_000);
 
