@@ -3,9 +3,11 @@
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorClassOf } from '../shared/errors/error.ts';
-import { policyOf } from '../shared/errors/policy.ts';
-import { type Arguments, helpText, parseArguments } from './arguments.ts';
-import type { Printed } from './commands/config.ts';
+import { parseArguments } from './arguments.ts';
+import type { Command, CommandDeps } from './commands/command.ts';
+import { helpText } from './commands/help-text.ts';
+import { commands } from './commands/table.ts';
+import { exitCodeOf } from './exit-code.ts';
 import * as system from './system.ts';
 
 declare const __BUILD__: {
@@ -16,51 +18,21 @@ declare const __BUILD__: {
 };
 const build = typeof __BUILD__ === 'undefined' ? { version: '', commit: '', buildDate: '', dirty: '' } : __BUILD__;
 
-async function run(parsed: Arguments): Promise<number> {
-  const developmentDirectory = parsed.isDevelopment ? { developmentDirectory: process.cwd() } : {};
-  const options = { overrides: parsed.overrides, foundBefore: parsed.problems, ...developmentDirectory };
-  const { command } = parsed;
-  switch (command.name) {
-    case 'serve': {
-      const { serve } = await import('./commands/serve.ts');
-      return serve({ ...options, configPath: parsed.configPath }, serveDeps());
-    }
-    case 'rotation-plan':
-    case 'verify-rotation':
-    case 'retire-versions':
-    case 'restore-versions':
-    case 'forget-versions': {
-      const { exitCodeOf, runRotationCommand } = await import('./commands/rotation.ts');
-      const rotationOptions = { ...options, configPath: parsed.configPath, output: parsed.output };
-      return runRotationCommand(command, rotationOptions, { ...serveDeps(), print }).catch((error: unknown) => {
-        process.stderr.write(`bao-kms-provider: ${command.name}: ${sentenceOf(error)}\n`);
-        return exitCodeOf(error);
-      });
-    }
-    case 'config': {
-      const { describeConfig } = await import('./commands/config.ts');
-      return printAll(describeConfig(parsed.configPath, options));
-    }
-    case 'config check': {
-      const { checkConfig } = await import('./commands/config.ts');
-      return printAll(checkConfig(parsed.configPath, options, parsed.output));
-    }
-    case 'config schema': {
-      const { describeSchema } = await import('./commands/config.ts');
-      return print(describeSchema());
-    }
-    case 'version':
-      return print(
-        Object.entries(build)
-          .map(([name, value]) => `${name}: ${value}\n`)
-          .join(''),
-      );
-    case 'help':
-      return print(helpText);
+async function run(words: readonly string[]): Promise<number> {
+  const invocation = parseArguments(words, process.env, process.cwd());
+  const { name } = invocation;
+  const { gate, load } = commands[name];
+  try {
+    const command: Command = await load();
+    return await command.run(invocation, commandDeps());
+  } catch (error) {
+    // A command about versions says which one it was: a script may run several.
+    tell(error, gate === 'task' && errorClassOf(error) !== 'usage_invalid' ? `${name}: ` : '');
+    return exitCodeOf(error, gate);
   }
 }
 
-function serveDeps() {
+function commandDeps(): CommandDeps {
   const here = dirname(fileURLToPath(import.meta.url));
   return {
     clock: system.clock,
@@ -72,25 +44,21 @@ function serveDeps() {
     runHelper: system.runHelper,
     pid: process.pid,
     words: process.argv.slice(2),
-    onSignal: (signal: NodeJS.Signals, act: () => void) => void process.on(signal, act),
+    onSignal: (signal, act) => void process.on(signal, act),
     build,
     nodePath: process.execPath,
     pluginBundle: `${here}/plugin.mjs`,
     environment: process.env,
     systemd: system.findSystemd(process.env),
     monotonicUs: system.monotonicUs,
+    print: (text) => void process.stdout.write(text),
+    printError: (text) => void process.stderr.write(text),
+    help: helpText,
   };
 }
 
-function print(text: string): number {
-  process.stdout.write(text);
-  return 0;
-}
-
-function printAll({ text, problems, exitCode }: Printed): number {
-  process.stdout.write(text);
-  process.stderr.write(problems);
-  return exitCode;
+function tell(error: unknown, lead = ''): void {
+  process.stderr.write(`bao-kms-provider: ${lead}${sentenceOf(error)}\n`);
 }
 
 /** Of a gate refusal the check as well; never a foreign text. */
@@ -102,9 +70,9 @@ function sentenceOf(error: unknown): string {
 
 try {
   system.closeInherited();
-  process.exitCode = await run(parseArguments(process.argv.slice(2), process.env));
+  process.exitCode = await run(process.argv.slice(2));
 } catch (error) {
-  process.stderr.write(`bao-kms-provider: ${sentenceOf(error)}\n`);
-  process.exitCode = policyOf(error).exitCode;
+  tell(error);
+  process.exitCode = exitCodeOf(error, 'none');
 }
 process.exit();

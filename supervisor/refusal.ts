@@ -2,7 +2,7 @@
 
 import { ConfigInvalid, sentenceOf } from '../shared/config/problem.ts';
 import { errorChain, errorClassOf, ProviderError } from '../shared/errors/error.ts';
-import { policyOf } from '../shared/errors/policy.ts';
+import { type ExitCode, exitCodes } from '../shared/errors/exit-codes.ts';
 import type { LogFields } from '../shared/log/fields.ts';
 
 export const checkIds = [
@@ -29,9 +29,9 @@ export class GateRefusal extends Error {
   }
 
   /** 3 for configuration and credentials, else 5 (spec/supervisor 4.1). */
-  get exitCode(): number {
-    if (this.check === 'gate.config' || this.check === 'gate.credentials') return 3;
-    return errorClassOf(this.cause) === 'internal' ? 5 : Math.max(5, policyOf(this.cause).exitCode);
+  get exitCode(): ExitCode {
+    const isConfiguration = this.check === 'gate.config' || this.check === 'gate.credentials';
+    return isConfiguration ? exitCodes.configuration : exitCodes.runtime;
   }
 }
 

@@ -1,13 +1,8 @@
 // The task `read_key`: logs in, reads the mount's upsert policy and the key's metadata once, judges them against the state it
 // was given, and reports. Writes nothing, encrypts nothing, opens no listener.
 
-import type {
-  Confinement,
-  CredentialMessage,
-  PluginMessage,
-  ReportMessage,
-  StartMessage,
-} from '../../shared/channel/messages.ts';
+import type { Confinement, CredentialMessage, PluginMessage, StartMessage } from '../../shared/channel/messages.ts';
+import type { ReportOf } from '../../shared/channel/tasks.ts';
 import { type Config, requireConfig } from '../../shared/config/config.ts';
 import { errorChain } from '../../shared/errors/error.ts';
 import { policyOf } from '../../shared/errors/policy.ts';
@@ -19,6 +14,8 @@ import { checkProfile, checkServed, contradictedVersions, type KeyProfile, profi
 import { bootstrap, observe } from '../keys/rotation.ts';
 import { createOpenBao, type OpenBao } from '../openbao.ts';
 import { isDenial } from '../probes/probe-failure.ts';
+
+type KeyReport = ReportOf<'read_key'>;
 
 export type TaskDeps = {
   readonly clock: Clock;
@@ -44,8 +41,8 @@ async function report(
   start: StartMessage,
   credentials: readonly CredentialMessage[],
   deps: TaskDeps,
-): Promise<ReportMessage> {
-  let read: Partial<ReportMessage> = {};
+): Promise<KeyReport> {
+  let read: Partial<KeyReport> = {};
   let openbao: OpenBao | undefined;
   try {
     const config = requireConfig(start.config, { overrides: new Map(Object.entries(start.overrides)) });
@@ -58,14 +55,26 @@ async function report(
     read = { ...read, ...(await lookAtRights(openbao)) };
     if (state === undefined) checkProfile(profile, config.identity.transitKeyName);
     if (state === undefined)
-      return { kind: 'report', metadata: 'pass', ...read, ...judgeBootstrap(config, profile, nowUnix) };
+      return {
+        kind: 'report',
+        task: 'read_key',
+        metadata: 'pass',
+        ...read,
+        ...judgeBootstrap(config, profile, nowUnix),
+      };
     const contradicted = contradictedVersions(state.snapshots, profile).slice(0, maxTold);
     if (contradicted.length > 0) read = { ...read, contradictedVersions: contradicted };
     checkServed(state.snapshots, state.activeKeyId, profile, config.identity.transitKeyName);
-    return { kind: 'report', metadata: 'pass', ...read, ...findPending(config, state, profile, nowUnix) };
+    return {
+      kind: 'report',
+      task: 'read_key',
+      metadata: 'pass',
+      ...read,
+      ...findPending(config, state, profile, nowUnix),
+    };
   } catch (error) {
     const rights = openbao !== undefined && isDenial(error) ? await lookAtRights(openbao) : {};
-    return { kind: 'report', metadata: 'fail', ...read, ...rights, ...failureOf(error) };
+    return { kind: 'report', task: 'read_key', metadata: 'fail', ...read, ...rights, ...failureOf(error) };
   }
 }
 
@@ -90,7 +99,7 @@ async function connect(
 }
 
 /** A policy that does not allow the question is a finding; for everything else the reads after it say what is wrong. */
-async function lookAtRights(openbao: OpenBao): Promise<Pick<ReportMessage, 'rightFindings'>> {
+async function lookAtRights(openbao: OpenBao): Promise<Pick<KeyReport, 'rightFindings'>> {
   try {
     return { rightFindings: [...(await openbao.readRights())] };
   } catch (error) {
@@ -99,7 +108,7 @@ async function lookAtRights(openbao: OpenBao): Promise<Pick<ReportMessage, 'righ
 }
 
 /** What a first start would make of this key. */
-function judgeBootstrap(config: Config, profile: KeyProfile, nowUnix: number): Pick<ReportMessage, 'bootstrap'> {
+function judgeBootstrap(config: Config, profile: KeyProfile, nowUnix: number): Pick<KeyReport, 'bootstrap'> {
   try {
     const { identity } = config;
     const state = bootstrap(identity, deriveFingerprint(identity), profile, identity.transitKeyName, nowUnix);
@@ -115,7 +124,7 @@ function findPending(
   state: RegistryState,
   profile: KeyProfile,
   nowUnix: number,
-): Pick<ReportMessage, 'pending'> {
+): Pick<KeyReport, 'pending'> {
   const found = observe({
     state,
     profile,
@@ -144,7 +153,7 @@ function findPending(
   };
 }
 
-function failureOf(error: unknown): Partial<ReportMessage> {
+function failureOf(error: unknown): Partial<KeyReport> {
   const { finding, transitKeyVersion } = errorChain(error)[0]?.facts ?? {};
   const isRetired = finding === 'candidate_retired' && typeof transitKeyVersion === 'number';
   return {

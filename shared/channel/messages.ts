@@ -2,19 +2,12 @@
 // not name does not pass. Who may say what, and when, is decided by the supervisor (supervisor/channel).
 
 import { ProviderError } from '../errors/error.ts';
-import {
-  classNames,
-  details,
-  findings,
-  profileWarningCodes,
-  reasons,
-  rightFindings,
-  warningCodes,
-} from '../errors/words.ts';
+import { reasons, warningCodes } from '../errors/words.ts';
 import { checkStructure } from '../text/json-structure.ts';
+import { className, count, detail, finding, hashText, wordOf } from './members.ts';
 import { check, type Static, Type } from './shape.ts';
+import { reports, taskNames } from './tasks.ts';
 
-const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const shortText = Type.String({ maxLength: 256 });
 const stateText = Type.String({ maxLength: 4 * 1024 * 1024 });
 const object = Type.Object;
@@ -53,8 +46,7 @@ const counters = object({
 
 const start = object({
   kind: Type.Literal('start'),
-  /** `read_key`: reads the key once, judges it against `state`, reports and ends; opens no listener. */
-  task: Type.Enum(['serve', 'read_key']),
+  task: Type.Enum([...taskNames]),
   build: object({ version: shortText, commit: shortText, buildDate: shortText, dirty: shortText }),
   /** The configuration document, without any path of this host. */
   config: Type.Unknown(),
@@ -125,14 +117,6 @@ const confinement = object({
   seccomp: count,
 });
 
-// A word of the plugin is one of ours: it may become a label of a metric, a field of the log, a part of the status line.
-const wordOf = (list: readonly string[]) => Type.Enum([...list]);
-const className = wordOf(classNames);
-const detail = wordOf(details);
-const finding = wordOf(findings);
-
-const hashText = Type.String({ pattern: '^[0-9A-Za-z_-]{43}$' });
-
 const health = object({
   kind: Type.Literal('health'),
   healthz: Type.Enum(['ok', 'unhealthy']),
@@ -175,44 +159,8 @@ const health = object({
   rotationState: Type.Enum(['active', 'pending', 'unknown']),
 });
 
-/** What the task `read_key` found in OpenBao, judged against the state that it was given. */
-const report = object({
-  kind: Type.Literal('report'),
-  /** Whether the key was read and is acceptable, with every record of the state still served. */
-  metadata: Type.Enum(['pass', 'fail']),
-  errorClass: Type.Optional(className),
-  finding: Type.Optional(finding),
-  isUnreachable: Type.Optional(Type.Boolean()),
-  latestVersion: Type.Optional(count),
-  isUpsertDisabled: Type.Optional(Type.Boolean()),
-  warnings: Type.Optional(Type.Array(wordOf(profileWarningCodes), { maxItems: 8 })),
-  /** What is wrong with the rights of the token; absent: they could not be read. */
-  rightFindings: Type.Optional(Type.Array(wordOf(rightFindings), { maxItems: 32 })),
-  /** Without a state: whether a first start could make one, and the key_id that it would have. */
-  bootstrap: Type.Optional(
-    object({
-      isEligible: Type.Boolean(),
-      /** One of our sentences; nothing that a terminal obeys. */
-      reason: Type.Optional(Type.String({ pattern: '^[ -~]{0,256}$' })),
-      keyIdHash: Type.Optional(hashText),
-    }),
-  ),
-  /** Recorded, never active, and not so in OpenBao; ascending, the first of them. */
-  contradictedVersions: Type.Optional(Type.Array(count, { maxItems: 256 })),
-  /** The latest version, which this node retired before it was ever active. */
-  retiredCandidate: Type.Optional(count),
-  /** The newer version that an observation would see, with what the state knows of it. */
-  pending: Type.Optional(
-    object({
-      keyIdHash: hashText,
-      transitVersion: count,
-      stableObservationCount: count,
-      stableAtUnix: count,
-      /** Another candidate was waiting before. */
-      isSuperseding: Type.Boolean(),
-    }),
-  ),
-});
+/** What a task found; which members it has depends on the task. */
+const report = Type.Union(Object.values(reports));
 
 const pluginMessage = Type.Union([
   object({
@@ -255,7 +203,6 @@ export type PortName = (typeof portNames)[number];
 export type CredentialName = (typeof credentialNames)[number];
 export type Confinement = Static<typeof confinement>;
 export type HealthMessage = Static<typeof health>;
-export type ReportMessage = Static<typeof report>;
 export type SupervisorMessage = Static<typeof supervisorMessage>;
 export type PluginMessage = Static<typeof pluginMessage>;
 

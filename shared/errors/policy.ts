@@ -2,6 +2,7 @@
 // docs/errors.md is tested against it.
 
 import { type ErrorClass, errorClassOf } from './error.ts';
+import { type ExitCode, exitCodes } from './exit-codes.ts';
 
 /** `no_answer`: nothing was learned, evidence ages. `wrong_answer`: what was learned is bad, Status is unhealthy at once. */
 export type EvidenceKind = 'no_answer' | 'wrong_answer';
@@ -73,7 +74,7 @@ export type TokenStatus = (typeof tokenStatuses)[number];
 
 type Consequences = {
   /** Exit code when it ends a command. */
-  readonly exitCode: 1 | 2 | 3 | 4 | 5;
+  readonly exitCode: ExitCode;
   readonly evidence: EvidenceKind;
   /** `elsewhere`: no KMS call meets it. */
   readonly kms: KmsAnswer | 'elsewhere';
@@ -93,24 +94,29 @@ function nameOf(errorClass: string): string {
 const failed = 'kms request failed';
 
 /** No KMS call and no login meets it: it ends a command, a start, or a plugin. */
-const elsewhere = (exitCode: Consequences['exitCode'] = 5): Consequences => ({
+const elsewhere = (exitCode: ExitCode = exitCodes.runtime): Consequences => ({
   exitCode,
   evidence: 'wrong_answer',
   kms: 'elsewhere',
   tokenStatus: 'error',
 });
 /** Nothing was learned from it. */
-const silent = (...kms: KmsAnswer): Consequences => ({ exitCode: 5, evidence: 'no_answer', kms, tokenStatus: 'error' });
+const silent = (...kms: KmsAnswer): Consequences => ({
+  exitCode: exitCodes.runtime,
+  evidence: 'no_answer',
+  kms,
+  tokenStatus: 'error',
+});
 /** What was asked or answered is wrong. */
 const wrong = (...kms: KmsAnswer): Consequences => ({
-  exitCode: 5,
+  exitCode: exitCodes.runtime,
   evidence: 'wrong_answer',
   kms,
   tokenStatus: 'error',
 });
 /** There is no token. */
 const loginFailed = (tokenStatus: TokenStatus): Consequences => ({
-  exitCode: 5,
+  exitCode: exitCodes.runtime,
   evidence: 'wrong_answer',
   kms: ['unauthenticated', 'transit authentication failed', 'auth_failed'],
   tokenStatus,
@@ -161,11 +167,11 @@ const consequences = {
   ca_invalid: wrong('unavailable', 'transit unavailable', 'openbao_tls_failed'),
   bao_protocol_error: wrong('unavailable', 'transit operation failed', 'openbao_unavailable'),
   bao_unknown: wrong('unavailable', 'transit unavailable', 'unknown'),
-  usage_invalid: elsewhere(2),
-  config_invalid: elsewhere(3),
-  file_unsafe: elsewhere(3),
-  file_changed: elsewhere(3),
-  file_too_large: elsewhere(3),
+  usage_invalid: elsewhere(exitCodes.usage),
+  config_invalid: elsewhere(exitCodes.configuration),
+  file_unsafe: elsewhere(exitCodes.configuration),
+  file_changed: elsewhere(exitCodes.configuration),
+  file_too_large: elsewhere(exitCodes.configuration),
   wrong_user: elsewhere(),
   runtime_unsupported: elsewhere(),
   identity_unresolved: elsewhere(),
@@ -180,8 +186,8 @@ const consequences = {
   state_rollback: elsewhere(),
   state_binding: elsewhere(),
   state_save_failed: elsewhere(),
-  transition_refused: elsewhere(4),
-  task_failed: elsewhere(1),
+  transition_refused: elsewhere(exitCodes.checkFailed),
+  task_failed: elsewhere(exitCodes.unexpected),
   frame_malformed: elsewhere(),
   message_invalid: elsewhere(),
   channel_violation: elsewhere(),
@@ -192,7 +198,7 @@ const consequences = {
   encryption_blocked: elsewhere(),
   state_unavailable: elsewhere(),
   deep_probe_invalid: elsewhere(),
-  internal: elsewhere(1),
+  internal: elsewhere(exitCodes.unexpected),
 } as const satisfies Record<ErrorClass, Consequences>;
 
 export const policies = Object.fromEntries(

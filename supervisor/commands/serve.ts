@@ -3,6 +3,7 @@
 import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
+import { exitCodes } from '../../shared/errors/exit-codes.ts';
 import type { Log, LogLevel } from '../../shared/log/fields.ts';
 import { createLog, toTextLine } from '../../shared/log/logger.ts';
 import { pluginLine } from '../../shared/log/relay.ts';
@@ -18,13 +19,14 @@ import { countCredentialFiles, emptyCounters } from '../launch/counters.ts';
 import { nodeFlags, pluginCommand } from '../launch/plugin-command.ts';
 import { type OutputSink, readPluginOutput } from '../launch/plugin-output.ts';
 import type { Custody } from '../launch/running.ts';
-import { departedExitCode, type ReplacementCause } from '../lifecycle/events.ts';
+import type { ReplacementCause } from '../lifecycle/events.ts';
 import { createLoop, type LifeFacts, type Loop, type Prepared } from '../lifecycle/loop.ts';
 import { createReadiness, type Readiness } from '../lifecycle/readiness.ts';
 import { sayLastWord } from '../notify/last-word.ts';
 import { createNotifier, type Notifier } from '../notify/notify.ts';
 import { departureLine, refusalLine, statusLine } from '../notify/status-line.ts';
 import type { SystemdSocket } from '../system.ts';
+import type { Command } from './command.ts';
 import { type Guard, guardCustody } from './guard.ts';
 
 export type ServeDeps = GateDeps & {
@@ -39,12 +41,10 @@ export type ServeDeps = GateDeps & {
   readonly monotonicUs: () => number;
 };
 
-export type ServeOptions = ConfigOptions & { readonly configPath: string };
+type ServeOptions = ConfigOptions & { readonly configPath: string };
 
-/** Runs until it is told to stop. @returns the exit code */
-export async function serve(options: ServeOptions, deps: Omit<ServeDeps, 'credentialFiles'>): Promise<number> {
-  return new Serve(options, deps).run();
-}
+/** Runs until it is told to stop. */
+export const run: Command['run'] = ({ configPath, options }, deps) => new Serve({ ...options, configPath }, deps).run();
 
 /** Who tells whom. What is decided stands in the parts. */
 class Serve {
@@ -84,7 +84,10 @@ class Serve {
     await this.#sayLast(exitCode, stopAsked);
     this.#holdings.release();
     const reason = shutdownReason(exitCode, this.#isStartRefused);
-    this.#log.write(exitCode === 0 ? 'info' : 'error', 'serve.shutdown', { exit_code: exitCode, reason });
+    this.#log.write(exitCode === exitCodes.success ? 'info' : 'error', 'serve.shutdown', {
+      exit_code: exitCode,
+      reason,
+    });
     return exitCode;
   }
 
@@ -108,7 +111,7 @@ class Serve {
   }
 
   async #sayLast(exitCode: number, stopAsked: Promise<void>): Promise<void> {
-    if (exitCode === 0 || this.#lastWord === undefined) return this.#notifier.idle();
+    if (exitCode === exitCodes.success || this.#lastWord === undefined) return this.#notifier.idle();
     const { clock, systemd } = this.#deps;
     const deps = { clock, notifier: this.#notifier, isShown: systemd !== undefined, stopAsked };
     return sayLastWord(deps, this.#lastWord, this.#isStartRefused);
@@ -245,8 +248,8 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
 export const shutdownReasons = ['startup_failed', 'runtime_failed', 'directory_gone'] as const;
 
 function shutdownReason(exitCode: number, isStartRefused: boolean): (typeof shutdownReasons)[number] | undefined {
-  if (exitCode === 0) return undefined;
-  if (exitCode === departedExitCode) return 'directory_gone';
+  if (exitCode === exitCodes.success) return undefined;
+  if (exitCode === exitCodes.directoryLost) return 'directory_gone';
   return isStartRefused ? 'startup_failed' : 'runtime_failed';
 }
 

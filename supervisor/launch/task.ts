@@ -1,7 +1,7 @@
 // One run of a confined plugin with a task: greeted like one that serves, with no listener; what it reports is returned, and
 // it is ended. Bounded in time; a plugin that is not confined, breaks a rule or ends early is an error.
 
-import type { ReportMessage } from '../../shared/channel/messages.ts';
+import type { ReportingTask, ReportOf } from '../../shared/channel/tasks.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { encodeState, type RegistryState } from '../../shared/registry/state.ts';
@@ -10,20 +10,23 @@ import { openSupervisorChannel } from '../channel/channel.ts';
 import { emptyCounters } from './counters.ts';
 import type { Custody } from './running.ts';
 
-export type TaskCustody = Pick<Custody, 'credentials' | 'privilege' | 'launch' | 'start'>;
+export type TaskCustody = Pick<Custody, 'credentials' | 'privilege' | 'launch'> & {
+  readonly start: Omit<Custody['start'], 'task'>;
+};
 
 const taskTimeoutMs = 60_000;
 /**
  * @param state  what the plugin judges the key against; undefined: none
  * @throws ProviderError `task_failed`, `confinement_failed`, or the class of a broken rule of the channel
  */
-export function runTask(
+export function runTask<T extends ReportingTask>(
+  task: T,
   custody: TaskCustody,
   state: RegistryState | undefined,
   clock: Pick<Clock, 'nowMs' | 'after'>,
-): Promise<ReportMessage> {
+): Promise<ReportOf<T>> {
   const child = custody.launch();
-  return new Promise<ReportMessage>((resolve, reject) => {
+  return new Promise<ReportOf<T>>((resolve, reject) => {
     const fail = (error: ProviderError) => {
       cancel();
       child.kill();
@@ -42,6 +45,7 @@ export function runTask(
               fail(new ProviderError('confinement_failed', `the plugin is not confined: ${problem}`));
           }
           if (message.kind !== 'report') return;
+          if (message.task !== task) return fail(failed('reported of another task'));
           cancel();
           child.kill();
           resolve(message);
@@ -56,6 +60,7 @@ export function runTask(
     const messages = custody.credentials.look();
     channel.send({
       ...custody.start,
+      task,
       listen: 'now',
       counters: emptyCounters(0),
       credentialCount: messages.length,

@@ -1,17 +1,9 @@
 // The life of the plugin, as one pure machine: what is done when what happens. Whoever wants to know "what if X happens
 // while Y" finds one line here. It does not wait, log, read a clock or roll dice.
 
+import { exitCodes } from '../../shared/errors/exit-codes.ts';
 import { jitterMs } from '../../shared/time/backoff.ts';
-import {
-  departedExitCode,
-  type Effect,
-  type Event,
-  type Policy,
-  type ReplacementCause,
-  type RestartReason,
-  type State,
-  type Step,
-} from './events.ts';
+import type { Effect, Event, Policy, ReplacementCause, RestartReason, State, Step } from './events.ts';
 
 type Carried = Pick<State, 'failures' | 'hasServed'>;
 
@@ -58,11 +50,11 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
         effects: [{ kind: 'arm', afterMs: backoffMs(rules, state.failures + 1, dice) }],
       };
     case 'effect_failed':
-      return state.isFirst ? end(state, 5) : standBack(rules, state, dice);
+      return state.isFirst ? end(state, exitCodes.runtime) : standBack(rules, state, dice);
     case 'stop':
-      return end(state, 0);
+      return end(state, exitCodes.success);
     case 'depart':
-      return end(state, departedExitCode);
+      return end(state, exitCodes.directoryLost);
     // The gate is being run; its answer comes. What was asked for meanwhile is done after it.
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
@@ -93,9 +85,9 @@ function whileResting(rules: Policy, state: State & { kind: 'blocked' | 'waiting
     case 'reload':
       return gateAgain(state, true);
     case 'stop':
-      return end(state, 0);
+      return end(state, exitCodes.success);
     case 'depart':
-      return end(state, departedExitCode);
+      return end(state, exitCodes.directoryLost);
     // Prepared for a plugin that has gone meanwhile: the gate starts anew, with the configuration that was asked for.
     case 'prepared': {
       if (!isReload(event.cause)) return dropped(state);
@@ -145,7 +137,7 @@ function whileStarting(
     case 'exited':
       return retry(rules, state, event.reason, dice);
     case 'unfit':
-      if (event.reason === 'confinement' && !state.hasServed) return end(state, 5);
+      if (event.reason === 'confinement' && !state.hasServed) return end(state, exitCodes.runtime);
       return retry(rules, state, event.reason, dice);
     case 'giving_up':
       if (!event.canRelaunchHelp && !state.hasServed) return refuseStart(state, event.exitCode);
@@ -153,9 +145,9 @@ function whileStarting(
     case 'effect_failed':
       return standBack(rules, state, dice);
     case 'stop':
-      return end(state, 0);
+      return end(state, exitCodes.success);
     case 'depart':
-      return end(state, departedExitCode);
+      return end(state, exitCodes.directoryLost);
     // Remembered once, done when serving.
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
@@ -221,9 +213,9 @@ function whileServing(
     case 'effect_failed':
       return standBack(rules, state, dice);
     case 'stop':
-      return drain(rules, state, 0);
+      return drain(rules, state, exitCodes.success);
     case 'depart':
-      return drain(rules, state, departedExitCode);
+      return drain(rules, state, exitCodes.directoryLost);
     // Only before `ready`; the channel refuses them, and no timer runs here.
     case 'ready':
     case 'giving_up':
@@ -266,7 +258,11 @@ function whileReplacing(
     }
     case 'stop':
     case 'depart': {
-      const { state: next, effects } = drain(rules, state, event.kind === 'stop' ? 0 : departedExitCode);
+      const { state: next, effects } = drain(
+        rules,
+        state,
+        event.kind === 'stop' ? exitCodes.success : exitCodes.directoryLost,
+      );
       return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
     }
     case 'effect_failed':
@@ -300,7 +296,7 @@ function whileStopping(state: State & { kind: 'stopping' }, event: Event): Step 
       return dropped(state);
     // Whoever asked to stop wants no new start.
     case 'stop':
-      return nothing({ ...state, exitCode: 0 });
+      return nothing({ ...state, exitCode: exitCodes.success });
     // A second cause does not restart the clock.
     case 'depart':
     case 'reload':

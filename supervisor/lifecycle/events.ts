@@ -89,9 +89,6 @@ export type Event =
   | { readonly kind: 'depart' }
   | { readonly kind: 'stop' };
 
-/** Exit code of an end that makes room for a new start. */
-export const departedExitCode = 6;
-
 export type Effect =
   /** `isReload`: the configuration is read again first. */
   | { readonly kind: 'run_gate'; readonly isFirst: boolean; readonly isReload: boolean }

@@ -11,6 +11,7 @@ import type {
 } from '../../shared/channel/messages.ts';
 import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
+import { exitCodes } from '../../shared/errors/exit-codes.ts';
 import { credentialHintOf } from '../../shared/errors/hints.ts';
 import type { LogEventName } from '../../shared/log/events.ts';
 import type { Log } from '../../shared/log/fields.ts';
@@ -319,7 +320,7 @@ export class Incumbent {
     const facts = { error_class: message.class, finding: message.finding, field, hint, generation };
     this.#deps.log('error', 'plugin.giving_up', facts);
     if (isNext) return this.#deps.event({ kind: 'next_failed' });
-    const exitCode = refusal instanceof GateRefusal ? refusal.exitCode : 5;
+    const exitCode = refusal instanceof GateRefusal ? refusal.exitCode : exitCodes.runtime;
     this.#deps.event({ kind: 'giving_up', canRelaunchHelp: message.canRelaunchHelp, exitCode });
   }
 

@@ -3,6 +3,7 @@
 
 import type { Counters, HealthMessage, PortName } from '../../shared/channel/messages.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
+import { exitCodes } from '../../shared/errors/exit-codes.ts';
 import type { LogEventName } from '../../shared/log/events.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
@@ -142,7 +143,7 @@ class LifeLoop implements Loop {
   /** Where not even that can be done which is done after a failure, only a new process helps. */
   #standBack(event: Event, failed: readonly Effect[]): void {
     const isVital = failed.some(({ kind }) => kind === 'arm' || kind === 'end');
-    if (event.kind === 'effect_failed' && isVital) return this.#ended.resolve(5);
+    if (event.kind === 'effect_failed' && isVital) return this.#ended.resolve(exitCodes.runtime);
     if (event.kind !== 'effect_failed') this.event({ kind: 'effect_failed' });
   }
 
@@ -250,7 +251,7 @@ class LifeLoop implements Loop {
     const told = refusalFields(error);
     this.#deps.log('error', 'gate.refused', { check, ...told });
     if (isFirst) this.#deps.startRefused({ check, reason: errorClassOf(error), hint: told.hint });
-    return refusal?.exitCode ?? 5;
+    return refusal?.exitCode ?? exitCodes.runtime;
   }
 
   #countRefusal(check: string): void {

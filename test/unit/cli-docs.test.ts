@@ -3,7 +3,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { helpText, parseArguments } from '../../supervisor/arguments.ts';
+import { type ExitName, exitCodes, exitMeanings } from '../../shared/errors/exit-codes.ts';
+import { parseArguments } from '../../supervisor/arguments.ts';
+import { asksOpenBao, exitsOf, helpText } from '../../supervisor/commands/help-text.ts';
 import {
   type CommandRow,
   commandNames,
@@ -11,43 +13,46 @@ import {
   flagNames,
   flags,
   flagUsage,
-  type gates,
+  gates,
   listedCommands,
   takesFlag,
+  writings,
 } from '../../supervisor/commands/table.ts';
 
 const path = new URL('../../docs/cli.md', import.meta.url);
-const gateTexts: Readonly<Record<(typeof gates)[number], string>> = {
-  serve: 'all checks of a start',
-  task: 'the checks of a task',
-  none: 'none',
-};
-
 function page(): string {
   const flagList = (names: readonly (typeof flagNames)[number][]) =>
     names.map((flag) => `\`${flagUsage(flag)}\``).join(', ') || '–';
   const commandRows = listedCommands().map((name) => {
     const row: CommandRow = commands[name];
-    const cells = [row.summary, flagList(row.flags), gateTexts[row.gate], row.asksOpenBao ? 'yes' : 'no'];
+    const exits = exitsOf(row)
+      .map((exit) => exitCodes[exit])
+      .join(', ');
+    const asks = asksOpenBao(row) ? 'yes' : 'no';
+    const cells = [row.summary, flagList(row.flags), gates[row.gate], asks, writings[row.writes], exits];
     return `| \`${name}\` | ${cells.join(' | ')} |`;
   });
   const flagRows = flagNames.map((flag) => {
     const commandsOfFlag = listedCommands().filter((name) => takesFlag(name, flag));
     const taken = flags[flag].isCommon ? 'every command' : commandsOfFlag.map((name) => `\`${name}\``).join(', ');
-    return `| \`${flagUsage(flag)}\` | ${flags[flag].help.join(' ')} | ${taken} |`;
+    return `| \`${flagUsage(flag)}\` | ${flags[flag].help} | ${taken} |`;
   });
   return [
     '# Command line',
     '',
-    'This page is made from `supervisor/commands/table.ts`. Exit codes: see `bao-kms-provider help`.',
+    'This page is made from `supervisor/commands/table.ts`; `bao-kms-provider help COMMAND` prints the row of a command.',
     '',
-    '| Command | What it does | Flags beside the common ones | Checks before it runs | Asks OpenBao |',
-    '|---|---|---|---|---|',
+    '| Command | What it does | Flags beside the common ones | Checks before it runs | Asks OpenBao | Writes | Exit codes |',
+    '|---|---|---|---|---|---|---|',
     ...commandRows,
     '',
     '| Flag | Meaning | Taken by |',
     '|---|---|---|',
     ...flagRows,
+    '',
+    '| Exit code | Meaning |',
+    '|---|---|',
+    ...(Object.keys(exitCodes) as ExitName[]).map((name) => `| ${exitCodes[name]} | ${exitMeanings[name]} |`),
     '',
   ].join('\n');
 }
@@ -58,24 +63,25 @@ test('docs/cli.md lists every command and every flag as the table has them', () 
   assert.is(readFileSync(path, 'utf8'), wanted, 'run UPDATE_DOCS=1 node --no-warnings test/unit/cli-docs.test.ts');
 });
 
-test('the help text has a line for every command and every flag', () => {
-  const lines = helpText.split('\n');
+test('the help text has a line for every command and every common flag; that of a command one for each of its flags', () => {
+  const all = helpText(undefined).split('\n');
   for (const name of commandNames) {
-    const line = `  ${name.padEnd(19)}${commands[name].summary}`;
-    assert.ok(lines.includes(line), name);
+    assert.ok(all.includes(`  ${name.padEnd(19)}${commands[name].summary}`), name);
+    const own = helpText(name).split('\n');
+    for (const flag of flagNames) {
+      const hasLine = (lines: readonly string[]) =>
+        lines.includes(`  ${flagUsage(flag).padEnd(25)}${flags[flag].help}`);
+      assert.is(hasLine(all), flags[flag].isCommon, flag);
+      assert.is(hasLine(own), takesFlag(name, flag), `${name} ${flag}`);
+    }
   }
-  for (const flag of flagNames)
-    assert.ok(
-      lines.some((line) => line.startsWith(`  ${flagUsage(flag)} `)),
-      flag,
-    );
 });
 
 test('a flag is refused by every command whose row does not have it', () => {
   for (const name of commandNames) {
     for (const flag of flagNames.filter((one) => !takesFlag(name, one))) {
       const words = [...name.split(' '), flags[flag].type === 'boolean' ? `--${flag}` : `--${flag}=1`];
-      assert.throws(() => parseArguments(words, {}), /belongs to/u, words.join(' '));
+      assert.throws(() => parseArguments(words, {}, '/'), /belongs to/u, words.join(' '));
     }
   }
 });

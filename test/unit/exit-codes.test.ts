@@ -3,8 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type ErrorClass, errorClasses, ProviderError } from '../../shared/errors/error.ts';
-import { policyOf } from '../../shared/errors/policy.ts';
-import { exitCodeOf } from '../../supervisor/commands/rotation.ts';
+import { exitCodeOf } from '../../supervisor/exit-code.ts';
 import { GateRefusal } from '../../supervisor/refusal.ts';
 
 /**
@@ -12,7 +11,7 @@ import { GateRefusal } from '../../supervisor/refusal.ts';
  * then the same three in a command about versions.
  */
 const expected = {
-  usage_invalid: '235434',
+  usage_invalid: '235234',
   config_invalid: '335434',
   file_unsafe: '335434',
   file_changed: '335434',
@@ -94,8 +93,8 @@ test('every error class ends the program with the exit code of the list', () => 
     const error = new ProviderError(errorClass, 'a refusal');
     const ofConfig = new GateRefusal('gate.config', error);
     const ofSocket = new GateRefusal('gate.socket', error);
-    const codes = [policyOf(error).exitCode, ofConfig.exitCode, ofSocket.exitCode];
-    return [errorClass, [...codes, ...[error, ofConfig, ofSocket].map(exitCodeOf)].join('')];
+    const codes = [exitCodeOf(error, 'none'), ofConfig.exitCode, ofSocket.exitCode];
+    return [errorClass, [...codes, ...[error, ofConfig, ofSocket].map((one) => exitCodeOf(one, 'task'))].join('')];
   });
   assert.equal(Object.fromEntries(found), expected);
 });

@@ -103,7 +103,8 @@ const arrows: Readonly<Record<string, Readonly<Record<string, readonly string[]>
   },
   supervisor: {
     'arguments.ts': ['commands', 'environment.ts'],
-    commands: ['gate', 'lifecycle', 'launch', 'notify', 'custody', 'refusal.ts', 'system.ts'],
+    'exit-code.ts': ['refusal.ts'],
+    commands: ['gate', 'lifecycle', 'launch', 'notify', 'custody', 'system.ts'],
     gate: ['launch', 'custody', 'refusal.ts', 'system.ts'],
     lifecycle: ['launch', 'channel', 'custody', 'refusal.ts'],
     launch: ['channel', 'custody'],

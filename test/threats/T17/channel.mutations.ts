@@ -28,7 +28,7 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'shared/channel/messages.ts',
+        file: 'shared/channel/members.ts',
         find: 'const className = wordOf(classNames);',
         replace: 'const className = Type.String({ maxLength: classNames.length });',
       },

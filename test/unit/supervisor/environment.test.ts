@@ -49,14 +49,14 @@ test('a name that would write on a terminal is told with its characters escaped'
 });
 
 test('they are problems of the configuration, before those of the file, and of no other command', () => {
-  const parsed = parseArguments(['serve'], { BAO_KMS_PROVIDER_LOGLEVEL: 'debug' });
+  const parsed = parseArguments(['serve'], { BAO_KMS_PROVIDER_LOGLEVEL: 'debug' }, '/');
   const document = { ...minimalDocument(), configVersion: 'v2' };
 
   assert.equal(
-    readConfig(document, { foundBefore: parsed.problems }).problems.map(({ field }) => field),
+    readConfig(document, { foundBefore: parsed.options.foundBefore ?? [] }).problems.map(({ field }) => field),
     ['BAO_KMS_PROVIDER_LOGLEVEL', 'configVersion'],
   );
-  assert.is(parseArguments(['version'], { BAO_KMS_PROVIDER_LOGLEVEL: 'debug' }).command.name, 'version');
+  assert.is(parseArguments(['version'], { BAO_KMS_PROVIDER_LOGLEVEL: 'debug' }, '/').name, 'version');
 });
 
 test('an empty variable leaves the next name its word', () => {

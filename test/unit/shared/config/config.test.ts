@@ -328,10 +328,10 @@ test('flags win over variables, an empty variable counts as unset, the first of 
     BAO_KMS_PROVIDER_LOGGING_LEVEL: 'error',
     BAO_KMS_PROVIDER_SERVER_HEALTH_ADDRESS: '127.0.0.1:1',
   };
-  const parsed = parseArguments(['serve', '--health-address', '127.0.0.1:2'], environment);
+  const parsed = parseArguments(['serve', '--health-address', '127.0.0.1:2'], environment, '/');
 
   assert.is(parsed.configPath, '/b.yaml');
-  assert.equal(Object.fromEntries(parsed.overrides), {
+  assert.equal(Object.fromEntries(parsed.options.overrides ?? []), {
     'logging.level': 'warn',
     'server.healthAddress': '127.0.0.1:2',
   });
@@ -348,32 +348,25 @@ for (const words of [
   ['serve', '--output', 'json'],
   ['rotation-plan', '--output', 'yaml'],
   ['rotation-plan', '--apply'],
-  ['retire-versions'],
-  ['retire-versions', '--before-version', '1'],
-  ['retire-versions', '--before-version', '2x'],
-  ['retire-versions', '--before-version', '2', '--apply'],
-  ['retire-versions', '--before-version', '2', '--apply', '--expected-state-hash', 'krs1.short'],
-  ['retire-versions', '--before-version', '2', '--expected-state-hash', `krs1.${'A'.repeat(43)}`],
   ['retire-versions', '--versions', '2'],
-  ['restore-versions'],
-  ['restore-versions', '--versions', '1,,2'],
-  ['restore-versions', '--versions', '0'],
+  ['help', 'nope'],
+  ['nope', '--help'],
 ]) {
   test(`the command line "${words.join(' ')}" is a usage error`, () => {
-    throwsClass(() => parseArguments(words, {}), 'usage_invalid');
+    throwsClass(() => parseArguments(words, {}, '/'), 'usage_invalid');
   });
 }
 
-test('the commands about rotation are read with their flags', () => {
-  const hash = `krs1.${'A'.repeat(43)}`;
-  const retire = parseArguments(
-    ['retire-versions', '--before-version', '3', '--apply', '--expected-state-hash', hash],
-    {},
-  );
-  assert.equal(retire.command, { name: 'retire-versions', beforeVersion: 3, apply: { expectedStateHash: hash } });
-  const restore = parseArguments(['restore-versions', '--versions', '1, 2', '--output', ' JSON '], {});
-  assert.equal(restore.command, { name: 'restore-versions', versions: ['1', '2'], apply: undefined });
-  assert.is(restore.output, 'json');
+test('a word about help asks about the command that it stands with', () => {
+  const asked = (...words: string[]) => {
+    const { name, topic } = parseArguments(words, {}, '/');
+    return [name, topic];
+  };
+  assert.equal(asked(), ['help', undefined]);
+  assert.equal(asked('--help'), ['help', undefined]);
+  assert.equal(asked('help', 'config', 'check'), ['help', 'config check']);
+  assert.equal(asked('serve', '-h'), ['help', 'serve']);
+  assert.equal(asked('--version'), ['version', undefined]);
 });
 
 test.run();
