@@ -5,7 +5,7 @@ import type { CredentialName } from '../channel/messages.ts';
 import type { BoundIdentity } from '../registry/fingerprint.ts';
 import { checkRelations, configWarnings } from './cross-checks.ts';
 import { checkField, decodeDocument, type Values } from './decode.ts';
-import { type Field, fields } from './fields.ts';
+import { type Field, type FieldPath, fields } from './fields.ts';
 import { ConfigInvalid, type Problem, problem } from './problem.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -126,7 +126,7 @@ function asOauth2Problem(found: Problem): Problem {
 
 /** The identity values as far as they are there; empty ones stay empty. */
 export function identityOf(values: Values): BoundIdentity {
-  const text = (path: string) => String(values.get(path) ?? '');
+  const text = (path: FieldPath) => String(values.get(path) ?? '');
   return {
     providerName: text('transit.keyIdScope.providerName'),
     clusterId: text('transit.keyIdScope.clusterId'),
@@ -142,9 +142,9 @@ export function identityOf(values: Values): BoundIdentity {
 const minLoginTimeoutMs = 5_000;
 
 function toConfig(values: Values): Config {
-  const text = (path: string) => String(values.get(path) ?? '');
-  const number = (path: string) => Number(values.get(path) ?? 0);
-  const flag = (path: string) => values.get(path) === true;
+  const text = (path: FieldPath) => String(values.get(path) ?? '');
+  const number = (path: FieldPath) => Number(values.get(path) ?? 0);
+  const flag = (path: FieldPath) => values.get(path) === true;
   const audience = values.get('auth.jwt.expectedAudience');
   const correlation = {
     ttlMs: number('logging.debugCorrelation.ttl'),

@@ -3,6 +3,7 @@
 
 import { type ConfigOptions, identityOf, readConfig } from '../../shared/config/config.ts';
 import { decodeDocument } from '../../shared/config/decode.ts';
+import type { FieldPath } from '../../shared/config/fields.ts';
 import { ConfigInvalid, type Problem, problem, sentenceOf } from '../../shared/config/problem.ts';
 import { configSchema } from '../../shared/config/schema.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
@@ -25,7 +26,7 @@ export type Printed = { readonly text: string; readonly problems: string; readon
 export function describeConfig(path: string, options: ConfigOptions): Printed {
   const document = readDocument(path);
   const { values } = decodeDocument(document, options.overrides ?? new Map());
-  const text = (field: string) => String(values.get(field) ?? '');
+  const text = (field: FieldPath) => String(values.get(field) ?? '');
   const lines = [
     ['configVersion', text('configVersion')],
     ['socketPath', text('server.socketPath')],

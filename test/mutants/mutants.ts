@@ -208,7 +208,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the path of the PIN file reaches the plugin',
-    file: 'shared/config/paths.ts',
+    file: 'shared/config/fields.ts',
     at: 'control: withheld.pin-file',
     replace: '',
     tests: ['test/unit/shared/config/paths.test.ts'],

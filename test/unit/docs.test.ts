@@ -56,7 +56,7 @@ function defaultOf(field: Field): string {
 test('docs/configuration.md lists every field with type, default, rules and purpose', () => {
   const rows = fields.map((field) => {
     const rules = 'rules' in field ? field.rules.map(({ message }) => message).join('; ') : '';
-    const mark = field.isIdentity === true ? ' **C**' : '';
+    const mark = field.changes === 'identity' ? ' **C**' : '';
     return `| \`${field.path}\`${mark} | ${field.kind} | ${defaultOf(field)} | ${field.about} | ${rules.replaceAll('|', '\\|')} |\n`;
   });
   checkGenerated(
