@@ -5,7 +5,7 @@ import type { CredentialName } from '../channel/messages.ts';
 import type { BoundIdentity } from '../registry/fingerprint.ts';
 import { checkRelations, configWarnings } from './cross-checks.ts';
 import { checkField, decodeDocument, type Values } from './decode.ts';
-import { type Field, type FieldPath, fields } from './fields.ts';
+import { type Field, type FieldPath, fields, type PathOf } from './fields.ts';
 import { ConfigInvalid, type Problem, problem } from './problem.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -64,6 +64,8 @@ export type Config = {
     readonly correlation: { readonly ttlMs: number; readonly incidentId: string } | undefined;
   };
   readonly process: { readonly pluginUser: string; readonly pluginGroup: string };
+  /** Every field by its path, as it was read; what stands above is made from these. */
+  readonly values: Values;
 };
 
 export type ConfigResult = {
@@ -124,19 +126,28 @@ function asOauth2Problem(found: Problem): Problem {
   return { field: 'auth.jwt.oauth2', message: `${name} ${found.message}`, code: found.code };
 }
 
+type IdentityPath = PathOf<{ readonly changes: 'identity' }>;
+
+/** What each field of the identity is called there, in the order in which a reload names them. */
+const identityMembers = {
+  'transit.keyIdScope.providerName': 'providerName',
+  'transit.keyIdScope.clusterId': 'clusterId',
+  'transit.keyIdScope.transitMountId': 'transitMountId',
+  'transit.keyIdScope.keyLineageId': 'transitKeyLineageId',
+  'openbao.instanceId': 'openbaoInstanceId',
+  'openbao.namespace': 'openbaoNamespace',
+  'transit.mountPath': 'transitMountPath',
+  'transit.keyName': 'transitKeyName',
+} as const satisfies Record<IdentityPath, keyof BoundIdentity>;
+
+export const identityPaths = Object.keys(identityMembers) as readonly IdentityPath[];
+
 /** The identity values as far as they are there; empty ones stay empty. */
 export function identityOf(values: Values): BoundIdentity {
-  const text = (path: FieldPath) => String(values.get(path) ?? '');
-  return {
-    providerName: text('transit.keyIdScope.providerName'),
-    clusterId: text('transit.keyIdScope.clusterId'),
-    openbaoInstanceId: text('openbao.instanceId'),
-    openbaoNamespace: text('openbao.namespace'),
-    transitMountId: text('transit.keyIdScope.transitMountId'),
-    transitKeyLineageId: text('transit.keyIdScope.keyLineageId'),
-    transitMountPath: text('transit.mountPath'),
-    transitKeyName: text('transit.keyName'),
-  };
+  // With a member less in the list above, this is no BoundIdentity for the compiler.
+  const identity = {} as Record<(typeof identityMembers)[IdentityPath], string>;
+  for (const path of identityPaths) identity[identityMembers[path]] = String(values.get(path) ?? '');
+  return identity;
 }
 
 const minLoginTimeoutMs = 5_000;
@@ -211,6 +222,7 @@ function toConfig(values: Values): Config {
       correlation: flag('logging.debugCorrelation.enabled') ? correlation : undefined,
     },
     process: { pluginUser: text('process.pluginUser'), pluginGroup: text('process.pluginGroup') },
+    values,
   });
 }
 

@@ -620,7 +620,7 @@ const table = {
         holds: (value) => value === '' || isUserOrUid(value),
       },
     ],
-    changes: 'restart',
+    changes: 'restart', // control: reload.plugin-user
     about: 'User of the plugin, a name or a UID in quotes; empty: the same user as the supervisor.',
   },
   'process.pluginGroup': {

@@ -30,9 +30,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'pluginUser changes by a reload',
-    file: 'supervisor/gate/reload.ts',
+    file: 'shared/config/fields.ts',
     at: 'control: reload.plugin-user',
-    replace: '',
+    find: 'restart',
+    replace: 'reload',
     tests: ['test/unit/supervisor/gate/reload.test.ts'],
   },
   {
