@@ -1,5 +1,7 @@
 // Every command and every flag, one row each. Parsing, the help text and docs/cli.md are derived from these rows.
 
+import type { OverrideFlag } from '../../shared/config/fields.ts';
+
 export type FlagRow = {
   readonly type: 'string' | 'boolean';
   /** What the value is called; empty for a flag without a value. */
@@ -9,6 +11,9 @@ export type FlagRow = {
   /** Accepted by every command, also by one that does not read it. */
   readonly isCommon: boolean;
 };
+
+/** What overrides a field of the configuration has a value, and does so for every command. */
+type OverrideFlagRow = FlagRow & { readonly type: 'string'; readonly isCommon: true };
 
 export const flags = {
   config: {
@@ -69,7 +74,7 @@ export const flags = {
     help: ['with --apply: the stateHash of the plan that you reviewed'],
     isCommon: false,
   },
-} as const satisfies Record<string, FlagRow>;
+} as const satisfies Readonly<Record<string, FlagRow>> & Readonly<Record<OverrideFlag, OverrideFlagRow>>;
 
 export type FlagName = keyof typeof flags;
 
