@@ -84,7 +84,7 @@ function decodeValue(field: Field, raw: unknown, problems: Problem[]): Value | u
     case 'boolean':
       return typeof raw === 'boolean' ? raw : wrongType('must be true or false without quotes');
     case 'strings':
-      return isStrings(raw) ? raw : wrongType('must be a list of strings');
+      return isStrings(raw) ? [...raw] : wrongType('must be a list of strings');
     case 'duration':
       return decodeDuration(raw) ?? wrongType(durationExpected);
   }
