@@ -33,9 +33,9 @@ export function parseArguments(
     }
   }
   const overrides = new Map<string, string>();
-  for (const [field, flag, variables] of overridable) {
+  for (const { path, flag, variables } of overridable) {
     const value = values[flag] ?? firstOf(environment, variables);
-    if (value !== undefined) overrides.set(field, value);
+    if (value !== undefined) overrides.set(path, value);
   }
   const configPath = values.config ?? firstOf(environment, configVariables) ?? defaultConfigPath;
   const isDevelopment = values.development === true;

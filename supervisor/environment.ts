@@ -1,6 +1,6 @@
 // The environment variables that are read, and the ones with our prefix that are not: a misspelt one is told, never ignored.
 
-import { fields } from '../shared/config/fields.ts';
+import { fields, type OverrideFlag } from '../shared/config/fields.ts';
 import { type Problem, printable, problem } from '../shared/config/problem.ts';
 import { nearestName } from '../shared/text/nearest.ts';
 
@@ -11,21 +11,14 @@ const prefix = 'BAO_KMS_PROVIDER_';
 export const configVariables = ['BAO_KMS_PROVIDER_CONFIG', 'BAO_KMS_PROVIDER_CONFIG_PATH'] as const;
 
 /** Fields that may come from outside the file: their flag and their variables, the first of which wins. */
-export const overridable = [
-  ['logging.level', 'log-level', ['BAO_KMS_PROVIDER_LOG_LEVEL', 'BAO_KMS_PROVIDER_LOGGING_LEVEL']],
-  [
-    'server.metricsAddress',
-    'metrics-address',
-    ['BAO_KMS_PROVIDER_SERVER_METRICS_ADDRESS', 'BAO_KMS_PROVIDER_SERVER_METRICSADDRESS'],
-  ],
-  [
-    'server.healthAddress',
-    'health-address',
-    ['BAO_KMS_PROVIDER_SERVER_HEALTH_ADDRESS', 'BAO_KMS_PROVIDER_SERVER_HEALTHADDRESS'],
-  ],
-] as const;
+export const overridable = fields.flatMap((field) => {
+  if (field.kind !== 'string' || field.override === undefined) return [];
+  const { flag, variables } = field.override;
+  // The compiler knows the flags of the rows; in the list of all rows it has forgotten which row has which.
+  return [{ path: field.path, flag: flag as OverrideFlag, variables }];
+});
 
-const known: readonly string[] = [...configVariables, ...overridable.flatMap(([, , variables]) => variables)];
+const known: readonly string[] = [...configVariables, ...overridable.flatMap(({ variables }) => variables)];
 
 /** The first non-empty variable: an empty one counts as unset. */
 export function firstOf(environment: Environment, names: readonly string[]): string | undefined {
@@ -49,7 +42,7 @@ function isOurs(name: string): boolean {
 
 function adviceFor(name: string): string {
   const field = fields.find(({ path }) => squeezed(path) === squeezed(name.slice(prefix.length)));
-  const isSettable = overridable.some(([path]) => path === field?.path);
+  const isSettable = overridable.some(({ path }) => path === field?.path);
   if (field !== undefined && !isSettable) return `: ${field.path} can be set in the file only`;
   const near = nearestName(name, known);
   return near === undefined

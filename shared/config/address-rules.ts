@@ -92,5 +92,7 @@ export const loginMountPath = [
 export const namespacePath = [
   ...path,
   text('percent', 'must not use percent encoding', (value) => !value.includes('%')),
-  text('namespace', 'must be a namespace path', (value) => namespaceProblem(value) !== 'control'),
+  text('namespace', 'must be a namespace path', (value) => namespaceProblem(value) !== 'control', {
+    pattern: '^$|^[^/%\\s]+(?:/[^/%\\s]+)*$',
+  }),
 ];

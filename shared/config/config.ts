@@ -5,65 +5,54 @@ import type { CredentialName } from '../channel/messages.ts';
 import type { BoundIdentity } from '../registry/fingerprint.ts';
 import { checkRelations, configWarnings } from './cross-checks.ts';
 import { checkField, decodeDocument, type Values } from './decode.ts';
-import { type Field, fields } from './fields.ts';
+import { type Field, type FieldPath, fields, type KindOf, type PathOf } from './fields.ts';
 import { ConfigInvalid, type Problem, problem } from './problem.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
+/** What a field of each kind is in the program. */
+type OfKind = {
+  readonly string: string;
+  readonly integer: number;
+  readonly boolean: boolean;
+  readonly duration: number;
+  readonly strings: readonly string[];
+};
+
+/** The name of a field within its section, with the unit where it is a duration; none for a field of another section. */
+type MemberName<Section extends string, Path extends FieldPath> = Path extends `${Section}.${infer Name}`
+  ? Name extends `${string}.${string}`
+    ? never
+    : KindOf<Path> extends 'duration'
+      ? `${Name}Ms`
+      : Name
+  : never;
+
+/** The fields of a section, as their rows say: a new row is a new member. */
+type Section<Name extends string> = { readonly [Path in FieldPath as MemberName<Name, Path>]: OfKind[KindOf<Path>] };
+
 export type Config = {
-  readonly server: {
-    readonly socketPath: string;
-    readonly socketMode: number;
-    readonly socketGroup: string;
-    readonly metricsAddress: string;
-    readonly healthAddress: string;
-    readonly maxConcurrentStatus: number;
-    readonly maxConcurrentEncrypt: number;
-    readonly maxConcurrentDecrypt: number;
-  };
-  readonly openbao: {
-    /** Effective: ends with the path prefix. */
-    readonly address: string;
-    readonly tlsServerName: string;
-    readonly namespace: string;
-    readonly timeoutMs: number;
-  };
-  readonly auth: {
-    readonly loginBeforeTokenExpiryMs: number;
-    readonly tokenRenewalIncrementMs: number;
-    /** Effective: the default is already worked out. */
-    readonly loginTimeoutMs: number;
-    readonly jwt: {
-      readonly mountPath: string;
-      readonly role: string;
-      readonly minRemainingTtlMs: number;
-      readonly clockSkewLeewayMs: number;
-      readonly expectedIssuer: string;
-      readonly expectedAudience: readonly string[];
-      readonly expectedSubject: string;
-    };
-  };
+  readonly server: Omit<Section<'server'>, 'socketMode'> & { readonly socketMode: number };
+  /** The address is the effective one: it ends with the path prefix. */
+  readonly openbao: Section<'openbao'>;
+  /** The timeout of a login is the effective one: its default is already worked out. */
+  readonly auth: Section<'auth'> & { readonly jwt: Section<'auth.jwt'> };
   /** Files whose bytes the supervisor holds in custody; empty: not named by this configuration. */
   readonly credentialPaths: Readonly<Record<CredentialName, string>>;
   readonly identity: BoundIdentity;
-  readonly bootstrap: { readonly graceTimeoutMs: number; readonly retryIntervalMs: number };
-  readonly status: {
-    readonly probeIntervalMs: number;
-    readonly deepProbeIntervalMs: number;
-    readonly statusMaxStalenessMs: number;
-  };
-  readonly state: { readonly path: string; readonly requireCheckpoint: boolean };
-  readonly rotation: {
-    readonly activationDelayMs: number;
-    readonly requireStableObservationCount: number;
-    readonly rejectVersionRollback: boolean;
-  };
-  readonly logging: {
+  readonly bootstrap: Section<'bootstrap'>;
+  readonly status: Section<'status'>;
+  readonly state: Section<'state'>;
+  readonly rotation: Section<'rotation'>;
+  readonly logging: Section<'logging'> & {
     readonly level: LogLevel;
     readonly format: 'json' | 'text';
-    readonly correlation: { readonly ttlMs: number; readonly incidentId: string } | undefined;
+    /** Absent unless it is enabled. */
+    readonly correlation: Omit<Section<'logging.debugCorrelation'>, 'enabled'> | undefined;
   };
-  readonly process: { readonly pluginUser: string; readonly pluginGroup: string };
+  readonly process: Section<'process'>;
+  /** Every field by its path, as it was read; what stands above is made from these. */
+  readonly values: Values;
 };
 
 export type ConfigResult = {
@@ -124,62 +113,45 @@ function asOauth2Problem(found: Problem): Problem {
   return { field: 'auth.jwt.oauth2', message: `${name} ${found.message}`, code: found.code };
 }
 
+type IdentityPath = PathOf<{ readonly changes: 'identity' }>;
+
+/** What each field of the identity is called there, in the order in which a reload names them. */
+const identityMembers = {
+  'transit.keyIdScope.providerName': 'providerName',
+  'transit.keyIdScope.clusterId': 'clusterId',
+  'transit.keyIdScope.transitMountId': 'transitMountId',
+  'transit.keyIdScope.keyLineageId': 'transitKeyLineageId',
+  'openbao.instanceId': 'openbaoInstanceId',
+  'openbao.namespace': 'openbaoNamespace',
+  'transit.mountPath': 'transitMountPath',
+  'transit.keyName': 'transitKeyName',
+} as const satisfies Record<IdentityPath, keyof BoundIdentity>;
+
+export const identityPaths = Object.keys(identityMembers) as readonly IdentityPath[];
+
 /** The identity values as far as they are there; empty ones stay empty. */
 export function identityOf(values: Values): BoundIdentity {
-  const text = (path: string) => String(values.get(path) ?? '');
-  return {
-    providerName: text('transit.keyIdScope.providerName'),
-    clusterId: text('transit.keyIdScope.clusterId'),
-    openbaoInstanceId: text('openbao.instanceId'),
-    openbaoNamespace: text('openbao.namespace'),
-    transitMountId: text('transit.keyIdScope.transitMountId'),
-    transitKeyLineageId: text('transit.keyIdScope.keyLineageId'),
-    transitMountPath: text('transit.mountPath'),
-    transitKeyName: text('transit.keyName'),
-  };
+  // With a member less in the list above, this is no BoundIdentity for the compiler.
+  const identity = {} as Record<(typeof identityMembers)[IdentityPath], string>;
+  for (const path of identityPaths) identity[identityMembers[path]] = String(values.get(path) ?? '');
+  return identity;
 }
 
 const minLoginTimeoutMs = 5_000;
 
 function toConfig(values: Values): Config {
-  const text = (path: string) => String(values.get(path) ?? '');
-  const number = (path: string) => Number(values.get(path) ?? 0);
-  const flag = (path: string) => values.get(path) === true;
-  const audience = values.get('auth.jwt.expectedAudience');
-  const correlation = {
-    ttlMs: number('logging.debugCorrelation.ttl'),
-    incidentId: text('logging.debugCorrelation.incidentId'),
-  };
+  const text = (path: PathOf<{ readonly kind: 'string' }>) => String(values.get(path) ?? '');
+  const section = <Name extends string>(name: Name) => sectionOf(name, values);
+  const openbao = section('openbao');
+  const auth = section('auth');
+  const { enabled: isCorrelated, ...correlation } = section('logging.debugCorrelation');
   return deepFreeze<Config>({
-    server: {
-      socketPath: text('server.socketPath'),
-      socketMode: Number.parseInt(text('server.socketMode'), 8),
-      socketGroup: text('server.socketGroup'),
-      metricsAddress: text('server.metricsAddress'),
-      healthAddress: text('server.healthAddress'),
-      maxConcurrentStatus: number('server.maxConcurrentStatus'),
-      maxConcurrentEncrypt: number('server.maxConcurrentEncrypt'),
-      maxConcurrentDecrypt: number('server.maxConcurrentDecrypt'),
-    },
-    openbao: {
-      address: `${text('openbao.address').replace(/\/$/u, '')}${text('openbao.pathPrefix')}`,
-      tlsServerName: text('openbao.tlsServerName'),
-      namespace: text('openbao.namespace'),
-      timeoutMs: number('openbao.timeout'),
-    },
+    server: { ...section('server'), socketMode: Number.parseInt(text('server.socketMode'), 8) },
+    openbao: { ...openbao, address: `${openbao.address.replace(/\/$/u, '')}${openbao.pathPrefix}` },
     auth: {
-      loginBeforeTokenExpiryMs: number('auth.loginBeforeTokenExpiry'),
-      tokenRenewalIncrementMs: number('auth.tokenRenewalIncrement'),
-      loginTimeoutMs: number('auth.loginTimeout') || Math.max(number('openbao.timeout'), minLoginTimeoutMs),
-      jwt: {
-        mountPath: text('auth.jwt.mountPath'),
-        role: text('auth.jwt.role'),
-        minRemainingTtlMs: number('auth.jwt.minRemainingTtl'),
-        clockSkewLeewayMs: number('auth.jwt.clockSkewLeeway'),
-        expectedIssuer: text('auth.jwt.expectedIssuer'),
-        expectedAudience: Array.isArray(audience) ? audience.map(String) : [],
-        expectedSubject: text('auth.jwt.expectedSubject'),
-      },
+      ...auth,
+      loginTimeoutMs: auth.loginTimeoutMs || Math.max(openbao.timeoutMs, minLoginTimeoutMs),
+      jwt: section('auth.jwt'),
     },
     credentialPaths: {
       openbao_ca: text('openbao.caCertFile'),
@@ -190,28 +162,32 @@ function toConfig(values: Values): Config {
       pin: text('auth.cert.pkcs11.pinFile'),
     },
     identity: identityOf(values),
-    bootstrap: {
-      graceTimeoutMs: number('bootstrap.graceTimeout'),
-      retryIntervalMs: number('bootstrap.retryInterval'),
-    },
-    status: {
-      probeIntervalMs: number('status.probeInterval'),
-      deepProbeIntervalMs: number('status.deepProbeInterval'),
-      statusMaxStalenessMs: number('status.statusMaxStaleness'),
-    },
-    state: { path: text('state.path'), requireCheckpoint: flag('state.requireCheckpoint') },
-    rotation: {
-      activationDelayMs: number('rotation.activationDelay'),
-      requireStableObservationCount: number('rotation.requireStableObservationCount'),
-      rejectVersionRollback: flag('rotation.rejectVersionRollback'),
-    },
+    bootstrap: section('bootstrap'),
+    status: section('status'),
+    state: section('state'),
+    rotation: section('rotation'),
     logging: {
+      ...section('logging'),
       level: logLevel(text('logging.level')),
       format: text('logging.format') === 'text' ? 'text' : 'json',
-      correlation: flag('logging.debugCorrelation.enabled') ? correlation : undefined,
+      correlation: isCorrelated ? correlation : undefined,
     },
-    process: { pluginUser: text('process.pluginUser'), pluginGroup: text('process.pluginGroup') },
+    process: section('process'),
+    values,
   });
+}
+
+/** What a field without a value is: one that need not be written, or of a section that does not apply. */
+const emptyOf: OfKind = { string: '', integer: 0, boolean: false, duration: 0, strings: [] };
+
+/** The members that the type of a section has, made from the same rows. */
+function sectionOf<Name extends string>(section: Name, values: Values): Section<Name> {
+  const members = fields.flatMap(({ path, kind }) => {
+    const name = path.startsWith(`${section}.`) ? path.slice(section.length + 1) : '';
+    if (name === '' || name.includes('.')) return [];
+    return [[kind === 'duration' ? `${name}Ms` : name, values.get(path) ?? emptyOf[kind]]];
+  });
+  return Object.fromEntries(members) as Section<Name>;
 }
 
 function logLevel(text: string): LogLevel {

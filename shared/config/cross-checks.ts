@@ -2,6 +2,7 @@
 
 import { posix } from 'node:path';
 import type { Decoded, Values } from './decode.ts';
+import type { FieldPath, PathOf } from './fields.ts';
 import { type Problem, problem } from './problem.ts';
 import { parseListener } from './rules.ts';
 
@@ -17,7 +18,7 @@ export function checkRelations(
   failed: ReadonlySet<string>,
   developmentDirectory: string | undefined,
 ): Problem[] {
-  const isSound = (...paths: string[]) => paths.every((path) => !failed.has(path));
+  const isSound = (...paths: FieldPath[]) => paths.every((path) => !failed.has(path));
   return [
     ...(isSound('server.socketPath') ? checkSocketDirectory(decoded.values, developmentDirectory) : []),
     ...checkDurations(decoded.values, isSound),
@@ -36,9 +37,9 @@ function checkSocketDirectory(values: Values, developmentDirectory: string | und
   return [problem('server.socketPath', 'directory', 'must be under an approved runtime socket directory')];
 }
 
-function checkDurations(values: Values, isSound: (...paths: string[]) => boolean): Problem[] {
+function checkDurations(values: Values, isSound: (...paths: FieldPath[]) => boolean): Problem[] {
   const problems: Problem[] = [];
-  const ms = (path: string) => Number(values.get(path));
+  const ms = (path: FieldPath) => Number(values.get(path));
   const probe = 'status.probeInterval';
   const staleness = 'status.statusMaxStaleness';
   if (isSound(probe, staleness) && ms(probe) >= ms(staleness)) {
@@ -66,7 +67,7 @@ function canonicalHost(host: string): string {
   return host.toLowerCase().replace(/^::ffff:(?=\d+\.)/u, '');
 }
 
-function checkCorrelation(values: Values, isSound: (...paths: string[]) => boolean): Problem[] {
+function checkCorrelation(values: Values, isSound: (...paths: FieldPath[]) => boolean): Problem[] {
   if (values.get('logging.debugCorrelation.enabled') !== true) return [];
   const problems: Problem[] = [];
   const ttl = 'logging.debugCorrelation.ttl';
@@ -138,7 +139,7 @@ function checkProcess(values: Values): Problem[] {
 /** What is allowed but deserves a second look. */
 export function configWarnings(values: Values): Problem[] {
   const warnings: Problem[] = [];
-  for (const path of ['server.metricsAddress', 'server.healthAddress']) {
+  for (const path of ['server.metricsAddress', 'server.healthAddress'] as const) {
     const listener = parseListener(textOf(values, path));
     const isLoopback = /^(?:127\.[0-9.]+|::1|localhost)$/u.test(listener?.host ?? '127.0.0.1');
     if (!isLoopback) warnings.push(problem(path, 'routable', 'is not a loopback address: anybody may read it'));
@@ -150,7 +151,7 @@ export function configWarnings(values: Values): Problem[] {
   return warnings;
 }
 
-function textOf(values: Values, path: string): string {
+function textOf(values: Values, path: PathOf<{ readonly kind: 'string' }>): string {
   const value = values.get(path);
   return typeof value === 'string' ? value : '';
 }

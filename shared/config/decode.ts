@@ -4,13 +4,12 @@
 import { ProviderError } from '../errors/error.ts';
 import { nearestName } from '../text/nearest.ts';
 import { durationExpected, parseDurationMs } from '../time/duration.ts';
-import { type Field, fields } from './fields.ts';
+import { type Field, type FieldPath, fields } from './fields.ts';
 import { type Problem, problem } from './problem.ts';
-import type { Rule } from './rules.ts';
 
 export type Value = string | number | boolean | readonly string[];
 /** Values by dotted path: durations in milliseconds, absent ones defaulted. */
-export type Values = ReadonlyMap<string, Value>;
+export type Values = ReadonlyMap<FieldPath, Value>;
 export type Decoded = { readonly values: Values; readonly written: ReadonlySet<string>; readonly problems: Problem[] };
 
 /**
@@ -24,7 +23,7 @@ export function decodeDocument(document: unknown, overrides: ReadonlyMap<string,
   const leaves = new Map<string, unknown>();
   flatten(document, '', leaves, problems);
   for (const [path, value] of overrides) leaves.set(path, value);
-  const values = new Map<string, Value>();
+  const values = new Map<FieldPath, Value>();
   for (const field of fields) {
     const raw = leaves.get(field.path) ?? undefined;
     const value = raw === undefined ? defaultOf(field) : decodeValue(field, raw, problems);
@@ -37,7 +36,7 @@ export function decodeDocument(document: unknown, overrides: ReadonlyMap<string,
 const sections = new Set(
   fields.flatMap(({ path }) => path.split('.').map((_, index, parts) => parts.slice(0, index).join('.'))),
 );
-const leafPaths = new Set(fields.map(({ path }) => path));
+const leafPaths: ReadonlySet<string> = new Set(fields.map(({ path }) => path));
 
 function flatten(value: unknown, path: string, leaves: Map<string, unknown>, problems: Problem[]): void {
   if (value === null || value === undefined) return;
@@ -77,7 +76,7 @@ function decodeValue(field: Field, raw: unknown, problems: Problem[]): Value | u
   };
   switch (field.kind) {
     case 'string':
-      return typeof raw === 'string' ? raw : wrongType('must be a string; put it in quotes');
+      return typeof raw === 'string' ? canonical(field, raw) : wrongType('must be a string; put it in quotes');
     case 'integer':
       return Number.isSafeInteger(raw) && typeof raw === 'number'
         ? raw
@@ -85,10 +84,14 @@ function decodeValue(field: Field, raw: unknown, problems: Problem[]): Value | u
     case 'boolean':
       return typeof raw === 'boolean' ? raw : wrongType('must be true or false without quotes');
     case 'strings':
-      return isStrings(raw) ? raw : wrongType('must be a list of strings');
+      return isStrings(raw) ? [...raw] : wrongType('must be a list of strings');
     case 'duration':
       return decodeDuration(raw) ?? wrongType(durationExpected);
   }
+}
+
+function canonical(field: Field & { readonly kind: 'string' }, text: string): string {
+  return field.canonical === undefined ? text : field.canonical(text);
 }
 
 function isStrings(raw: unknown): raw is readonly string[] {
@@ -115,12 +118,9 @@ export function checkField(field: Field, value: Value | undefined): Problem[] {
 }
 
 function missing(field: Field): Problem[] {
-  const isRequired = field.kind === 'integer' || (field.kind === 'string' && field.rules.some(isRequiredRule));
+  const isRequired =
+    field.kind === 'integer' || (field.kind === 'string' && field.rules.some(({ code }) => code === 'required'));
   return isRequired ? [problem(field.path, 'required', 'is required')] : [];
-}
-
-function isRequiredRule(rule: Rule<string>): boolean {
-  return rule.code === 'required';
 }
 
 function brokenRules(field: Field, value: Value): readonly { readonly code: string; readonly message: string }[] {

@@ -8,7 +8,11 @@ export type Rule<T> = {
   readonly message: string;
   readonly holds: (value: T) => boolean;
   readonly schema?: Readonly<Record<string, unknown>>;
+  readonly isOfPaths?: never;
 };
+
+/** What only a path of this host has to keep: a row with such a rule compiles only when it says `isPath`. */
+export type PathRule = Omit<Rule<string>, 'isOfPaths'> & { readonly isOfPaths: true };
 
 export const pathNamePattern = '^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$';
 const pathNameRegex = new RegExp(pathNamePattern, 'u');
@@ -52,7 +56,11 @@ export const pathName = text(
   { pattern: pathNamePattern },
 );
 
-export const absolutePath = text('absolute_path', 'must be an absolute path', (value) => value.startsWith('/'));
+const ofPaths = (rule: Rule<string>): PathRule => ({ ...rule, isOfPaths: true });
+
+export const absolutePath = ofPaths(
+  text('absolute_path', 'must be an absolute path', (value) => value.startsWith('/')),
+);
 
 /** Linux: sockaddr_un holds 107 usable bytes; the private name adds a dot, a dot and 8 characters. */
 const maxSocketPathBytes = 107;
@@ -69,7 +77,7 @@ export const socketPath = [
     'must be shorter: a Unix socket path has at most 107 bytes',
     (value) => Buffer.byteLength(value, 'utf8') + privateNameExtraBytes <= maxSocketPathBytes,
   ),
-];
+].map(ofPaths);
 
 export const socketMode = [
   text('octal', 'must be an octal permission mode', (value) => /^0?[0-7]{3}$/u.test(value), { pattern: '^0[0-7]{3}$' }),

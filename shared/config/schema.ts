@@ -6,22 +6,6 @@ import { type Field, fields } from './fields.ts';
 type Schema = { readonly [name: string]: unknown };
 type ObjectSchema = { type: 'object'; additionalProperties: false; properties: Record<string, Schema> } & Schema;
 
-const namespacePattern = '^$|^[^/%\\s]+(?:/[^/%\\s]+)*$';
-
-/** Members that must be written, by section. */
-const required: Readonly<Record<string, readonly string[]>> = {
-  '': ['configVersion', 'server', 'openbao', 'auth', 'transit'],
-  server: ['socketPath', 'socketMode', 'socketGroup'],
-  openbao: ['address', 'caCertFile', 'tlsServerName', 'instanceId'],
-  auth: ['method'],
-  'auth.jwt': ['mountPath', 'role'],
-  'auth.jwt.oauth2': ['tokenUrl', 'clientId', 'clientSecretFile', 'authMethod'],
-  'auth.cert': ['mountPath', 'source', 'pkcs11'],
-  'auth.cert.pkcs11': ['certificateFile', 'modulePath', 'tokenLabel', 'keyLabel', 'pinFile', 'maxSessions'],
-  transit: ['mountPath', 'keyName', 'keyIdScope'],
-  'transit.keyIdScope': ['providerName', 'clusterId', 'transitMountId', 'keyLineageId'],
-};
-
 const jwtBranches = [
   {
     title: 'file',
@@ -67,10 +51,22 @@ function sectionOf(root: ObjectSchema, names: readonly string[]): ObjectSchema {
   return section;
 }
 
-function emptyObject(path: string): ObjectSchema {
-  const names = required[path];
-  const members = names === undefined ? {} : { required: names };
+function emptyObject(section: string): ObjectSchema {
+  const names = requiredIn(section);
+  const members = names.length === 0 ? {} : { required: names };
   return { type: 'object', additionalProperties: false, ...members, properties: {} };
+}
+
+/**
+ * Members of a section that must be written: its own required fields, and each section within it that has one. A section that
+ * is chosen, such as that of a login method, is required by that choice and not here.
+ */
+function requiredIn(section: string): readonly string[] {
+  const inside = fields.filter(({ path }) => section === '' || path.startsWith(`${section}.`));
+  const choice = inside[0]?.only;
+  const required = inside.filter(({ isRequired, only }) => isRequired === true && only === choice);
+  const depth = section === '' ? 0 : section.split('.').length;
+  return [...new Set(required.map(({ path }) => path.split('.')[depth] ?? ''))];
 }
 
 function fieldSchema(field: Field): Schema {
@@ -84,10 +80,8 @@ function fieldSchema(field: Field): Schema {
       return { type: 'array', items: { type: 'string', minLength: 1 }, ...about };
     case 'integer':
       return { type: 'integer', ...rulesSchema(field.rules), ...byDefault(field.byDefault), ...about };
-    case 'string': {
-      const namespace = field.path === 'openbao.namespace' ? { pattern: namespacePattern } : {};
-      return { type: 'string', ...rulesSchema(field.rules), ...namespace, ...byDefault(field.byDefault), ...about };
-    }
+    case 'string':
+      return { type: 'string', ...rulesSchema(field.rules), ...byDefault(field.byDefault), ...about };
   }
 }
 

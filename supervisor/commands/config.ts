@@ -2,6 +2,7 @@
 
 import { identityOf, readConfig } from '../../shared/config/config.ts';
 import { decodeDocument } from '../../shared/config/decode.ts';
+import type { FieldPath } from '../../shared/config/fields.ts';
 import { sentenceOf } from '../../shared/config/problem.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { exitCodes } from '../../shared/errors/exit-codes.ts';
@@ -13,7 +14,7 @@ import { readDocument } from './config-file.ts';
 export const run: Command['run'] = ({ configPath, options }, { print, printError }) => {
   const document = readDocument(configPath);
   const { values } = decodeDocument(document, options.overrides ?? new Map());
-  const text = (field: string) => String(values.get(field) ?? '');
+  const text = (field: FieldPath) => String(values.get(field) ?? '');
   const lines = [
     ['configVersion', text('configVersion')],
     ['socketPath', text('server.socketPath')],

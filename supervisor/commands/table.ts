@@ -5,6 +5,8 @@ import type { TaskName } from '../../shared/channel/tasks.ts';
 import type { ExitName } from '../../shared/errors/exit-codes.ts';
 import type { Command } from './command.ts';
 
+import type { OverrideFlag } from '../../shared/config/fields.ts';
+
 export type FlagRow = {
   readonly type: 'string' | 'boolean';
   /** What the value is called; empty for a flag without a value. */
@@ -13,6 +15,9 @@ export type FlagRow = {
   /** Accepted by every command, also by one that does not read it. */
   readonly isCommon: boolean;
 };
+
+/** What overrides a field of the configuration has a value, and does so for every command. */
+type OverrideFlagRow = FlagRow & { readonly type: 'string'; readonly isCommon: true };
 
 export const flags = {
   config: {
@@ -55,7 +60,7 @@ export const flags = {
     help: 'with --apply: the stateHash of the plan that you reviewed',
     isCommon: false,
   },
-} as const satisfies Record<string, FlagRow>;
+} as const satisfies Readonly<Record<string, FlagRow>> & Readonly<Record<OverrideFlag, OverrideFlagRow>>;
 
 export type FlagName = keyof typeof flags;
 

@@ -4,6 +4,7 @@
 
 import { basename, dirname, join } from 'node:path';
 import { decodeDocument } from '../../shared/config/decode.ts';
+import type { FieldPath } from '../../shared/config/fields.ts';
 import { printable } from '../../shared/config/problem.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { checkLockFree, type LockDeps } from '../custody/lock.ts';
@@ -17,7 +18,7 @@ export type Places = { readonly statePath: string; readonly socketPath: string }
 export function placesOf(document: unknown): Places {
   const { values } = decodeDocument(document, new Map());
   const defaults = decodeDocument(undefined, new Map()).values;
-  const pathAt = (field: string) => {
+  const pathAt = (field: FieldPath) => {
     const written = values.get(field);
     return typeof written === 'string' && written.startsWith('/') ? written : String(defaults.get(field));
   };

@@ -30,9 +30,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'pluginUser changes by a reload',
-    file: 'supervisor/gate/reload.ts',
+    file: 'shared/config/fields.ts',
     at: 'control: reload.plugin-user',
-    replace: '',
+    find: 'restart',
+    replace: 'reload',
     tests: ['test/unit/supervisor/gate/reload.test.ts'],
   },
   {
@@ -208,7 +209,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the path of the PIN file reaches the plugin',
-    file: 'shared/config/paths.ts',
+    file: 'shared/config/fields.ts',
     at: 'control: withheld.pin-file',
     replace: '',
     tests: ['test/unit/shared/config/paths.test.ts'],

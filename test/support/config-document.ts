@@ -34,9 +34,8 @@ export function minimalDocument(): Document {
   };
 }
 
-/** The minimal document with one value set by its dotted path; undefined removes it. */
-export function documentWith(path: string, value: unknown): Document {
-  const document = minimalDocument();
+/** A document, if no other the minimal one, with one value set by its dotted path; undefined removes it. */
+export function documentWith(path: string, value: unknown, document = minimalDocument()): Document {
   const names = path.split('.');
   const leaf = names.pop() ?? '';
   let section = document;

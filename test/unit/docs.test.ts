@@ -22,6 +22,7 @@ import { logFieldRows } from '../../shared/log/fields.ts';
 import { shutdownReasons } from '../../supervisor/commands/serve.ts';
 import { lossReasons } from '../../supervisor/custody/held-directory.ts';
 import { fileReasons } from '../../supervisor/custody/trusted-file.ts';
+import { overridable } from '../../supervisor/environment.ts';
 import { departureReasons } from '../../supervisor/lifecycle/departure.ts';
 import { restartReasons } from '../../supervisor/lifecycle/events.ts';
 import { checkIds } from '../../supervisor/refusal.ts';
@@ -53,17 +54,26 @@ function defaultOf(field: Field): string {
   return value === '' ? 'empty' : `\`${value}\``;
 }
 
-test('docs/configuration.md lists every field with type, default, rules and purpose', () => {
+const changeMarks: Readonly<Record<Field['changes'], string>> = { identity: ' **C**', restart: ' **R**', reload: '' };
+
+test('docs/configuration.md lists every field with type, default, rules, purpose and what it takes to change it', () => {
   const rows = fields.map((field) => {
     const rules = 'rules' in field ? field.rules.map(({ message }) => message).join('; ') : '';
-    const mark = field.isIdentity === true ? ' **C**' : '';
-    return `| \`${field.path}\`${mark} | ${field.kind} | ${defaultOf(field)} | ${field.about} | ${rules.replaceAll('|', '\\|')} |\n`;
+    return `| \`${field.path}\`${changeMarks[field.changes]} | ${field.kind} | ${defaultOf(field)} | ${field.about} | ${rules.replaceAll('|', '\\|')} |\n`;
   });
   checkGenerated(
     'configuration.md',
     'fields',
     `| Field | Type | Default | Purpose | Rules |\n|---|---|---|---|---|\n${rows.join('')}`,
   );
+});
+
+test('docs/configuration.md lists every setting that can be overridden', () => {
+  const rows = overridable.map(
+    ({ path, flag, variables }) =>
+      `| \`${path}\` | \`--${flag}\` | ${variables.map((name) => `\`${name}\``).join(', ')} |\n`,
+  );
+  checkGenerated('configuration.md', 'overrides', `| Setting | Flag | Variables |\n|---|---|---|\n${rows.join('')}`);
 });
 
 test('docs/metrics.md lists every series with type and labels', () => {

@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readConfig } from '../../../shared/config/config.ts';
 import { parseArguments } from '../../../supervisor/arguments.ts';
-import { environmentProblems, firstOf } from '../../../supervisor/environment.ts';
+import { environmentProblems, firstOf, overridable } from '../../../supervisor/environment.ts';
 import { minimalDocument } from '../../support/config-document.ts';
 
 const told = (environment: Record<string, string>) =>
@@ -23,6 +23,8 @@ for (const [name, message] of [
     assert.equal(told({ [name]: 'x' }), [`${name}: is not a known environment variable${message}`]);
   });
 }
+
+test('the message counts the settings that have a variable', () => assert.is(overridable.length, 3));
 
 test('known, empty and foreign variables are no problem', () => {
   const environment = {

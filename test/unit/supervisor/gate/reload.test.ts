@@ -3,6 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { requireConfig } from '../../../../shared/config/config.ts';
+import { fields } from '../../../../shared/config/fields.ts';
 import { ConfigInvalid } from '../../../../shared/config/problem.ts';
 import { checkReloadable } from '../../../../supervisor/gate/reload.ts';
 import { documentWith, minimalDocument } from '../../../support/config-document.ts';
@@ -58,6 +59,29 @@ const identity: readonly (readonly [string, unknown])[] = [
 for (const [path, value] of identity) {
   test(`${path} is part of the identity`, () => assert.equal(refusalOf(path, value), [`${path} identity`]));
 }
+
+test('each row that a reload cannot change is tried here, and no other', () => {
+  const tried = [...restart, ...identity].map(([path]) => path);
+  const rows = fields.filter(({ changes }) => changes !== 'reload').map(({ path }) => path);
+  assert.equal([...tried, 'process.pluginGroup'].sort(), rows.sort());
+});
+
+test('every problem is told, the identity first, and in the same order each time', () => {
+  const document = minimalDocument();
+  for (const [path, value] of [...restart.slice(2), ...identity]) documentWith(path, value, document);
+  assert.throws(
+    () => checkReloadable(before, requireConfig(document)),
+    (error: unknown) =>
+      error instanceof ConfigInvalid &&
+      error.lead === 'reload refused' &&
+      error.problems.map(({ field }) => field).join(' ') ===
+        'transit.keyIdScope.providerName transit.keyIdScope.clusterId transit.keyIdScope.transitMountId ' +
+          'transit.keyIdScope.keyLineageId openbao.instanceId openbao.namespace transit.mountPath transit.keyName ' +
+          'server.socketGroup server.metricsAddress server.healthAddress state.path process.pluginUser',
+  );
+});
+
+test('another spelling of the same mode is no change', () => assert.equal(refusalOf('server.socketMode', '660'), []));
 
 test('what concerns neither is taken', () => {
   assert.equal(refusalOf('status', { probeInterval: '7s' }), []);
