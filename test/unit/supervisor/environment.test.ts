@@ -59,6 +59,11 @@ test('they are problems of the configuration, before those of the file, and of n
   assert.is(parseArguments(['version'], { BAO_KMS_PROVIDER_LOGLEVEL: 'debug' }).command.name, 'version');
 });
 
+test('no word at all is help, and --version alone is no call for help', () => {
+  const nameOf = (...words: string[]) => parseArguments(words, {}).command.name;
+  assert.equal([nameOf(), nameOf('--version'), nameOf('--version', '--help')], ['help', 'version', 'help']);
+});
+
 test('an empty variable leaves the next name its word', () => {
   assert.is(firstOf({ A: '', B: 'b', C: 'c' }, ['A', 'B', 'C']), 'b');
   assert.is(firstOf({ A: '' }, ['A', 'B']), undefined);

@@ -100,6 +100,19 @@ test('200 lines a second go on, the rest is counted and told once a minute', asy
   assert.is(said.filter((text) => text.startsWith('dropped')).length, 2);
 });
 
+test('a single line that was dropped is told at the end, and no line that was not', async () => {
+  for (const [lines, told] of [
+    [200, []],
+    [201, ['dropped 1']],
+  ] as const) {
+    const { clock, stream, said, write } = bench();
+    await write('a\n'.repeat(lines));
+    stream.end();
+    await clock.settle();
+    assert.equal(said.slice(200), told);
+  }
+});
+
 test('more than 4 MiB in a second waits in the pipe', async () => {
   const { clock, stream, write } = bench();
   for (let count = 0; count < 5; count += 1) await write('x'.repeat(1_000_000));
