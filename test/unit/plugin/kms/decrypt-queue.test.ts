@@ -155,6 +155,23 @@ test('a failure is the answer of everyone who shared, and the next identical cal
   assert.is((await again).toString(), 'x');
 });
 
+test('a call that has ended, well or not, leaves its slot to one that comes later', async () => {
+  const { jobs, decrypt, clock } = createBench(1);
+  const first = decrypt('a');
+  jobs[0]?.answer.resolve(Buffer.from('x'));
+  await first;
+  await clock.settle();
+  const second = rejectsClass(decrypt('b'), 'bao_sealed');
+  assert.is(jobs.length, 2);
+  jobs[1]?.answer.reject(new ProviderError('bao_sealed', ''));
+  await second;
+  await clock.settle();
+  const third = decrypt('c');
+  assert.is(jobs.length, 3);
+  jobs[2]?.answer.resolve(Buffer.from('x'));
+  await third;
+});
+
 test('no timer is left when everything is answered', async () => {
   const { jobs, decrypt, clock } = createBench(1);
   const calls = [decrypt('a'), decrypt('b')];

@@ -43,6 +43,8 @@ test('a line may come in any pieces', async () => {
 for (const [what, text] of [
   ['a word', 'FATAL ERROR: out of memory'],
   ['JSON that is no object', '[1]'],
+  ['JSON that is null', 'null'],
+  ['JSON that is a number', '7'],
   ['an unknown member', JSON.stringify({ ...line, secret: 'x' })],
   ['an unknown level', JSON.stringify({ ...line, level: 'fatal' })],
   ['another time', JSON.stringify({ ...line, ts: 'yesterday' })],
