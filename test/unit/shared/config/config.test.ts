@@ -371,6 +371,17 @@ for (const words of [
   });
 }
 
+test('a version has one to ten digits of any kind', () => {
+  const before = (version: string) => parseArguments(['retire-versions', '--before-version', version], {}).command;
+  for (const version of ['2', '9', '10', '37', '9999999999']) {
+    assert.equal(before(version), { name: 'retire-versions', beforeVersion: Number(version), apply: undefined });
+  }
+  for (const version of ['0', '02', '10000000000', '-2', '']) throwsClass(() => before(version), 'usage_invalid');
+  const hash = 'A-_z'.repeat(11).slice(0, 43);
+  const restore = parseArguments(['restore-versions', '--versions', `98, ${hash}`], {}).command;
+  assert.equal(restore, { name: 'restore-versions', versions: ['98', hash], apply: undefined });
+});
+
 test('the commands about rotation are read with their flags', () => {
   const hash = `krs1.${'A'.repeat(43)}`;
   const retire = parseArguments(

@@ -35,4 +35,12 @@ test('20000 tokens are accepted, and one more is not', () => {
   assert.is(yamlExcessOf(`${most}\n`)?.code, 'tokens');
 });
 
+test('what nests in a key counts as what nests in a value, and an entry may have neither', () => {
+  const key = (depth: number) => `? ${nested(depth)}\n: 1\n`;
+  assert.is(yamlExcessOf(key(maxYamlDepth - 1)), undefined);
+  assert.is(yamlExcessOf(key(maxYamlDepth))?.code, 'depth');
+  assert.is(yamlExcessOf('? a\n? b\n-\n'), undefined);
+  assert.is(yamlExcessOf('-\n- \n- 1\n'), undefined);
+});
+
 test.run();

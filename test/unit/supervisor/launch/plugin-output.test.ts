@@ -78,6 +78,12 @@ test('of a line over 8 KiB the begin is kept as text, and the next line is whole
   assert.is(JSON.parse(said[1] ?? '').message, 'kms.request');
 });
 
+test('of each long line the same begin is kept, however many there were before', async () => {
+  const { said, write } = bench();
+  await write(`${'x'.repeat(9_000)}\n`.repeat(3));
+  assert.equal(said, Array(3).fill(`text ${'x'.repeat(8_192)}`));
+});
+
 test('a line without end holds no more than its begin', async () => {
   const { clock, stream, said, write } = bench();
   for (let count = 0; count < 300; count += 1) await write('x'.repeat(10_000));

@@ -50,6 +50,17 @@ test('the first relaunch of a serving plugin comes at once, the next ones later 
   assert.equal(delays, [0, 100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 30_000, 30_000]);
 });
 
+test('after something of ours went wrong the next start waits one step longer than after a plugin that ended', () => {
+  const delays = [0, 1, 5, 20].map((failures) => {
+    const { effects } = step(at('serving', { failures } as Partial<State>), { kind: 'effect_failed' });
+    return effects.find((effect) => effect.kind === 'arm');
+  });
+  assert.equal(
+    delays,
+    [100, 500, 10_000, 30_000].map((afterMs) => ({ kind: 'arm', afterMs })),
+  );
+});
+
 test('a minute of service forgets earlier failures', () => {
   const tired = at('serving', { failures: 7 });
 
