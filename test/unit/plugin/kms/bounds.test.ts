@@ -226,7 +226,7 @@ test('the connection that holds most loses, and an answer of another one that is
 });
 
 test('a body has the time of its call, an answer that nobody takes has ten seconds', async () => {
-  const { clock, ended, open, streams } = createHalfOpen();
+  const { clock, ended, open, streams, reached } = createHalfOpen();
   open('late');
   const served = open('served');
   served.complete();
@@ -236,6 +236,7 @@ test('a body has the time of its call, an answer that nobody takes has ten secon
   await clock.advance(transferMs);
   assert.equal(ended, ['time out late', 'drop served']);
   assert.equal([streams.sizeBytes, clock.timers()], [0, 0]);
+  assert.equal(reached, ['body_late', 'answer_untaken']);
 });
 
 test('without a deadline of our own a body still has ten seconds', async () => {

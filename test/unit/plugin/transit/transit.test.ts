@@ -155,6 +155,24 @@ for (const name of Object.keys(metadata)) {
   });
 }
 
+for (const name of ['latest_version', 'min_available_version', 'min_encryption_version', 'min_decryption_version']) {
+  test(`${name} is a whole number, and auto_rotate_period where it stands`, () => {
+    for (const value of [1.5, '1', null, 2 ** 53, true]) {
+      throwsClass(() => readKeyProfile({ ...metadata, [name]: value }), 'bao_protocol_error');
+    }
+    throwsClass(() => readKeyProfile({ ...metadata, auto_rotate_period: '1h' }), 'bao_protocol_error');
+    assert.is(readKeyProfile({ ...metadata, auto_rotate_period: 3_600 }).autoRotatePeriodSeconds, 3_600);
+  });
+}
+
+for (const name of ['exportable', 'deletion_allowed', 'soft_deleted', 'imported_key', 'convergent_encryption']) {
+  test(`${name} is a flag`, () => {
+    for (const value of ['true', 1, 0]) {
+      throwsClass(() => readKeyProfile({ ...metadata, [name]: value }), 'bao_protocol_error');
+    }
+  });
+}
+
 for (const [what, keys, errorClass] of [
   ['0', { 0: 1 }, 'profile_invalid'],
   ['01', { '01': 1 }, 'profile_invalid'],

@@ -25,6 +25,22 @@ test('the minimal file is valid and complete', () => {
   assert.ok(Object.isFrozen(config?.auth.jwt));
 });
 
+test('an absent source with both a jwtFile and an oauth2 section is required: which is meant cannot be told', () => {
+  const document = documentWith('auth.jwt.source', undefined);
+  const { jwt } = document['auth'] as { jwt: Record<string, unknown> };
+  const both = { ...document, auth: { method: 'jwt', jwt: { ...jwt, oauth2: { clientId: 'x' } } } };
+  assert.ok(problemsOf(both).includes('auth.jwt.source: is required'), problemsOf(both).join('\n'));
+});
+
+test('a field that is wrong by itself is not compared with another one', () => {
+  assert.equal(
+    problemsOf(documentWith('status', { probeInterval: '9h', statusMaxStaleness: 'x' })).filter((one) =>
+      one.includes('shorter'),
+    ),
+    [],
+  );
+});
+
 for (const level of ['debug', 'info', 'warn', 'error'] as const) {
   test(`the level ${level} that is written is the level of the log`, () => {
     assert.is(readConfig(documentWith('logging.level', level)).config?.logging.level, level);
