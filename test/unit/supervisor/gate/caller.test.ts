@@ -180,6 +180,13 @@ for (const [what, exitCode, output] of [
 }
 
 if (isRoot) {
+  test('the owner of the state directory passes, whosever the runtime directory is, and the other way round where root asks', () =>
+    withPlaces('provider', 'provider', async (directory) => {
+      chownSync(join(directory, 'run'), stranger, stranger);
+      assert.is(await advice(checkUser(placesIn(directory), depsOf(provider, both), helpers)), 'passes');
+      assert.is(await advice(checkUser(placesIn(directory), depsOf(stranger, both), helpers)), 'passes');
+    }));
+
   test('a configuration that is not there, in a directory of somebody else’s, tells root whose the provider is', () =>
     withPlaces('provider', 'provider', async (directory) => {
       const path = join(dirname(placesIn(directory).statePath), 'config.yaml');

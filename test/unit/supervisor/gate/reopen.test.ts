@@ -9,13 +9,19 @@ import type { Passed } from '../../../../supervisor/gate/gate.ts';
 import { reopen } from '../../../../supervisor/gate/reopen.ts';
 import { GateRefusal } from '../../../../supervisor/refusal.ts';
 
-function createHeld(refresh: () => Promise<unknown>, checkDirectory = () => {}) {
+function createHeld(refresh: () => Promise<unknown>, checkDirectory = () => {}, found = 'here') {
   const looked: string[] = [];
   const check = () => {
     looked.push('directory');
     checkDirectory();
   };
-  const directory = { look: () => 'here', check, at: (name: string) => `/x/${name}` };
+  const directory = {
+    path: '/nonexistent/run',
+    look: () => found,
+    close: () => looked.push('closed'),
+    check,
+    at: (name: string) => `/x/${name}`,
+  };
   const passed = { socket: { directory, name: 'kms.sock' }, locks: {}, store: { refresh } } as unknown as Passed;
   const listeners = { socket: { isOurs: () => looked.push('name') > 0 } } as unknown as Listeners;
   const look = { isSocketShut: async () => looked.push('shut') < 0 };
@@ -46,6 +52,18 @@ test('a runtime directory that is unsafe by now refuses a relaunch, before the s
   assert.instance(error, GateRefusal);
   assert.is((error as GateRefusal).check, 'gate.runtime_directory');
   assert.equal([looked, refreshed], [['directory'], 0]);
+});
+
+test('a runtime directory that was replaced by something unsafe refuses a relaunch, and what is held stays', async () => {
+  const { looked, open } = createHeld(
+    async () => undefined,
+    () => {},
+    'replaced',
+  );
+  const error = await open().catch((thrown: unknown) => thrown);
+  assert.instance(error, GateRefusal);
+  assert.is((error as GateRefusal).check, 'gate.runtime_directory');
+  assert.equal(looked, [], 'the old one is not looked at, and not closed');
 });
 
 test('where all is as it was, nothing is bound anew', async () => {

@@ -176,6 +176,20 @@ test('a reload while the gate runs for another one is remembered once, whether t
   assert.equal(kinds(step(replacing, { kind: 'next_failed' }).effects).at(-1), 'prepare');
 });
 
+test('a port that is bound while a replacement for it is prepared, or for a lost name, asks for no second one', () => {
+  for (const [kind, cause] of [
+    ['port_bound', 'port_bound'],
+    ['name_lost', 'socket_lost'],
+  ] as const) {
+    const { state, effects } = step(at('serving'), { kind });
+    assert.equal(effects, [{ kind: 'prepare', cause }]);
+    for (const again of [{ kind: 'port_bound' }, { kind: 'name_lost' }] as const) {
+      assert.equal(step(state, again), { state, effects: [] }, `${again.kind} while ${kind}`);
+    }
+    assert.equal(step(state, { kind: 'reload' }).effects, []);
+  }
+});
+
 test('a reload that was remembered is one preparation: another one that comes while it goes on begins no second', () => {
   const wanted = step(at('replacing'), { kind: 'reload' }).state;
   const preparing = step(wanted, { kind: 'next_ready' }).state;

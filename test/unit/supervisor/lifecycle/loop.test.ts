@@ -179,6 +179,21 @@ test('a promotion before the delay kills whoever proposes it, and nothing is wri
   assert.is((await store.commit(encodeState(promoted))).outcome, 'saved', 'after the delay it is legal');
 });
 
+test('each plugin that is launched is told with its process and its generation', async () => {
+  const { inService, reload, clock, world } = await createBench();
+  await inService();
+  const next = await reload();
+  next.say(ready, healthy);
+  await clock.settle();
+  assert.equal(
+    world.lines.filter(({ message }) => message === 'plugin.started').map(({ fields }) => fields),
+    [
+      { pid: 1, generation: 1 },
+      { pid: 2, generation: 2 },
+    ],
+  );
+});
+
 test('a plugin that was replaced may say that it has drained', async () => {
   const { inService, reload, clock, world } = await createBench();
   const old = await inService();
