@@ -236,6 +236,7 @@ test('a failed save is proposed again with the same bytes, and published only wh
 
 test('bookkeeping that cannot be saved does not take the service down', async () => {
   const { both, world, cache, clock, status } = createBench();
+  assert.not.ok(cache.verdict().isPersistenceDegraded);
   await both();
   assert.not.ok(cache.verdict().isPersistenceDegraded);
   world.profile = profile(2);
