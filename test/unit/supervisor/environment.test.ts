@@ -15,6 +15,7 @@ for (const [name, message] of [
   ['BAO_KMS_PROVIDER_LOG_LEVL', '; did you mean BAO_KMS_PROVIDER_LOG_LEVEL?'],
   ['bao_kms_provider_config', '; did you mean BAO_KMS_PROVIDER_CONFIG?'],
   ['BAO_KMS_PROVIDER_METRICS_ADDRESS', '; did you mean BAO_KMS_PROVIDER_SERVER_METRICS_ADDRESS?'],
+  ['BAO_KMS_PROVIDER_LOGGINGLEVEL', '; did you mean BAO_KMS_PROVIDER_LOGGING_LEVEL?'],
   ['BAO_KMS_PROVIDER_OPENBAO_ADDRESS', ': openbao.address can be set in the file only'],
   ['BAO_KMS_PROVIDER_AUTH_JWT_JWTFILE', ': auth.jwt.jwtFile can be set in the file only'],
   ['BAO_KMS_PROVIDER_SOMETHING_QUITE_DIFFERENT', '; docs/configuration.md names the three settings that have one'],
@@ -59,6 +60,11 @@ test('they are problems of the configuration, before those of the file, and of n
     ['BAO_KMS_PROVIDER_LOGLEVEL', 'configVersion'],
   );
   assert.is(parseArguments(['version'], { BAO_KMS_PROVIDER_LOGLEVEL: 'debug' }, '/').name, 'version');
+});
+
+test('no word at all is help, and --version alone is no call for help', () => {
+  const nameOf = (...words: string[]) => parseArguments(words, {}).command.name;
+  assert.equal([nameOf(), nameOf('--version'), nameOf('--version', '--help')], ['help', 'version', 'help']);
 });
 
 test('an empty variable leaves the next name its word', () => {

@@ -91,6 +91,59 @@ test('of several errors the outermost that has a fact of the right kind tells it
   assert.is(hintOf(outer), 'outer');
 });
 
+for (const [status, errors, isRecovered] of [
+  [401, ['token is gone'], true],
+  [403, ['permission denied'], true],
+  [400, ['wrong'], false],
+  [404, [], false],
+  [429, ['quota'], false],
+  [503, ['Vault is sealed'], false],
+] as const) {
+  test(`after status ${status} the call is ${isRecovered ? '' : 'not '}made once more with another token`, async () => {
+    const used: { readonly token: string | undefined; readonly isLast: boolean | undefined }[] = [];
+    const http = {
+      send: async ({ token, isLast }: Parameters<Http['send']>[0]) => {
+        used.push({ token, isLast });
+        return { ...denial, status, body: Buffer.from(JSON.stringify({ errors })) };
+      },
+    };
+    const send = createAuthorizedSend({
+      http: () => http as unknown as Http,
+      tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as TokenManager,
+      timeoutMs: 1_000,
+      nowMs: () => 0,
+      observe: () => {},
+    });
+    await send({ operation: operations.decrypt, path: 'transit/decrypt/k' }).catch(() => undefined);
+
+    const first = { token: 's.one', isLast: false };
+    assert.equal(used, isRecovered ? [first, { token: 's.two', isLast: false }] : [first]);
+  });
+}
+
+test('a call whose first answer was a second one already is not sent twice again', async () => {
+  const last: (boolean | undefined)[] = [];
+  const http = {
+    send: async ({ isLast }: Parameters<Http['send']>[0]) => {
+      last.push(isLast);
+      return { ...denial, wasRepeated: true, body: Buffer.from('{"errors":["permission denied"]}') };
+    },
+  };
+  const observed: (string | undefined)[] = [];
+  let nowMs = 0;
+  const send = createAuthorizedSend({
+    http: () => http as unknown as Http,
+    tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as TokenManager,
+    timeoutMs: 1_000,
+    nowMs: () => (nowMs += 5),
+    observe: ({ label, durationMs, error }) => observed.push(`${label} ${durationMs} ${causeOf(error).class}`),
+  });
+  await send({ operation: operations.decrypt, path: 'transit/decrypt/k' }).catch(() => undefined);
+
+  assert.equal(last, [false, true]);
+  assert.equal(observed, Array(2).fill('transit_decrypt 5 permission_denied'));
+});
+
 test('a call that may not recover asks for no other token, whatever the refusal', async () => {
   let recoveries = 0;
   const tokens = {

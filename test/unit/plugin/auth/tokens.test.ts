@@ -246,6 +246,81 @@ test('a token is renewed ahead of its end by a timer, and goes on being served m
   assert.is(await tokens.token(), 't1');
 });
 
+test('a renewal begins a new lease of the same token: it lives on, and is renewed again ahead of its new end', async () => {
+  const { clock, calls, tokens } = createBench();
+  await tokens.token();
+  await clock.advance(1_500_000);
+  assert.is(tokens.status().ttlMs, 1_800_000);
+  await clock.advance(1_499_999);
+  assert.equal([calls, tokens.hasToken()], [['login', 'renew t1'], true]);
+  await clock.advance(1);
+
+  assert.equal(calls, ['login', 'renew t1', 'renew t1']);
+});
+
+test('a token is none any more at the very end of its lease', async () => {
+  let logins = 0;
+  const login = async (): Promise<Grant> => {
+    logins += 1;
+    if (logins > 1) throw new ProviderError('bao_sealed', '');
+    return { token: 't', leaseMs: 1_000_000, isRenewable: false };
+  };
+  const { clock, tokens } = createBench({ login });
+  await tokens.token();
+  await clock.advance(999_999);
+  assert.is(tokens.hasToken(), true);
+  await clock.advance(1);
+  assert.is(tokens.hasToken(), false);
+});
+
+test('a login that grants no token takes none away, and is none', async () => {
+  let token: string | undefined = 't';
+  const { clock, tokens } = createBench({ login: async () => ({ token, leaseMs: 1_800_000, isRenewable: false }) });
+  await tokens.token();
+  token = undefined;
+  await clock.advance(1_000);
+  await tokens.loginNow();
+  assert.is(await tokens.token(), 't');
+  const without = createBench({ login: async () => ({ token: undefined, leaseMs: 1_800_000, isRenewable: false }) });
+  await without.tokens.loginNow();
+  assert.equal([without.tokens.hasToken(), without.tokens.status().status], [false, 'unknown']);
+});
+
+test('a login and a renewal are told with how long they took, and a failure with its error', async () => {
+  const clock = createFakeClock();
+  const told: string[] = [];
+  const after = <T>(ms: number, end: () => T) =>
+    new Promise<T>((resolve, reject) => {
+      clock.after(ms, () => {
+        try {
+          resolve(end());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  const tokens = createTokenManager({
+    clock,
+    random: () => 0,
+    login: () => after(300, () => ({ token: 't', leaseMs: 1_000_000, isRenewable: true })),
+    renew: () =>
+      after(200, () => {
+        throw new ProviderError('bao_sealed', '');
+      }),
+    isAlive: async () => true,
+    settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
+    observe: ({ kind, durationMs, error }) =>
+      told.push(`${kind} ${durationMs} ${error === undefined ? 'ok' : 'failed'}`),
+  });
+  await clock.advance(7_000);
+  void tokens.token();
+  await clock.advance(300);
+  assert.equal(told, ['login 300 ok']);
+  await clock.advance(701_000);
+  assert.equal(told, ['login 300 ok', 'renewal 200 failed', 'login 300 ok']);
+  tokens.stop();
+});
+
 test('a token that cannot be renewed is replaced by a login ahead of its end', async () => {
   const { clock, calls, tokens } = createBench({ isRenewable: false });
   await tokens.token();

@@ -23,6 +23,20 @@ const wrong: readonly (readonly [number, string, ReadonlyMap<string, string>])[]
   [10, 'another version of the AAD', new Map([...right, [annotationNames.aadVersion, 'v2']])],
 ];
 
+for (const version of [1, 9, 10, 100, 2_147_483_647]) {
+  test(`version ${version} is taken as it is written`, () => {
+    const written = new Map([...right, [annotationNames.transitKeyVersion, String(version)]]);
+    assert.is(parseAnnotations(written).transitKeyVersion, version);
+  });
+}
+
+for (const version of ['', '0', '+1', '-1', ' 1', '1 ', '1e1', '0x1', '1.0', '2147483648', '99999999999']) {
+  test(`the version "${version}" is none: check 8`, () => {
+    const written = new Map([...right, [annotationNames.transitKeyVersion, version]]);
+    assert.is(throwsClass(() => parseAnnotations(written), 'annotation_invalid').facts['check'], 8);
+  });
+}
+
 for (const [check, what, annotations] of wrong) {
   test(`${what}: check ${check}`, () => {
     const { facts } = throwsClass(() => parseAnnotations(annotations), 'annotation_invalid');

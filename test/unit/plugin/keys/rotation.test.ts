@@ -273,6 +273,18 @@ for (const mode of ['advance', 'discover'] as const) {
   });
 }
 
+test('a jump of exactly eight records is one commit and is counted; one more is a part', () => {
+  for (const [latest, isPartial, count] of [
+    [9, false, 1],
+    [10, true, 0],
+  ] as const) {
+    const result = look(firstState(), profile(latest));
+    assert.equal([result.isPartial, result.state.snapshots.length], [isPartial, 9]);
+    const candidate = result.state.snapshots.find(({ state }) => state === 'pending');
+    assert.equal([candidate?.transitVersion, candidate?.stableObservationCount], [9, count]);
+  }
+});
+
 test('a jump over a hundred versions goes on with the next probe', () => {
   const ledger = newLedger();
   const counts = [probe(ledger, 101), probe(ledger, 101), probe(ledger, 101)].map((saved) => saved.length);

@@ -139,6 +139,20 @@ test('the one that never had an answer and is idle for longest makes room first,
   assert.is(ended.at(-1), 'cut 0');
 });
 
+test('a connection with an open stream makes room for nobody and is not told to go, however long it lasts', async () => {
+  const { clock, connections, ended, open } = createConnections();
+  for (let index = 0; index < maxConnections; index += 1) {
+    const connection = open(String(index));
+    // Of two streams one has ended.
+    connection.streamOpened();
+    connection.streamOpened();
+    connection.streamClosed(false);
+  }
+  await clock.advance(2 * idleConnectionMs);
+  assert.not.ok(connections.hasRoom());
+  assert.equal(ended, []);
+});
+
 test('a connection without an open stream for ten minutes is told to go, and cut when it stays', async () => {
   const { clock, open, ended, reached } = createConnections();
   const idle = open('idle');
@@ -212,7 +226,7 @@ test('the connection that holds most loses, and an answer of another one that is
 });
 
 test('a body has the time of its call, an answer that nobody takes has ten seconds', async () => {
-  const { clock, ended, open, streams } = createHalfOpen();
+  const { clock, ended, open, streams, reached } = createHalfOpen();
   open('late');
   const served = open('served');
   served.complete();
@@ -222,6 +236,7 @@ test('a body has the time of its call, an answer that nobody takes has ten secon
   await clock.advance(transferMs);
   assert.equal(ended, ['time out late', 'drop served']);
   assert.equal([streams.sizeBytes, clock.timers()], [0, 0]);
+  assert.equal(reached, ['body_late', 'answer_untaken']);
 });
 
 test('without a deadline of our own a body still has ten seconds', async () => {

@@ -1,5 +1,6 @@
 // Decrypts that wait: sharing, slots, order, deadlines, and what happens when nobody waits any more.
 
+import { getEventListeners } from 'node:events';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DecryptQueue } from '../../../../plugin/kms/decrypt-queue.ts';
@@ -9,9 +10,9 @@ import { rejectsClass } from '../../../support/throws.ts';
 
 type Job = { readonly identity: string; readonly signal: AbortSignal; readonly answer: PromiseWithResolvers<Buffer> };
 
-function createBench(slots = 2, maxWaiting = 3) {
+function createBench(slots = 2, maxWaiting = 3, full: () => void = () => {}) {
   const clock = createFakeClock();
-  const queue = new DecryptQueue({ clock, slots, maxWaiting, marginMs: 100 });
+  const queue = new DecryptQueue({ clock, slots, maxWaiting, marginMs: 100, full });
   const jobs: Job[] = [];
   const decrypt = (
     identity: string,
@@ -81,6 +82,30 @@ test('only a full queue refuses', async () => {
   assert.is(queue.waiting, 2);
   for (const call of calls) call.catch(() => undefined);
   jobs[0]?.answer.reject(new Error('end'));
+});
+
+test('a full queue is told each time that it refuses, and not while there is room', async () => {
+  let told = 0;
+  const { decrypt, jobs } = createBench(1, 1, () => {
+    told += 1;
+  });
+  const calls = [decrypt('a'), decrypt('b')];
+  assert.is(told, 0);
+  await rejectsClass(decrypt('c'), 'concurrency_limit');
+  assert.is(told, 1);
+  for (const call of calls) call.catch(() => undefined);
+  jobs[0]?.answer.reject(new Error('end'));
+});
+
+test('a caller’s signal is let go with its answer', async () => {
+  const { jobs, decrypt } = createBench();
+  const controller = new AbortController();
+  const calls = [decrypt('a', 2_000, controller), decrypt('b', 2_000, controller)];
+  assert.is(getEventListeners(controller.signal, 'abort').length, 2);
+  jobs[0]?.answer.resolve(Buffer.from('x'));
+  jobs[1]?.answer.reject(new ProviderError('bao_sealed', ''));
+  await Promise.allSettled(calls);
+  assert.is(getEventListeners(controller.signal, 'abort').length, 0);
 });
 
 test('a connection that fills the queue loses the newest of its calls to another one', async () => {
@@ -153,6 +178,23 @@ test('a failure is the answer of everyone who shared, and the next identical cal
   jobs[1]?.answer.resolve(Buffer.from('x'));
 
   assert.is((await again).toString(), 'x');
+});
+
+test('a call that has ended, well or not, leaves its slot to one that comes later', async () => {
+  const { jobs, decrypt, clock } = createBench(1);
+  const first = decrypt('a');
+  jobs[0]?.answer.resolve(Buffer.from('x'));
+  await first;
+  await clock.settle();
+  const second = rejectsClass(decrypt('b'), 'bao_sealed');
+  assert.is(jobs.length, 2);
+  jobs[1]?.answer.reject(new ProviderError('bao_sealed', ''));
+  await second;
+  await clock.settle();
+  const third = decrypt('c');
+  assert.is(jobs.length, 3);
+  jobs[2]?.answer.resolve(Buffer.from('x'));
+  await third;
 });
 
 test('no timer is left when everything is answered', async () => {

@@ -6,7 +6,13 @@ import { StatusCache } from '../../../../plugin/health/status-cache.ts';
 import { createKeyService } from '../../../../plugin/key-service.ts';
 import { buildAnnotations } from '../../../../plugin/keys/annotations.ts';
 import type { DecodedDecrypt } from '../../../../plugin/kms/codec.ts';
-import { createKms, type KeyService, type KmsCall, type KmsObservation } from '../../../../plugin/kms/kms.ts';
+import {
+  createKms,
+  type KeyService,
+  type KmsCall,
+  type KmsObservation,
+  ownMarginMs,
+} from '../../../../plugin/kms/kms.ts';
 import { ProviderError } from '../../../../shared/errors/error.ts';
 import { sealState } from '../../../../shared/registry/state.ts';
 import { readClock } from '../../../../shared/time/age.ts';
@@ -122,6 +128,23 @@ test('a healthy Status names the active key and asks nobody', async () => {
   assert.equal(answer, { message: { version: 'v2', healthz: 'ok', keyId: active.kubernetesKeyId } });
   assert.equal(bench.transitCalls, []);
 });
+
+for (const [whose, callMs, limitMs] of [
+  ['its own', Number.POSITIVE_INFINITY, 2_000 + ownMarginMs],
+  ['the caller’s', 1_500, 1_500],
+] as const) {
+  test(`a Decrypt that gets no answer ends at ${whose} deadline, and not before`, async () => {
+    const bench = createBench({ decrypt: () => new Promise(() => {}) });
+    let answer: string | undefined;
+    void answerOf(bench.kms.decrypt(request(), call(callMs))).then((found) => {
+      answer = found;
+    });
+    await bench.clock.advance(limitMs - 1);
+    assert.is(answer, undefined);
+    await bench.clock.advance(1);
+    assert.is(answer, 'request timed out (timeout)');
+  });
+}
 
 test('an unhealthy Status is a successful answer with an empty key_id', async () => {
   const bench = createBench({ isHealthy: false });

@@ -27,6 +27,8 @@ type World = {
   proposals: string[];
   promoted: number;
   rights: readonly RightFinding[];
+  /** Of each probe, in its order: the class of its failure, or `ok`. */
+  reports: string[];
 };
 
 function createBench() {
@@ -43,6 +45,7 @@ function createBench() {
     proposals: [],
     promoted: 0,
     rights: [],
+    reports: [],
   };
   const fail = (errorClass: ErrorClass | undefined) => {
     if (errorClass !== undefined) throw new ProviderError(errorClass, 'x');
@@ -79,6 +82,7 @@ function createBench() {
     randomBytes: (size) => Buffer.alloc(size, 7),
     observe: (event) => {
       if (event.kind === 'promoted') world.promoted += 1;
+      if (event.kind === 'probe') world.reports.push(`${event.probe} ${event.failed?.failure.cause.class ?? 'ok'}`);
     },
     settings: {
       identity,
@@ -232,7 +236,9 @@ test('a failed save is proposed again with the same bytes, and published only wh
 
 test('bookkeeping that cannot be saved does not take the service down', async () => {
   const { both, world, cache, clock, status } = createBench();
+  assert.not.ok(cache.verdict().isPersistenceDegraded);
   await both();
+  assert.not.ok(cache.verdict().isPersistenceDegraded);
   world.profile = profile(2);
   await clock.advance(30_000);
   await both();
@@ -242,6 +248,7 @@ test('bookkeeping that cannot be saved does not take the service down', async ()
 
   assert.is(status().healthz, 'ok');
   assert.ok(cache.verdict().isPersistenceDegraded);
+  assert.equal(world.reports.slice(-2), ['metadata state_save_failed', 'deep ok'], 'it is told all the same');
 });
 
 test('bookkeeping that cannot be saved is an outage for a key that has not proven itself', async () => {
@@ -421,6 +428,18 @@ test('a key that blocks encryption was answered well: failures before it do not 
   await probes.metadata('schedule', signal);
 
   assert.is(probes.breakerState(), 'closed');
+});
+
+test('no deep probe is made while the key blocks encryption, and none before there is a key', async () => {
+  const { both, world, probes, signal } = createBench();
+  assert.is(await probes.deep('schedule', signal), false);
+  assert.equal(world.calls, []);
+  await both();
+  world.profile = profile(2, { minEncryptionVersion: 2 });
+  await probes.metadata('schedule', signal);
+  world.calls.length = 0;
+  assert.is(await probes.deep('schedule', signal), false);
+  assert.equal(world.calls, []);
 });
 
 test('a deep probe that the stop ends is no failure of the key', async () => {

@@ -53,6 +53,19 @@ function ask(port: number, text: string): Promise<string> {
   });
 }
 
+/** Sends it, says that nothing more comes, and reads until the end. */
+function askAndEnd(port: number, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => socket.end(text));
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += chunk.toString();
+    });
+    socket.once('error', reject);
+    socket.once('close', () => resolve(answer));
+  });
+}
+
 const open = (port: number) =>
   new Promise<Socket>((resolve) => {
     const socket = connect(port, '127.0.0.1', () => resolve(socket));
@@ -140,6 +153,22 @@ test('a text that cannot be made is an answer too', () =>
       const answer = await ask(port, get('/metrics'));
       assert.is(statusOf(answer), 500);
       assert.not.match(answer, /secret/u);
+    },
+  ));
+
+test('a client that says nothing more gets its answer when it has asked, and is ended at once when it has not', () =>
+  withMetrics(
+    async () => 'text\n',
+    async ({ clock, port }) => {
+      assert.is(statusOf(await askAndEnd(port, get('/metrics'))), 200);
+      let isEnded = false;
+      const silent = askAndEnd(port, 'GET /metr').then((answer) => {
+        isEnded = true;
+        return answer;
+      });
+      for (let turn = 0; turn < 100 && !isEnded; turn += 1) await clock.settle();
+      assert.ok(isEnded, 'without waiting for the end of its visit');
+      assert.is(await silent, '');
     },
   ));
 

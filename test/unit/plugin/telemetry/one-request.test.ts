@@ -13,7 +13,13 @@ test('a request is known when its head has ended, and not before', () => {
 });
 
 test('bare line feeds end lines too', () => {
-  assert.equal(read('HEAD /live HTTP/1.0\n\n'), { method: 'HEAD', path: '/live', isFollowed: false });
+  for (const end of ['\n\n', '\r\n\n', '\n\r\n']) {
+    assert.equal(
+      read(`HEAD /live HTTP/1.0${end}`),
+      { method: 'HEAD', path: '/live', isFollowed: false },
+      JSON.stringify(end),
+    );
+  }
 });
 
 test('what stands behind the head is noticed and not read', () => {

@@ -51,6 +51,29 @@ test('the last to come stays when all have asked', async () => {
   assert.equal([ended, refused], [[0], []]);
 });
 
+test('of those that have asked as little as each other the one that came first goes, whoever entered before', async () => {
+  const { clock, ended, enter } = createBench();
+  for (let id = 0; id < maxVisitors; id += 1) {
+    enter(id);
+    await clock.advance(1);
+  }
+  enter(maxVisitors);
+  enter(maxVisitors + 1);
+  await clock.advance(heardMs);
+  assert.equal(ended, [0, 1]);
+});
+
+test('room is made with one timer however many come, and made again when it is crowded again', async () => {
+  const { clock, ended, enter } = createBench();
+  for (let id = 0; id < maxVisitors + 5; id += 1) enter(id);
+  assert.is(clock.timers(), maxVisitors + 5 + 1);
+  await clock.advance(heardMs);
+  assert.equal(ended, [0, 1, 2, 3, 4]);
+  for (const id of [100, 101]) enter(id);
+  await clock.advance(heardMs);
+  assert.equal(ended.slice(5), [5, 6]);
+});
+
 test('however quickly they come, a crowd stays bounded, and the last one is in it', () => {
   const { ended, enter } = createBench();
   for (let id = 0; id < maxCrowd + 10; id += 1) enter(id);

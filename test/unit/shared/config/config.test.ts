@@ -25,6 +25,28 @@ test('the minimal file is valid and complete', () => {
   assert.ok(Object.isFrozen(config?.auth.jwt));
 });
 
+test('an absent source with both a jwtFile and an oauth2 section is required: which is meant cannot be told', () => {
+  const document = documentWith('auth.jwt.source', undefined);
+  const { jwt } = document['auth'] as { jwt: Record<string, unknown> };
+  const both = { ...document, auth: { method: 'jwt', jwt: { ...jwt, oauth2: { clientId: 'x' } } } };
+  assert.ok(problemsOf(both).includes('auth.jwt.source: is required'), problemsOf(both).join('\n'));
+});
+
+test('a field that is wrong by itself is not compared with another one', () => {
+  assert.equal(
+    problemsOf(documentWith('status', { probeInterval: '9h', statusMaxStaleness: 'x' })).filter((one) =>
+      one.includes('shorter'),
+    ),
+    [],
+  );
+});
+
+for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+  test(`the level ${level} that is written is the level of the log`, () => {
+    assert.is(readConfig(documentWith('logging.level', level)).config?.logging.level, level);
+  });
+}
+
 test('an absent source with a jwtFile and no oauth2 section is file', () => {
   assert.equal(problemsOf(documentWith('auth.jwt.source', undefined)), []);
 });
@@ -51,6 +73,7 @@ const refused: readonly (readonly [string, unknown, string])[] = [
   ],
   ['server.socketMode', '0666', 'server.socketMode: must not allow world access or execute bits'],
   ['server.socketMode', '0760', 'server.socketMode: must not allow world access or execute bits'],
+  ['server.socketMode', '060', 'server.socketMode: must let the owner read and write'],
   ['server.socketMode', '0060', 'server.socketMode: must let the owner read and write'],
   ['server.socketMode', 'rw', 'server.socketMode: must be an octal permission mode'],
   ['server.socketMode', 660, 'server.socketMode: must be a string; put it in quotes'],

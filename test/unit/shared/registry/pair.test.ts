@@ -15,6 +15,21 @@ const two = nextState(one, [snapshot(1), pending]);
 const three = nextState(two, [snapshot(1), { ...pending, stableObservationCount: 1 }]);
 const fork = nextState(one, [snapshot(1), { ...pending, stableObservationCount: 2 }]);
 
+test('a record that was rejected may be changed or dropped, one that was removed neither', () => {
+  for (const [state, isFree] of [
+    ['rejected', true],
+    ['removed', false],
+  ] as const) {
+    const before = nextState(one, [snapshot(1), { ...pending, state }]);
+    for (const records of [[snapshot(1)], [snapshot(1), { ...pending, state: 'retired' as const }]]) {
+      const check = () => checkSuccessor(before, nextState(before, records));
+      if (isFree) check();
+      else throwsClass(check, 'state_rollback');
+    }
+    checkSuccessor(before, nextState(before, [snapshot(1), { ...pending, state }]));
+  }
+});
+
 test('neither file: no state', () => {
   assert.equal(judgePair(undefined, undefined, false), { kind: 'absent' });
 });

@@ -6,7 +6,7 @@ import { parseArguments } from '../../../../supervisor/arguments.ts';
 import type { CommandDeps } from '../../../../supervisor/commands/command.ts';
 import { applyOf, beforeVersionOf, selectorsOf, versionsOf } from '../../../../supervisor/commands/flag-values.ts';
 import { commands } from '../../../../supervisor/commands/table.ts';
-import { rejectsClass } from '../../../support/throws.ts';
+import { rejectsClass, throwsClass } from '../../../support/throws.ts';
 
 const noDeps = {} as CommandDeps;
 const hash = `krs1.${'A'.repeat(43)}`;
@@ -43,6 +43,17 @@ test('versions, hashes, and the state of a plan that was reviewed are read from 
   assert.equal(versionsOf(restore.flags), [1, 2]);
   assert.is(applyOf(restore.flags), undefined);
   assert.is(restore.output, 'json');
+});
+
+test('a version has one to ten digits of any kind', () => {
+  for (const version of ['2', '9', '10', '37', '9999999999']) {
+    assert.is(beforeVersionOf({ 'before-version': version }), Number(version));
+  }
+  for (const version of ['0', '02', '10000000000', '-2', '']) {
+    throwsClass(() => beforeVersionOf({ 'before-version': version }), 'usage_invalid');
+  }
+  const selector = 'A-_z'.repeat(11).slice(0, 43);
+  assert.equal(selectorsOf({ versions: `98, ${selector}` }), ['98', selector]);
 });
 
 test.run();

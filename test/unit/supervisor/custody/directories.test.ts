@@ -67,7 +67,7 @@ for (const [path, root] of [
 }
 
 test('a table without a mount above the path tells nothing', () => {
-  assert.is(findMountRoot('63 21 254:0 / /run rw - ext4 x rw\nnonsense\n', '/etc'), undefined);
+  assert.is(findMountRoot('63 21 254:0 / /run rw - ext4 x rw\nnonsense\n1 2 3 4\n', '/etc'), undefined);
 });
 
 for (const use of ['forUse', 'forWatching'] as const) {

@@ -170,6 +170,14 @@ test('a missing checkpoint and one that is behind are completed', async () => {
   assert.is(files.contents.get('key-registry.json.checkpoint'), checkpoint);
 });
 
+test('the checkpoint that was found is known as it was found', async () => {
+  const files = await saved(one, two);
+  const store = storeOn(files);
+  assert.is(store.checkpoint, undefined);
+  await store.load();
+  assert.equal(store.checkpoint, { generation: 2, currentHash: two.currentHash });
+});
+
 test('a checkpoint that is behind is completed', async () => {
   const files = await saved(one);
   const behind = files.contents.get('key-registry.json.checkpoint') ?? '';

@@ -3,7 +3,7 @@
 
 import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ProviderError } from '../../../../shared/errors/error.ts';
@@ -180,6 +180,22 @@ for (const [what, exitCode, output] of [
 }
 
 if (isRoot) {
+  test('the owner of the state directory passes, whosever the runtime directory is, and the other way round where root asks', () =>
+    withPlaces('provider', 'provider', async (directory) => {
+      chownSync(join(directory, 'run'), stranger, stranger);
+      assert.is(await advice(checkUser(placesIn(directory), depsOf(provider, both), helpers)), 'passes');
+      assert.is(await advice(checkUser(placesIn(directory), depsOf(stranger, both), helpers)), 'passes');
+    }));
+
+  test('a configuration that is not there, in a directory of somebody else’s, tells root whose the provider is', () =>
+    withPlaces('provider', 'provider', async (directory) => {
+      const path = join(dirname(placesIn(directory).statePath), 'config.yaml');
+      assert.match(
+        await advice(checkReader(path, depsOf(0, both), helpers)),
+        /a directory above the configuration belongs to/u,
+      );
+    }));
+
   test('root is told whose the provider is, although the runtime directory is root’s', () =>
     withPlaces('provider', 'root', async (directory) => {
       const found = await advice(checkUser(placesIn(directory), depsOf(0, both), helpers));

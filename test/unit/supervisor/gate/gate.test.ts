@@ -1,7 +1,8 @@
 // The gate for who only looks: every check that can run does, each fault is found by its own check, and nothing is made or taken.
 
 import { spawn } from 'node:child_process';
-import { chmodSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -93,6 +94,27 @@ test('a provider that runs is found by its lock, which stays with it', () =>
       assert.is(told(await look(workplace, 'read'))['gate.lock'], 'passed', 'who only reads may run beside it');
     } finally {
       end();
+    }
+  }));
+
+test('a lock file that nobody holds keeps nobody out', () =>
+  withWorkplace(async (workplace) => {
+    const path = `${workplace.statePath}.lock`;
+    writeFileSync(path, '1 2026-01-01T00:00:00.000Z\n', { mode: 0o600 });
+    if (process.geteuid?.() === 0) chownSync(path, workplace.uid, workplace.uid);
+    for (const purpose of ['serve', 'change', 'read'] as const)
+      assert.is(told(await look(workplace, purpose))['gate.lock'], 'passed', purpose);
+  }));
+
+test('a socket that somebody serves refuses a provider, and is left alone', () =>
+  withWorkplace(async (workplace) => {
+    const server = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => server.listen(workplace.socketPath, resolve));
+    try {
+      assert.is(told(await look(workplace))['gate.socket'], 'refused');
+      assert.ok(statSync(workplace.socketPath).isSocket());
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
     }
   }));
 

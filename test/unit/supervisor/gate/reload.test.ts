@@ -16,6 +16,7 @@ function refusalOf(path: string, value: unknown): string[] {
     return [];
   } catch (error) {
     assert.instance(error, ConfigInvalid);
+    assert.ok((error as ConfigInvalid).problems.length > 0, 'a refusal names what it refuses');
     return (error as ConfigInvalid).problems.map(({ field, code }) => `${field} ${code.split('.').at(-1)}`);
   }
 }

@@ -9,9 +9,19 @@ import type { Passed } from '../../../../supervisor/gate/gate.ts';
 import { reopen } from '../../../../supervisor/gate/reopen.ts';
 import { GateRefusal } from '../../../../supervisor/refusal.ts';
 
-function createHeld(refresh: () => Promise<unknown>) {
+function createHeld(refresh: () => Promise<unknown>, checkDirectory = () => {}, found = 'here') {
   const looked: string[] = [];
-  const directory = { look: () => 'here', check: () => looked.push('directory'), at: (name: string) => `/x/${name}` };
+  const check = () => {
+    looked.push('directory');
+    checkDirectory();
+  };
+  const directory = {
+    path: '/nonexistent/run',
+    look: () => found,
+    close: () => looked.push('closed'),
+    check,
+    at: (name: string) => `/x/${name}`,
+  };
   const passed = { socket: { directory, name: 'kms.sock' }, locks: {}, store: { refresh } } as unknown as Passed;
   const listeners = { socket: { isOurs: () => looked.push('name') > 0 } } as unknown as Listeners;
   const look = { isSocketShut: async () => looked.push('shut') < 0 };
@@ -26,6 +36,34 @@ test('a state that was rolled back refuses a relaunch, and the socket is not tou
   assert.instance(error, GateRefusal);
   assert.is((error as GateRefusal).check, 'gate.state');
   assert.equal(looked, ['directory']);
+});
+
+test('a runtime directory that is unsafe by now refuses a relaunch, before the state is looked at', async () => {
+  let refreshed = 0;
+  const { looked, open } = createHeld(
+    async () => {
+      refreshed += 1;
+    },
+    () => {
+      throw new ProviderError('directory_unsafe', 'writable by others');
+    },
+  );
+  const error = await open().catch((thrown: unknown) => thrown);
+  assert.instance(error, GateRefusal);
+  assert.is((error as GateRefusal).check, 'gate.runtime_directory');
+  assert.equal([looked, refreshed], [['directory'], 0]);
+});
+
+test('a runtime directory that was replaced by something unsafe refuses a relaunch, and what is held stays', async () => {
+  const { looked, open } = createHeld(
+    async () => undefined,
+    () => {},
+    'replaced',
+  );
+  const error = await open().catch((thrown: unknown) => thrown);
+  assert.instance(error, GateRefusal);
+  assert.is((error as GateRefusal).check, 'gate.runtime_directory');
+  assert.equal(looked, [], 'the old one is not looked at, and not closed');
 });
 
 test('where all is as it was, nothing is bound anew', async () => {

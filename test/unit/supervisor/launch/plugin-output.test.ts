@@ -43,6 +43,8 @@ test('a line may come in any pieces', async () => {
 for (const [what, text] of [
   ['a word', 'FATAL ERROR: out of memory'],
   ['JSON that is no object', '[1]'],
+  ['JSON that is null', 'null'],
+  ['JSON that is a number', '7'],
   ['an unknown member', JSON.stringify({ ...line, secret: 'x' })],
   ['an unknown level', JSON.stringify({ ...line, level: 'fatal' })],
   ['another time', JSON.stringify({ ...line, ts: 'yesterday' })],
@@ -76,6 +78,12 @@ test('of a line over 8 KiB the begin is kept as text, and the next line is whole
   assert.is(JSON.parse(said[1] ?? '').message, 'kms.request');
 });
 
+test('of each long line the same begin is kept, however many there were before', async () => {
+  const { said, write } = bench();
+  await write(`${'x'.repeat(9_000)}\n`.repeat(3));
+  assert.equal(said, Array(3).fill(`text ${'x'.repeat(8_192)}`));
+});
+
 test('a line without end holds no more than its begin', async () => {
   const { clock, stream, said, write } = bench();
   for (let count = 0; count < 300; count += 1) await write('x'.repeat(10_000));
@@ -98,6 +106,19 @@ test('200 lines a second go on, the rest is counted and told once a minute', asy
   await clock.advance(60_000);
   await write('e\n');
   assert.is(said.filter((text) => text.startsWith('dropped')).length, 2);
+});
+
+test('a single line that was dropped is told at the end, and no line that was not', async () => {
+  for (const [lines, told] of [
+    [200, []],
+    [201, ['dropped 1']],
+  ] as const) {
+    const { clock, stream, said, write } = bench();
+    await write('a\n'.repeat(lines));
+    stream.end();
+    await clock.settle();
+    assert.equal(said.slice(200), told);
+  }
 });
 
 test('more than 4 MiB in a second waits in the pipe', async () => {

@@ -71,6 +71,17 @@ test('the first relaunch of a serving plugin comes at once, the next ones later 
   assert.equal(delays, [0, 100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 30_000, 30_000]);
 });
 
+test('after something of ours went wrong the next start waits one step longer than after a plugin that ended', () => {
+  const delays = [0, 1, 5, 20].map((failures) => {
+    const { effects } = step(at('serving', { failures } as Partial<State>), { kind: 'effect_failed' });
+    return effects.find((effect) => effect.kind === 'arm');
+  });
+  assert.equal(
+    delays,
+    [100, 500, 10_000, 30_000].map((afterMs) => ({ kind: 'arm', afterMs })),
+  );
+});
+
 test('a minute of service forgets earlier failures', () => {
   const tired = at('serving', { failures: 7 });
 
@@ -186,6 +197,37 @@ test('a reload while the gate runs for another one is remembered once, whether t
   assert.equal(kinds(step(replacing, { kind: 'next_failed' }).effects).at(-1), 'prepare');
 });
 
+test('a port that is bound while a replacement for it is prepared, or for a lost name, asks for no second one', () => {
+  for (const [kind, cause] of [
+    ['port_bound', 'port_bound'],
+    ['name_lost', 'socket_lost'],
+  ] as const) {
+    const { state, effects } = step(at('serving'), { kind });
+    assert.equal(effects, [{ kind: 'prepare', cause }]);
+    for (const again of [{ kind: 'port_bound' }, { kind: 'name_lost' }] as const) {
+      assert.equal(step(state, again), { state, effects: [] }, `${again.kind} while ${kind}`);
+    }
+    assert.equal(step(state, { kind: 'reload' }).effects, []);
+  }
+});
+
+test('a reload that was remembered is one preparation: another one that comes while it goes on begins no second', () => {
+  const wanted = step(at('replacing'), { kind: 'reload' }).state;
+  const preparing = step(wanted, { kind: 'next_ready' }).state;
+  const asked = step(preparing, { kind: 'reload' });
+  assert.equal(asked.effects, []);
+  assert.equal(kinds(step(asked.state, { kind: 'preparation_failed' }).effects), ['prepare']);
+});
+
+for (const kind of ['waiting', 'blocked'] as const) {
+  test(`the gate before a relaunch while ${kind} is no first one, and reads no configuration`, () => {
+    assert.equal(step(at(kind), { kind: 'timer' }).effects, [
+      { kind: 'disarm' },
+      { kind: 'run_gate', isFirst: false, isReload: false },
+    ]);
+  });
+}
+
 for (const kind of ['waiting', 'blocked'] as const) {
   test(`a reload while ${kind} reads the configuration again and runs the gate at once`, () => {
     const { state, effects } = step(at(kind), { kind: 'reload' });
@@ -271,7 +313,7 @@ test('the drop names every flag; the runtime starts with its permission model on
     '--max-semi-space-size=2',
     '--max-old-space-size=64',
   ]);
-  assert.ok(nodeFlags('/x/plugin.mjs', 26).includes('--allow-net'));
+  for (const major of [25, 26]) assert.ok(nodeFlags('/x/plugin.mjs', major).includes('--allow-net'), `${major}`);
 });
 
 test('a replacement that becomes the incumbent begins without failures; a preparation that failed does not begin a new minute', () => {

@@ -179,6 +179,50 @@ test('a promotion before the delay kills whoever proposes it, and nothing is wri
   assert.is((await store.commit(encodeState(promoted))).outcome, 'saved', 'after the delay it is legal');
 });
 
+test('each plugin that is launched is told with its process and its generation', async () => {
+  const { inService, reload, clock, world } = await createBench();
+  await inService();
+  const next = await reload();
+  next.say(ready, healthy);
+  await clock.settle();
+  assert.equal(
+    world.lines.filter(({ message }) => message === 'plugin.started').map(({ fields }) => fields),
+    [
+      { pid: 1, generation: 1 },
+      { pid: 2, generation: 2 },
+    ],
+  );
+});
+
+test('a plugin that was replaced may say that it has drained', async () => {
+  const { inService, reload, clock, world } = await createBench();
+  const old = await inService();
+  const next = await reload();
+  next.say(ready, healthy);
+  await clock.settle();
+  old.say({ kind: 'drained', cut: 0 });
+  await clock.settle();
+
+  assert.not.ok(old.isKilled);
+  assert.ok(world.log.includes('plugin.drained'));
+  assert.not.ok(world.log.includes('plugin.violation'));
+});
+
+test('a clock that is right is not complained of, and a state that is refused is told with its class', async () => {
+  const { inService, clock, world } = await createBench();
+  const incumbent = await inService();
+  incumbent.say(propose(following(firstState())));
+  await clock.settle();
+  assert.not.ok(world.log.includes('state.clock_behind'));
+  incumbent.say(propose(following(following(following(firstState()))), 2));
+  await clock.settle();
+  assert.equal(
+    world.lines.filter(({ message }) => message === 'state.refused'),
+    [{ level: 'error', message: 'state.refused', fields: { error_class: 'state_rollback' } }],
+  );
+  assert.ok(incumbent.isKilled);
+});
+
 test('a second proposal before the answer to the first is a violation', async () => {
   const { inService, clock } = await createBench();
   const incumbent = await inService();
