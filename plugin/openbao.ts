@@ -6,7 +6,7 @@ import type { Config } from '../shared/config/config.ts';
 import type { Clock } from '../shared/time/clock.ts';
 import { createAuthorizedSend, type RequestEvent } from './auth/authorized.ts';
 import { isTokenAlive, loginWithJwt, renewToken } from './auth/login.ts';
-import { createTokenManager, type TokenEvent, type TokenManager } from './auth/tokens.ts';
+import { type TokenEvent, Tokens } from './auth/tokens.ts';
 import { createTrust } from './http/tls.ts';
 import { findRights, type RightFinding, rightPaths } from './keys/rights.ts';
 import { createHttp } from './openbao/client.ts';
@@ -29,7 +29,7 @@ export type OpenBao = {
   readonly transit: Transit;
   /** What is wrong with the rights of our token; throws what the question throws. */
   readonly readRights: (signal?: AbortSignal) => Promise<readonly RightFinding[]>;
-  readonly tokens: TokenManager;
+  readonly tokens: Tokens;
   readonly session: Session;
   /** Takes a generation of a credential. Never throws. */
   readonly credential: (message: CredentialMessage) => void;
@@ -64,7 +64,7 @@ export function createOpenBao(deps: OpenBaoDeps): OpenBao {
     send: deps.send,
     stopped: deps.stopped,
   });
-  const tokens: TokenManager = createTokenManager({
+  const tokens: Tokens = new Tokens({
     clock,
     random: deps.random,
     login: session.login,

@@ -10,7 +10,7 @@ import {
   loginWithJwt,
   renewToken,
 } from '../../../../plugin/auth/login.ts';
-import { createTokenManager } from '../../../../plugin/auth/tokens.ts';
+import { Tokens } from '../../../../plugin/auth/tokens.ts';
 import type { Http, HttpCall } from '../../../../plugin/openbao/client.ts';
 import { type ErrorClass, ProviderError } from '../../../../shared/errors/error.ts';
 import { startAge } from '../../../../shared/time/age.ts';
@@ -209,7 +209,7 @@ function createBench(
     count += 1;
     return { token: `t${count}`, leaseMs: 1_800_000, isRenewable: options.isRenewable ?? true };
   };
-  const tokens = createTokenManager({
+  const tokens = new Tokens({
     clock,
     random: () => 0,
     login: async (_, isTrial) => {
@@ -282,7 +282,7 @@ test('a failed login is answered to all and not repeated before its back-off', a
 
 test('a login that does not end counts as failed at its deadline', async () => {
   const clock = createFakeClock();
-  const tokens = createTokenManager({
+  const tokens = new Tokens({
     clock,
     random: () => 0,
     login: (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
@@ -455,7 +455,7 @@ test('a renewal that ends after its token was found dead does not bring the toke
   const clock = createFakeClock();
   const renewal = Promise.withResolvers<Grant>();
   let count = 0;
-  const tokens = createTokenManager({
+  const tokens = new Tokens({
     clock,
     random: () => 0,
     login: async () => {
@@ -528,7 +528,7 @@ test('processes that were started together renew up to a tenth of the window apa
   const clock = createFakeClock();
   const renewals: string[] = [];
   for (const random of [0, 0.5]) {
-    const tokens = createTokenManager({
+    const tokens = new Tokens({
       clock,
       random: () => random,
       login: async () => ({ token: 't', leaseMs: 1_800_000, isRenewable: true }),

@@ -3,7 +3,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createTokenManager } from '../../../../plugin/auth/tokens.ts';
+import { Tokens } from '../../../../plugin/auth/tokens.ts';
 import type { Http } from '../../../../plugin/openbao/client.ts';
 import { Session } from '../../../../plugin/session/session.ts';
 import type { PluginMessage } from '../../../../shared/channel/messages.ts';
@@ -76,7 +76,7 @@ function createBench() {
     },
     stopped: stopped.signal,
   });
-  const tokens = createTokenManager({
+  const tokens = new Tokens({
     clock,
     random: () => 0,
     login: session.login,
