@@ -26,7 +26,7 @@ import { type Commits, createCommits } from './keys/commits.ts';
 import { createKms, type Kms } from './kms/kms.ts';
 import { createKmsServer, type KmsServer } from './kms/server.ts';
 import { closeEndpoints, type Endpoints, openListeners } from './listeners.ts';
-import { createOpenBao, type OpenBao } from './openbao.ts';
+import { OpenBao } from './openbao.ts';
 import { type CallEvidence, createCallEvidence } from './probes/call-evidence.ts';
 import { createDiscovery, type Discovery } from './probes/discovery.ts';
 import type { ProbeEvent } from './probes/probe-event.ts';
@@ -284,7 +284,7 @@ class Service implements Serving {
 
   #createOpenBao(): OpenBao {
     const { clock, random, send } = this.#deps;
-    return createOpenBao({
+    return new OpenBao({
       config: this.#config,
       version: this.#start.build.version,
       clock,
