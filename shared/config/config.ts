@@ -6,6 +6,7 @@ import type { BoundIdentity } from '../registry/fingerprint.ts';
 import { checkRelations, configWarnings } from './cross-checks.ts';
 import { checkField, decodeDocument, type Values } from './decode.ts';
 import { type Field, fields } from './fields.ts';
+import { type LoginMethodName, loginMethodNames } from './login-methods.ts';
 import { ConfigInvalid, type Problem, problem } from './problem.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -29,6 +30,7 @@ export type Config = {
     readonly timeoutMs: number;
   };
   readonly auth: {
+    readonly method: LoginMethodName;
     readonly loginBeforeTokenExpiryMs: number;
     readonly tokenRenewalIncrementMs: number;
     /** Effective: the default is already worked out. */
@@ -113,10 +115,9 @@ export function requireConfig(document: unknown, options: ConfigOptions = {}): C
 function applies(field: Field, values: Values, written: ReadonlySet<string>): boolean {
   if (field.path === 'configVersion') return written.has('configVersion');
   const method = values.get('auth.method');
-  if (field.only === 'cert') return method === 'cert';
   if (field.only === 'oauth2') return method === 'jwt' && values.get('auth.jwt.source') === 'oauth2';
   if (field.path === 'auth.jwt.source') return method === 'jwt' && written.has('auth.jwt.source');
-  return field.only === undefined || method === 'jwt';
+  return field.only === undefined || method === field.only;
 }
 
 function asOauth2Problem(found: Problem): Problem {
@@ -168,6 +169,7 @@ function toConfig(values: Values): Config {
       timeoutMs: number('openbao.timeout'),
     },
     auth: {
+      method: loginMethod(text('auth.method')),
       loginBeforeTokenExpiryMs: number('auth.loginBeforeTokenExpiry'),
       tokenRenewalIncrementMs: number('auth.tokenRenewalIncrement'),
       loginTimeoutMs: number('auth.loginTimeout') || Math.max(number('openbao.timeout'), minLoginTimeoutMs),
@@ -212,6 +214,13 @@ function toConfig(values: Values): Config {
     },
     process: { pluginUser: text('process.pluginUser'), pluginGroup: text('process.pluginGroup') },
   });
+}
+
+/** The rule of the field and the relations have refused every other. */
+function loginMethod(text: string): LoginMethodName {
+  const known = loginMethodNames.find((name) => name === text);
+  if (known === undefined) throw new Error('a login method that is not in the table passed the checks');
+  return known;
 }
 
 function logLevel(text: string): LogLevel {

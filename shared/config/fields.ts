@@ -2,6 +2,7 @@
 // the test of docs/configuration.md all read this table.
 
 import * as address from './address-rules.ts';
+import { type LoginMethodName, loginMethodNames } from './login-methods.ts';
 import type { Rule } from './rules.ts';
 import * as rule from './rules.ts';
 
@@ -12,7 +13,7 @@ type Common = {
   /** Goes into the identity of the encrypted data: never changes. */
   readonly isIdentity?: true;
   /** Applies only when this section is chosen. */
-  readonly only?: 'jwt' | 'oauth2' | 'cert';
+  readonly only?: LoginMethodName | 'oauth2' | 'cert';
 };
 
 export type Field =
@@ -25,6 +26,8 @@ export type Field =
 const concurrency = [rule.between(1, 1024)];
 const minute = 60_000;
 const hour = 60 * minute;
+/** The last is known and refused, with a sentence of its own. */
+const authMethods = [...new Set<string>([...loginMethodNames, 'cert'])];
 
 export const fields: readonly Field[] = [
   {
@@ -139,7 +142,7 @@ export const fields: readonly Field[] = [
     path: 'auth.method',
     kind: 'string',
     byDefault: 'jwt',
-    rules: [rule.required, rule.oneOf(['jwt', 'cert'], 'must be one of jwt or cert')],
+    rules: [rule.required, rule.oneOf(authMethods, `must be one of ${authMethods.join(' or ')}`)],
     about: 'Login method. `cert` is not available in this version.',
   },
   {
