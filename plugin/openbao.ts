@@ -5,7 +5,9 @@ import type { CredentialMessage, PluginMessage } from '../shared/channel/message
 import type { Config } from '../shared/config/config.ts';
 import type { Clock } from '../shared/time/clock.ts';
 import { createAuthorizedSend, type RequestEvent } from './auth/authorized.ts';
-import { isTokenAlive, type LoginOptions, loginWithJwt, renewToken } from './auth/login.ts';
+import { isTokenAlive, type LoginOptions, renewToken } from './auth/login.ts';
+import type { LoginMethod } from './auth/methods/method.ts';
+import { createLoginMethod } from './auth/methods/table.ts';
 import { type TokenEvent, Tokens } from './auth/tokens.ts';
 import { createTrust } from './http/tls.ts';
 import { findRights, type RightFinding, rightPaths } from './keys/rights.ts';
@@ -34,11 +36,16 @@ export class OpenBao {
   readonly session: Session;
   readonly transit: Transit;
   readonly #deps: OpenBaoDeps;
+  readonly #loginOptions: LoginOptions;
+  readonly #method: LoginMethod;
   readonly #send: SendAuthorized;
 
   constructor(deps: OpenBaoDeps) {
     this.#deps = deps;
     const { transitMountPath, transitKeyName } = deps.config.identity;
+    this.#loginOptions = loginOptions(deps.config);
+    const { clock, config } = deps;
+    this.#method = createLoginMethod({ auth: config.auth, options: this.#loginOptions, wallMs: clock.wallMs });
     this.session = this.#createSession();
     this.tokens = this.#createTokens();
     this.#send = this.#createSend();
@@ -62,18 +69,15 @@ export class OpenBao {
 
   #createSession(): Session {
     const { config, clock, random, send, stopped } = this.#deps;
-    const { loginTimeoutMs: timeoutMs } = config.auth;
-    const options = loginOptions(this.#deps);
     return new Session({
       clock,
       random,
-      jwtRules: config.auth.jwt,
+      method: this.#method,
       openPools: (ca) => openPools(this.#deps, ca),
-      loginWithJwt: (http, jwt, signal) => loginWithJwt(http, options, jwt, { timeoutMs, signal }),
       // The tokens come after the session that logs in for them.
       loginNow: () => this.tokens.loginNow(),
       hasToken: () => this.tokens.hasToken(),
-      handshakeTimeoutMs: timeoutMs,
+      timeoutMs: config.auth.loginTimeoutMs,
       send,
       stopped,
     });
@@ -84,7 +88,7 @@ export class OpenBao {
     const { session } = this;
     const { loginTimeoutMs } = config.auth;
     const { timeoutMs } = config.openbao;
-    const options = loginOptions(this.#deps);
+    const options = { ...this.#loginOptions, refusals: this.#method.refusals };
     return new Tokens({
       clock,
       random,
@@ -113,16 +117,11 @@ export class OpenBao {
   }
 }
 
-function loginOptions({ config, clock }: OpenBaoDeps): LoginOptions {
-  const { auth, identity } = config;
+function loginOptions({ auth, identity }: Config): LoginOptions {
   return {
-    mountPath: auth.jwt.mountPath,
-    role: auth.jwt.role,
     loginBeforeTokenExpiryMs: auth.loginBeforeTokenExpiryMs,
     tokenRenewalIncrementMs: auth.tokenRenewalIncrementMs,
-    clockSkewLeewayMs: auth.jwt.clockSkewLeewayMs,
     encryptPath: `${identity.transitMountPath}/encrypt/${identity.transitKeyName}`,
-    wallMs: clock.wallMs,
   };
 }
 

@@ -171,7 +171,7 @@ class Service implements Serving {
       cache: this.#cache,
       warnings: this.#warnings,
       calls: this.#lastCalls,
-      isCredentialEnding: this.#openbao.session.isJwtEnding,
+      isCredentialEnding: this.#openbao.session.isLoginEnding,
       send,
     });
     void this.#scheduler.run(this.#stopped.signal);
@@ -253,7 +253,7 @@ class Service implements Serving {
       build: this.#start.build,
       counters: () => this.#counters,
       tokens: () => this.#openbao.tokens.status(),
-      jwtTtlMs: () => this.#openbao.session.jwtTtlMs(),
+      login: () => this.#openbao.session.facts(),
       generations: () => this.#openbao.session.generations(),
       credentialFiles: this.#credentialFiles,
       isBreakerOpen: () => this.#probes.breakerState() === 'open',

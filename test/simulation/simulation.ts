@@ -5,7 +5,7 @@ import { createAuthorizedSend } from '../../plugin/auth/authorized.ts';
 import { Tokens } from '../../plugin/auth/tokens.ts';
 import { StatusCache } from '../../plugin/health/status-cache.ts';
 import type { Http, HttpReply } from '../../plugin/openbao/client.ts';
-import { operations } from '../../plugin/openbao/operations.ts';
+import { loginOperations } from '../../plugin/openbao/operations.ts';
 import { Probes } from '../../plugin/probes/probes.ts';
 import { createScheduler } from '../../plugin/probes/scheduler.ts';
 import { createTransit } from '../../plugin/transit/transit.ts';
@@ -107,7 +107,7 @@ function startNode(world: World, seed: number, signal: AbortSignal): StatusCache
     random,
     login: async (bound) => {
       await http.send({
-        operation: operations.jwtLogin,
+        operation: loginOperations.jwt,
         path: '',
         timeoutMs: 5_000,
         signal: bound,

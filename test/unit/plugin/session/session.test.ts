@@ -3,6 +3,9 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Grant } from '../../../../plugin/auth/login.ts';
+import { createJwtLogin } from '../../../../plugin/auth/methods/jwt.ts';
+import { checkJwt } from '../../../../plugin/auth/methods/jwt-claims.ts';
 import { Tokens } from '../../../../plugin/auth/tokens.ts';
 import type { Http } from '../../../../plugin/openbao/client.ts';
 import { Session } from '../../../../plugin/session/session.ts';
@@ -14,12 +17,15 @@ import { rejectsClass } from '../../../support/throws.ts';
 type Result = Extract<PluginMessage, { kind: 'credential_result' }>;
 
 const jwtRules = {
+  mountPath: 'auth/jwt',
+  role: 'kms',
   minRemainingTtlMs: 120_000,
   clockSkewLeewayMs: 30_000,
   expectedIssuer: '',
   expectedAudience: ['kms'],
   expectedSubject: '',
 };
+const times = { loginBeforeTokenExpiryMs: 300_000, tokenRenewalIncrementMs: 3_600_000, loginTimeoutMs: 5_000 };
 
 /** OpenBao accepts CAs and JWTs by their names. */
 function createBench() {
@@ -47,28 +53,35 @@ function createBench() {
     },
     close: async () => void closed.push(ca),
   });
+  const login = async (http: Http, { jwt }: { readonly jwt: Buffer }): Promise<Grant> => {
+    const { ca } = http as Http & { readonly ca: string };
+    const name = nameOf(checkJwt(jwt, jwtRules, clock.wallMs()).text);
+    logins.push(`${ca} ${name}`);
+    await answers.hold;
+    check(ca);
+    if (!accepts.jwt.has(name)) throw new ProviderError('auth_rejected', 'no', { facts: { detail: 'signature' } });
+    return { token: `token of ${name}`, leaseMs: 1_800_000, isRenewable: true };
+  };
   const session: Session = new Session({
     clock,
     random: () => 0,
-    jwtRules,
+    method: {
+      ...createJwtLogin({
+        auth: { ...times, method: 'jwt', jwt: jwtRules },
+        options: { ...times, encryptPath: '' },
+        wallMs: clock.wallMs,
+      }),
+      login,
+    },
     openPools: (bytes) => {
       const ca = bytes.toString();
       seen.push(bytes);
       if (ca === '') throw new ProviderError('ca_invalid', 'empty');
       return { login: httpOf(ca), transit: httpOf(ca) };
     },
-    loginWithJwt: async (http, jwt) => {
-      const { ca } = http as Http & { readonly ca: string };
-      const name = nameOf(jwt);
-      logins.push(`${ca} ${name}`);
-      await answers.hold;
-      check(ca);
-      if (!accepts.jwt.has(name)) throw new ProviderError('auth_rejected', 'no', { facts: { detail: 'signature' } });
-      return { token: `token of ${name}`, leaseMs: 1_800_000, isRenewable: true };
-    },
     loginNow: () => tokens.loginNow(),
     hasToken: () => tokens.hasToken(),
-    handshakeTimeoutMs: 5_000,
+    timeoutMs: times.loginTimeoutMs,
     send: (message) => {
       if (message.kind !== 'credential_result') return;
       results.push(message);
@@ -82,7 +95,7 @@ function createBench() {
     login: session.login,
     renew: () => Promise.reject(new ProviderError('auth_rejected', 'no renewal')),
     isAlive: async () => false,
-    settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
+    settings: times,
     observe: () => {},
   });
   const offer = (name: 'openbao_ca' | 'jwt', generation: number, bytes: Buffer | string) =>
@@ -276,7 +289,7 @@ test('files that change every second are tried every five, and one of them is ta
   }
 
   assert.ok(bench.logins.length <= 10, `${bench.logins.length} logins in 40 s`);
-  assert.ok(bench.session.generations().jwt >= 30);
+  assert.ok((bench.session.generations().jwt ?? 0) >= 30);
   await bench.end();
 });
 
@@ -299,11 +312,11 @@ test('a JWT in use ends when no login would be tried with it any more, whatever 
   await bench.begin();
   bench.offer('jwt', 2, bench.jwt('jwt2', { exp: Math.floor(bench.clock.wallMs() / 1000) + 130 }));
   await bench.clock.advance(60_000);
-  assert.not.ok(bench.session.isJwtEnding(), 'the refused one ends soon, the one in use does not');
-  assert.is(bench.session.jwtTtlMs(), 3_539_000);
+  assert.not.ok(bench.session.isLoginEnding(), 'the refused one ends soon, the one in use does not');
+  assert.is(bench.session.facts().jwtTtlMs, 3_539_000);
   await bench.clock.advance(3_480_000);
 
-  assert.ok(bench.session.isJwtEnding());
+  assert.ok(bench.session.isLoginEnding());
   await bench.end();
 });
 
