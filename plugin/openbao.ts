@@ -5,10 +5,13 @@ import type { CredentialMessage, PluginMessage } from '../shared/channel/message
 import type { Config } from '../shared/config/config.ts';
 import type { Clock } from '../shared/time/clock.ts';
 import { createAuthorizedSend, type RequestEvent } from './auth/authorized.ts';
-import { isTokenAlive, loginWithJwt, renewToken } from './auth/login.ts';
-import { createTokenManager, type TokenEvent, type TokenManager } from './auth/tokens.ts';
+import { isTokenAlive, type LoginOptions, renewToken } from './auth/login.ts';
+import type { LoginMethod } from './auth/methods/method.ts';
+import { createLoginMethod } from './auth/methods/table.ts';
+import { type TokenEvent, Tokens } from './auth/tokens.ts';
 import { createTrust } from './http/tls.ts';
 import { findRights, type RightFinding, rightPaths } from './keys/rights.ts';
+import type { SendAuthorized } from './openbao/authorized.ts';
 import { createHttp } from './openbao/client.ts';
 import { type Pools, Session } from './session/session.ts';
 import { readCapabilities } from './transit/read-capabilities.ts';
@@ -25,79 +28,100 @@ export type OpenBaoDeps = {
   readonly stopped: AbortSignal;
 };
 
-export type OpenBao = {
-  readonly transit: Transit;
-  /** What is wrong with the rights of our token; throws what the question throws. */
-  readonly readRights: (signal?: AbortSignal) => Promise<readonly RightFinding[]>;
-  readonly tokens: TokenManager;
-  readonly session: Session;
-  /** Takes a generation of a credential. Never throws. */
-  readonly credential: (message: CredentialMessage) => void;
-  readonly close: () => Promise<void>;
-};
-
 const transitConnections = 32;
 const loginConnections = 2;
 
-export function createOpenBao(deps: OpenBaoDeps): OpenBao {
-  const { config, clock } = deps;
-  const loginOptions = {
-    mountPath: config.auth.jwt.mountPath,
-    role: config.auth.jwt.role,
-    loginBeforeTokenExpiryMs: config.auth.loginBeforeTokenExpiryMs,
-    tokenRenewalIncrementMs: config.auth.tokenRenewalIncrementMs,
-    clockSkewLeewayMs: config.auth.jwt.clockSkewLeewayMs,
-    encryptPath: `${config.identity.transitMountPath}/encrypt/${config.identity.transitKeyName}`,
-    wallMs: clock.wallMs,
+export class OpenBao {
+  readonly tokens: Tokens;
+  readonly session: Session;
+  readonly transit: Transit;
+  readonly #deps: OpenBaoDeps;
+  readonly #loginOptions: LoginOptions;
+  readonly #method: LoginMethod;
+  readonly #send: SendAuthorized;
+
+  constructor(deps: OpenBaoDeps) {
+    this.#deps = deps;
+    const { transitMountPath, transitKeyName } = deps.config.identity;
+    this.#loginOptions = loginOptions(deps.config);
+    const { clock, config } = deps;
+    this.#method = createLoginMethod({ auth: config.auth, options: this.#loginOptions, wallMs: clock.wallMs });
+    this.session = this.#createSession();
+    this.tokens = this.#createTokens();
+    this.#send = this.#createSend();
+    this.transit = createTransit(transitMountPath, transitKeyName, this.#send);
+  }
+
+  /** Takes a generation of a credential. Never throws. */
+  credential = (message: CredentialMessage): void => this.session.offer(message);
+
+  /** What is wrong with the rights of our token; throws what the question throws. */
+  readRights = async (signal?: AbortSignal): Promise<readonly RightFinding[]> => {
+    const { transitMountPath, transitKeyName } = this.#deps.config.identity;
+    const capabilities = await readCapabilities(this.#send, rightPaths(transitMountPath, transitKeyName), signal);
+    return findRights(transitMountPath, transitKeyName, capabilities);
   };
-  const loginTimeoutMs = config.auth.loginTimeoutMs;
-  const timeoutMs = config.openbao.timeoutMs;
-  const session: Session = new Session({
-    clock,
-    random: deps.random,
-    jwtRules: config.auth.jwt,
-    openPools: (ca) => openPools(deps, ca),
-    loginWithJwt: (http, jwt, signal) => loginWithJwt(http, loginOptions, jwt, { timeoutMs: loginTimeoutMs, signal }),
-    loginNow: () => tokens.loginNow(),
-    hasToken: () => tokens.hasToken(),
-    handshakeTimeoutMs: loginTimeoutMs,
-    send: deps.send,
-    stopped: deps.stopped,
-  });
-  const tokens: TokenManager = createTokenManager({
-    clock,
-    random: deps.random,
-    login: session.login,
-    renew: (token, signal) =>
-      renewToken(session.pools().login, loginOptions, token, { timeoutMs: loginTimeoutMs, signal }),
-    isAlive: (token, signal) => isTokenAlive(session.pools().login, token, { timeoutMs, signal }).catch(() => true),
-    settings: config.auth,
-    observe: deps.observeToken,
-  });
-  const send = createAuthorizedSend({
-    http: () => session.pools().transit,
-    tokens,
-    timeoutMs,
-    nowMs: clock.nowMs,
-    observe: (event) => {
-      session.used(event.error);
-      deps.observeRequest(event);
-    },
-  });
-  const { transitMountPath, transitKeyName } = config.identity;
+
+  close = async (): Promise<void> => {
+    this.tokens.stop();
+    await this.session.close();
+  };
+
+  #createSession(): Session {
+    const { config, clock, random, send, stopped } = this.#deps;
+    return new Session({
+      clock,
+      random,
+      method: this.#method,
+      openPools: (ca) => openPools(this.#deps, ca),
+      // The tokens come after the session that logs in for them.
+      loginNow: () => this.tokens.loginNow(),
+      hasToken: () => this.tokens.hasToken(),
+      timeoutMs: config.auth.loginTimeoutMs,
+      send,
+      stopped,
+    });
+  }
+
+  #createTokens(): Tokens {
+    const { config, clock, random, observeToken } = this.#deps;
+    const { session } = this;
+    const { loginTimeoutMs } = config.auth;
+    const { timeoutMs } = config.openbao;
+    const options = { ...this.#loginOptions, refusals: this.#method.refusals };
+    return new Tokens({
+      clock,
+      random,
+      login: session.login,
+      renew: (token, signal) =>
+        renewToken(session.pools().login, options, token, { timeoutMs: loginTimeoutMs, signal }),
+      isAlive: (token, signal) => isTokenAlive(session.pools().login, token, { timeoutMs, signal }).catch(() => true),
+      settings: config.auth,
+      observe: observeToken,
+    });
+  }
+
+  #createSend(): SendAuthorized {
+    const { config, clock, observeRequest } = this.#deps;
+    const { session } = this;
+    return createAuthorizedSend({
+      http: () => session.pools().transit,
+      tokens: this.tokens,
+      timeoutMs: config.openbao.timeoutMs,
+      nowMs: clock.nowMs,
+      observe: (event) => {
+        session.used(event.error);
+        observeRequest(event);
+      },
+    });
+  }
+}
+
+function loginOptions({ auth, identity }: Config): LoginOptions {
   return {
-    transit: createTransit(transitMountPath, transitKeyName, send),
-    readRights: async (signal) => {
-      const capabilities = await readCapabilities(send, rightPaths(transitMountPath, transitKeyName), signal);
-      return findRights(transitMountPath, transitKeyName, capabilities);
-    },
-    tokens,
-    session,
-    credential: session.offer,
-    close: async () => {
-      tokens.stop();
-      await session.close();
-    },
+    loginBeforeTokenExpiryMs: auth.loginBeforeTokenExpiryMs,
+    tokenRenewalIncrementMs: auth.tokenRenewalIncrementMs,
+    encryptPath: `${identity.transitMountPath}/encrypt/${identity.transitKeyName}`,
   };
 }
 

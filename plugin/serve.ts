@@ -26,7 +26,7 @@ import { type Commits, createCommits } from './keys/commits.ts';
 import { createKms, type Kms } from './kms/kms.ts';
 import { createKmsServer, type KmsServer } from './kms/server.ts';
 import { closeEndpoints, type Endpoints, openListeners } from './listeners.ts';
-import { createOpenBao, type OpenBao } from './openbao.ts';
+import { OpenBao } from './openbao.ts';
 import { type CallEvidence, createCallEvidence } from './probes/call-evidence.ts';
 import { createDiscovery, type Discovery } from './probes/discovery.ts';
 import type { ProbeEvent } from './probes/probe-event.ts';
@@ -171,7 +171,7 @@ class Service implements Serving {
       cache: this.#cache,
       warnings: this.#warnings,
       calls: this.#lastCalls,
-      isCredentialEnding: this.#openbao.session.isJwtEnding,
+      isCredentialEnding: this.#openbao.session.isLoginEnding,
       send,
     });
     void this.#scheduler.run(this.#stopped.signal);
@@ -253,7 +253,7 @@ class Service implements Serving {
       build: this.#start.build,
       counters: () => this.#counters,
       tokens: () => this.#openbao.tokens.status(),
-      jwtTtlMs: () => this.#openbao.session.jwtTtlMs(),
+      login: () => this.#openbao.session.facts(),
       generations: () => this.#openbao.session.generations(),
       credentialFiles: this.#credentialFiles,
       isBreakerOpen: () => this.#probes.breakerState() === 'open',
@@ -284,7 +284,7 @@ class Service implements Serving {
 
   #createOpenBao(): OpenBao {
     const { clock, random, send } = this.#deps;
-    return createOpenBao({
+    return new OpenBao({
       config: this.#config,
       version: this.#start.build.version,
       clock,

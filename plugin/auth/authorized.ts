@@ -6,7 +6,7 @@ import type { SendAuthorized } from '../openbao/authorized.ts';
 import type { Http } from '../openbao/client.ts';
 import { readReply } from '../openbao/response.ts';
 import { asLoginFailure } from './login-failure.ts';
-import type { TokenManager } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 
 export type RequestEvent = {
   readonly operation: string;
@@ -18,7 +18,7 @@ export type RequestEvent = {
 
 export type AuthorizedDeps = {
   readonly http: () => Http;
-  readonly tokens: TokenManager;
+  readonly tokens: Pick<Tokens, 'token' | 'recover'>;
   readonly timeoutMs: number;
   readonly nowMs: () => number;
   readonly observe: (event: RequestEvent) => void;

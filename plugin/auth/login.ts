@@ -2,11 +2,11 @@
 
 import type { LoginDetail } from '../../shared/errors/cause.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
-import type { Http, HttpReply } from '../openbao/client.ts';
+import type { Http, HttpCall, HttpReply } from '../openbao/client.ts';
 import { operations } from '../openbao/operations.ts';
 import { type BaoBody, isObject, isPlainDenial, readReply } from '../openbao/response.ts';
-import { explainRefusal, mayEncrypt } from './questions.ts';
-import { detailOf, refusalOf, rejected } from './refusal.ts';
+import { mayEncrypt } from './questions.ts';
+import { detailOf, type RefusalRule, refusalOf, rejected } from './refusal.ts';
 
 /** What OpenBao granted. `token` is undefined when a renewal keeps the present one. */
 export type Grant = {
@@ -15,31 +15,36 @@ export type Grant = {
   readonly isRenewable: boolean;
 };
 
+/** What holds for every method. */
 export type LoginOptions = {
-  readonly mountPath: string;
-  readonly role: string;
   /** A lease that is not longer than this is no grant. */
   readonly loginBeforeTokenExpiryMs: number;
   readonly tokenRenewalIncrementMs: number;
-  /** A difference of clocks up to this is none. */
-  readonly clockSkewLeewayMs: number;
   /** Of the configured key; what a token without any policy of its own is asked about. */
   readonly encryptPath: string;
-  readonly wallMs: () => number;
 };
 
 /** Bounds of one request. */
 export type Sent = { readonly timeoutMs: number; readonly signal: AbortSignal };
 
+/** A login as its method makes it. */
+export type LoginRequest = Pick<HttpCall, 'operation' | 'path' | 'body'> & {
+  /** Why OpenBao refused it, where that can be told. */
+  readonly explain: (reply: HttpReply) => Promise<LoginDetail | undefined>;
+};
+
 /**
  * @throws ProviderError `auth_rejected` when OpenBao refuses the login or grants what we cannot use, with the fact `detail`;
  *   transport classes when OpenBao is away
  */
-export async function loginWithJwt(http: Http, options: LoginOptions, jwt: string, sent: Sent): Promise<Grant> {
-  const operation = operations.jwtLogin;
-  const path = `${options.mountPath}/login`;
-  const reply = await http.send({ operation, path, body: { role: options.role, jwt }, ...sent });
-  const { auth } = await readAnswer(reply, () => explainRefusal(http, options, reply, sent));
+export async function requestLogin(
+  http: Http,
+  options: LoginOptions,
+  { explain, ...request }: LoginRequest,
+  sent: Sent,
+): Promise<Grant> {
+  const reply = await http.send({ ...request, ...sent });
+  const { auth } = await readAnswer(request.operation, reply, explain);
   const grant = readGrant(auth, options);
   if (grant.token === undefined) throw rejected('other', {}, 'the answer of OpenBao to the login holds no token');
   if (hasNoPolicy(auth) && !(await mayEncrypt(http, options, grant.token, sent))) throw rejected('no_policy');
@@ -47,11 +52,15 @@ export async function loginWithJwt(http: Http, options: LoginOptions, jwt: strin
 }
 
 /** @throws ProviderError with the fact `detail` where the cause has a name */
-async function readAnswer(reply: HttpReply, explain: () => Promise<LoginDetail | undefined>): Promise<BaoBody> {
+async function readAnswer(
+  operation: HttpCall['operation'],
+  reply: HttpReply,
+  explain: LoginRequest['explain'],
+): Promise<BaoBody> {
   try {
-    return readReply(operations.jwtLogin, reply);
+    return readReply(operation, reply);
   } catch (error) {
-    throw error instanceof ProviderError ? refusalOf(error, await explain()) : error;
+    throw error instanceof ProviderError ? refusalOf(error, await explain(reply)) : error;
   }
 }
 
@@ -59,7 +68,12 @@ async function readAnswer(reply: HttpReply, explain: () => Promise<LoginDetail |
  * @throws ProviderError `auth_rejected` also for a server error: a renewal that fails is followed by a login
  * @see spec/openbao 2.4: a renewal may be 204 or 500 although OpenBao is well
  */
-export async function renewToken(http: Http, options: LoginOptions, token: string, sent: Sent): Promise<Grant> {
+export async function renewToken(
+  http: Http,
+  options: LoginOptions & { readonly refusals: readonly RefusalRule[] },
+  token: string,
+  sent: Sent,
+): Promise<Grant> {
   const operation = operations.renewSelf;
   const increment = `${Math.max(1, Math.ceil(options.tokenRenewalIncrementMs / 1000))}s`;
   const reply = await http.send({ operation, path: 'auth/token/renew-self', token, body: { increment }, ...sent });
@@ -68,7 +82,7 @@ export async function renewToken(http: Http, options: LoginOptions, token: strin
   } catch (error) {
     const isRejected = error instanceof ProviderError && error.class === 'auth_rejected';
     if (isRejected || !(error instanceof ProviderError)) throw error;
-    throw refusalOf(error, detailOf(reply), 'OpenBao did not renew the token; a login follows');
+    throw refusalOf(error, detailOf(reply, options.refusals), 'OpenBao did not renew the token; a login follows');
   }
 }
 

@@ -8,7 +8,7 @@ import type { Cancel, Clock } from '../../shared/time/clock.ts';
 import { pause, untilAborted, withDeadline } from '../../shared/time/deadline.ts';
 import type { Grant } from './login.ts';
 
-export type TokenManagerDeps = {
+export type TokensDeps = {
   readonly clock: Clock;
   /** 0 up to but not including 1. */
   readonly random: () => number;
@@ -33,43 +33,14 @@ export type TokenStatus = {
   readonly consecutiveFailures: number;
 };
 
-export type TokenManager = {
-  /**
-   * A token that is still good; waits for a login when there is none.
-   *
-   * @throws ProviderError the class of the failed login, `token_unavailable` while backing off, or the signal's reason
-   */
-  readonly token: (signal?: AbortSignal) => Promise<string>;
-  /**
-   * Tells that OpenBao answered 401 or 403 to this token. A dead token is let go and replaced at once; a living one, which a
-   * policy denied something, stays for other calls while a new login, at most as often as the recovery back-off allows,
-   * tries for more rights (spec/login 3.3).
-   *
-   * @returns another token to try once more with, or undefined when the refusal stands
-   */
-  readonly recover: (rejected: string, signal?: AbortSignal) => Promise<string | undefined>;
-  /**
-   * Logs in now, to try a newer credential or because there is no token, whatever the back-off says. While a token is alive
-   * it stays in use until the login has succeeded, and a failure counts for nothing. Never throws.
-   */
-  readonly loginNow: () => Promise<void>;
-  readonly hasToken: () => boolean;
-  readonly status: () => TokenStatus;
-  readonly stop: () => void;
-};
-
 type Held = { readonly value: string; readonly leaseMs: number; readonly age: Age; readonly isRenewable: boolean };
 type Flight = { readonly done: Promise<void> };
 
 const login = { baseMs: 1_000, capMs: 60_000, floorMs: 1_000 };
 const recovery = { baseMs: 5_000, capMs: 300_000, quietMs: 600_000 };
 
-export function createTokenManager(deps: TokenManagerDeps): TokenManager {
-  return new Manager(deps);
-}
-
-class Manager implements TokenManager {
-  readonly #deps: TokenManagerDeps;
+export class Tokens {
+  readonly #deps: TokensDeps;
   readonly #stopped = new AbortController();
   readonly #windowMs: number;
   #held: Held | undefined;
@@ -84,12 +55,17 @@ class Manager implements TokenManager {
   #lifeSign: { readonly token: string; readonly askedAtMs: number; readonly isAlive: Promise<boolean> } | undefined;
   #cancelTimer: Cancel = () => {};
 
-  constructor(deps: TokenManagerDeps) {
+  constructor(deps: TokensDeps) {
     this.#deps = deps;
     // Spread over processes by up to 10 %, so that nodes started together do not log in together (spec/login 3.1).
     this.#windowMs = deps.settings.loginBeforeTokenExpiryMs * (1 - 0.1 * deps.random()); // control: token.refresh-jitter
   }
 
+  /**
+   * A token that is still good; waits for a login when there is none.
+   *
+   * @throws ProviderError the class of the failed login, `token_unavailable` while backing off, or the signal's reason
+   */
   token = async (signal?: AbortSignal): Promise<string> => {
     for (;;) {
       if (signal?.aborted) throw signal.reason;
@@ -104,6 +80,13 @@ class Manager implements TokenManager {
     }
   };
 
+  /**
+   * Tells that OpenBao answered 401 or 403 to this token. A dead token is let go and replaced at once; a living one, which a
+   * policy denied something, stays for other calls while a new login, at most as often as the recovery back-off allows,
+   * tries for more rights (spec/login 3.3).
+   *
+   * @returns another token to try once more with, or undefined when the refusal stands
+   */
   recover = async (rejected: string, signal?: AbortSignal): Promise<string | undefined> => {
     if (this.#held !== undefined && this.#held.value !== rejected) return this.token(signal); // control: token.rejected
     const isDead = this.#held === undefined || !(await this.#isAlive(rejected));
@@ -123,6 +106,10 @@ class Manager implements TokenManager {
     return held.value === rejected ? undefined : held.value;
   };
 
+  /**
+   * Logs in now, to try a newer credential or because there is no token, whatever the back-off says. While a token is alive
+   * it stays in use until the login has succeeded, and a failure counts for nothing. Never throws.
+   */
   loginNow = async (): Promise<void> => {
     while (this.#flight !== undefined) await this.#flight.done;
     if (!this.#stopped.signal.aborted) await this.#refresh('trial').done;

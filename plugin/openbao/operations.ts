@@ -1,5 +1,6 @@
 // The OpenBao calls that this program makes; there are no others (spec/openbao 1.1).
 
+import { type LoginMethodName, loginMethodNames } from '../../shared/config/login-methods.ts';
 import type { Operation } from '../http/operation.ts';
 
 const kib = 1024;
@@ -17,6 +18,10 @@ export const operations = {
   encrypt: operation('transit encrypt', 'POST'),
   decrypt: operation('transit decrypt', 'POST'),
   capabilitiesSelf: operation('capabilities self', 'POST'),
-  jwtLogin: { ...operation('jwt login', 'POST'), isRepeatable: false },
   renewSelf: operation('token renew self', 'POST'),
 } as const satisfies Record<string, Operation>;
+
+/** The login of each method: repeated only when it can not have been carried out. */
+export const loginOperations = Object.fromEntries(
+  loginMethodNames.map((method) => [method, { ...operation(`${method} login`, 'POST'), isRepeatable: false }]),
+) as Readonly<Record<LoginMethodName, Operation>>;

@@ -2,7 +2,7 @@
 
 import { type Cause, causeOf } from '../../shared/errors/cause.ts';
 import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
-import { type JwtRules, jwtSpan } from '../auth/jwt.ts';
+import type { Validity } from '../auth/methods/method.ts';
 import type { Local } from './trials.ts';
 
 /** A CA has no time of its own here: its certificates are checked with each handshake. */
@@ -15,13 +15,8 @@ export const timelessCa: Local = {
 };
 export const unusableCa: Local = { kind: 'unusable', cause: causeOfClass('ca_invalid') };
 
-export function localOfJwt(bytes: Buffer, rules: JwtRules): Local {
-  try {
-    const span = jwtSpan(bytes, rules);
-    return { kind: 'timed', ...span, early: causeOfClass('jwt_not_yet_valid'), over: causeOfClass('jwt_near_expiry') };
-  } catch (error) {
-    return { kind: 'unusable', cause: causeOf(error) };
-  }
+export function localOfValidity({ early, over, ...span }: Validity): Local {
+  return { kind: 'timed', ...span, early: causeOfClass(early), over: causeOfClass(over) };
 }
 
 function causeOfClass(errorClass: ErrorClass): Cause {

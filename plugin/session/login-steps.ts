@@ -1,10 +1,10 @@
-// In which order one login tries what there is: pairs of a CA and a JWT, until OpenBao grants a token. Pure; each attempt is
+// In which order one login tries what there is: pairs of a CA and of what is logged in with, until OpenBao grants a token. Pure; each attempt is
 // yielded and its outcome comes back, so that every order can be explored with the very code that runs.
 
 import type { Cause } from '../../shared/errors/cause.ts';
 import { localCause, type Outcome, type State, standingOf, type TrialName } from './trials.ts';
 
-export type Attempt = { readonly openbaoCa: number; readonly jwt: number };
+export type Attempt = { readonly openbaoCa: number; readonly login: number };
 
 /** How an attempt ended. `tls_failed`: the CA did not verify the server; `no_answer`: nothing was learned. */
 export type AttemptEnd =
@@ -32,37 +32,37 @@ export type LoginInput = {
 
 /** The answer to `attempt` is its end; `tried` has no answer. */
 export function* loginSteps(input: LoginInput): Generator<LoginEffect, LoginEnd, AttemptEnd | undefined> {
-  const tries = jwtOrder(input);
+  const tries = loginOrder(input);
   if (tries.length === 0) {
-    const { candidate, inUse } = input.state().names.jwt;
+    const { candidate, inUse } = input.state().names.login;
     return { kind: 'nothing_usable', generation: (candidate ?? inUse)?.generation };
   }
-  for (const jwt of tries) {
-    const end = yield* tryOver(input, jwt);
+  for (const login of tries) {
+    const end = yield* tryOver(input, login);
     if (end.kind === 'granted') return { kind: 'granted' };
-    // Without an answer another JWT would learn nothing either.
+    // Without an answer another credential would learn nothing either.
     if (end.kind !== 'refused') return { kind: 'failed' };
   }
   return { kind: 'failed' };
 }
 
-/** One JWT over each CA until OpenBao answers. */
-function* tryOver(input: LoginInput, jwt: number): Generator<LoginEffect, AttemptEnd, AttemptEnd | undefined> {
+/** One login over each CA until OpenBao answers. */
+function* tryOver(input: LoginInput, login: number): Generator<LoginEffect, AttemptEnd, AttemptEnd | undefined> {
   let last: AttemptEnd = { kind: 'no_answer', cause: { class: 'tls_failed' } };
   for (const openbaoCa of caOrder(input.state())) {
-    last = (yield { kind: 'attempt', attempt: { openbaoCa, jwt } }) ?? last;
+    last = (yield { kind: 'attempt', attempt: { openbaoCa, login } }) ?? last;
     if (last.kind === 'tls_failed') {
       const outcome: Outcome = { kind: 'refused', cause: last.cause };
       yield { kind: 'tried', name: 'openbao_ca', generation: openbaoCa, outcome };
       continue;
     }
-    // Any answer proves the CA; only a grant proves the JWT.
+    // Any answer proves the CA; only a grant proves what was logged in with.
     if (last.kind !== 'no_answer') {
       yield { kind: 'tried', name: 'openbao_ca', generation: openbaoCa, outcome: { kind: 'good' } };
     }
     break;
   }
-  yield { kind: 'tried', name: 'jwt', generation: jwt, outcome: outcomeOf(last) };
+  yield { kind: 'tried', name: 'login', generation: login, outcome: outcomeOf(last) };
   return last;
 }
 
@@ -72,8 +72,8 @@ function outcomeOf(end: AttemptEnd): Outcome {
 }
 
 /** While a token is alive a trial stops at the candidate: the one in use has nothing to prove. */
-function jwtOrder({ state, wallMs, hasToken, isTrial }: LoginInput): readonly number[] {
-  const { inUse, candidate } = state().names.jwt;
+function loginOrder({ state, wallMs, hasToken, isTrial }: LoginInput): readonly number[] {
+  const { inUse, candidate } = state().names.login;
   const isUsable = (one: typeof inUse | typeof candidate) =>
     one !== undefined && standingOf(one.local, wallMs) === 'usable' ? [one.generation] : [];
   const isDead = inUse === undefined || inUse.isBroken || localCause(inUse.local, wallMs) !== undefined;

@@ -1,15 +1,17 @@
 // The session with OpenBao: the pools and credentials in use, and the newest on trial beside them. Performs what the machine of
 // trials.ts decides; chooses nothing itself. A credential that works is never touched by one that has not proven itself.
 
-import type { CredentialMessage, PluginMessage } from '../../shared/channel/messages.ts';
+import type { CredentialMessage, CredentialName, PluginMessage } from '../../shared/channel/messages.ts';
 import { causeOf } from '../../shared/errors/cause.ts';
 import { errorClassOf, ProviderError } from '../../shared/errors/error.ts';
+import { policyOf } from '../../shared/errors/policy.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
-import { checkJwt, type JwtRules } from '../auth/jwt.ts';
 import type { Grant } from '../auth/login.ts';
+import type { Credentials, LoginFacts, LoginMethod, Validity } from '../auth/methods/method.ts';
 import type { Http } from '../openbao/client.ts';
-import { localOfJwt, timelessCa, unusableCa } from './local.ts';
-import { type AttemptEnd, loginSteps } from './login-steps.ts';
+import { localOfValidity, timelessCa, unusableCa } from './local.ts';
+import { type Attempt, type AttemptEnd, loginSteps } from './login-steps.ts';
+import { hasSameBytes, NewestParts, newIn, numberOf, type Parts } from './parts.ts';
 import {
   decide,
   type Effect,
@@ -29,21 +31,21 @@ export type Pools = { readonly login: Http; readonly transit: Http };
 export type SessionDeps = {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly jwtRules: JwtRules;
+  readonly method: LoginMethod;
   /** @throws ProviderError `ca_invalid` */
   readonly openPools: (ca: Buffer) => Pools;
-  readonly loginWithJwt: (http: Http, jwt: string, signal: AbortSignal) => Promise<Grant>;
   /** Logs in now as a trial, whatever the back-off of logins says; ends when the login has. Never throws. */
   readonly loginNow: () => Promise<void>;
   readonly hasToken: () => boolean;
-  readonly handshakeTimeoutMs: number;
+  /** Bounds one login, and one handshake. */
+  readonly timeoutMs: number;
   readonly send: (message: PluginMessage) => void;
   readonly stopped: AbortSignal;
 };
 
 /** A newer generation that is not in use, and what was last said against it. */
 export type CandidateWarning = {
-  readonly name: TrialName;
+  readonly name: CredentialName;
   readonly state: 'refused' | 'waiting';
   readonly class: string;
   readonly detail?: string;
@@ -51,14 +53,22 @@ export type CandidateWarning = {
   readonly waitingMs: number;
 };
 
-const noJwt =
-  'no JWT is there: the file of auth.jwt.jwtFile is missing or was refused; see credential.refused in the log';
-
-type Held = { readonly bytes: Buffer; readonly local: Local; readonly pools?: Pools };
+type Held = {
+  readonly parts: Parts;
+  readonly local: Local;
+  /** Of a CA. */
+  readonly pools?: Pools;
+  /** Of what is logged in with. */
+  readonly validity?: Validity;
+};
 
 export class Session {
   readonly #deps: SessionDeps;
-  readonly #held: Record<TrialName, Map<number, Held>> = { openbao_ca: new Map(), jwt: new Map() };
+  readonly #newest: Readonly<Record<TrialName, NewestParts>>;
+  /** By the number of the parts. */
+  readonly #held: Record<TrialName, Map<number, Held>> = { openbao_ca: new Map(), login: new Map() };
+  /** What was last said to be in use. */
+  readonly #toldInUse: Record<TrialName, Parts> = { openbao_ca: [], login: [] };
   /** A login may prove a generation that a newer file has overtaken meanwhile, so nothing is let go while one runs. */
   #isLoggingIn = false;
   #state: State = firstState;
@@ -68,32 +78,32 @@ export class Session {
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
+    this.#newest = {
+      openbao_ca: new NewestParts(['openbao_ca']),
+      login: new NewestParts(deps.method.credentials),
+    };
   }
 
   /** @throws ProviderError `ca_invalid` while there is no usable CA at all */
   pools = (): Pools => {
-    const { inUse } = this.#state.names.openbao_ca;
-    const pools = inUse && this.#held.openbao_ca.get(inUse.generation)?.pools;
+    const pools = this.#inUse('openbao_ca')?.pools;
     if (pools !== undefined) return pools;
     if (this.#caFault !== undefined) throw this.#caFault;
     throw new ProviderError('ca_invalid', 'no CA certificate for OpenBao; check openbao.caCertFile');
   };
 
-  generations = (): Readonly<Record<TrialName, number>> => {
-    const { openbao_ca: ca, jwt } = this.#state.names;
-    return { openbao_ca: ca.inUse?.generation ?? 0, jwt: jwt.inUse?.generation ?? 0 };
+  /** In use, of the CA and of each credential of the login method; 0: none. */
+  generations = (): Readonly<Partial<Record<CredentialName, number>>> => {
+    const names = ['openbao_ca', ...this.#deps.method.credentials] as const;
+    const inUse = trialNames.flatMap((name) => this.#inUse(name)?.parts ?? []);
+    return Object.fromEntries(names.map((name) => [name, inUse.find((part) => part.name === name)?.generation ?? 0]));
   };
 
-  /** Life left of the JWT in use, milliseconds; 0 while none is. */
-  jwtTtlMs = (): number => {
-    const local = this.#state.names.jwt.inUse?.local;
-    if (local?.kind !== 'timed') return 0;
-    return Math.max(0, local.untilUnixMs + this.#deps.jwtRules.minRemainingTtlMs - this.#deps.clock.wallMs());
-  };
+  facts = (): LoginFacts => this.#deps.method.facts(this.#inUse('login')?.validity);
 
-  /** Whether the JWT in use has so little life left that no login would be tried with it. */
-  isJwtEnding = (): boolean => {
-    const { inUse } = this.#state.names.jwt;
+  /** Whether what is logged in with has so little life left that no login would be tried with it. */
+  isLoginEnding = (): boolean => {
+    const { inUse } = this.#state.names.login;
     return inUse !== undefined && standingOf(inUse.local, this.#deps.clock.wallMs()) !== 'usable';
   };
 
@@ -104,21 +114,25 @@ export class Session {
       if (candidate?.told === undefined) return [];
       const { kind, cause } = candidate.told.outcome;
       const waitingMs = this.#deps.clock.nowMs() - candidate.offeredAtMs;
+      const state = kind === 'refused' ? 'refused' : 'waiting';
       const detail = cause.detail === undefined ? {} : { detail: cause.detail };
-      return [{ name, state: kind === 'refused' ? 'refused' : 'waiting', class: cause.class, ...detail, waitingMs }];
+      const untaken = this.#untaken(name, candidate.generation);
+      return untaken.map((part) => ({ name: part.name, state, class: cause.class, ...detail, waitingMs }));
     });
 
-  /** Takes a generation of `jwt` or `openbao_ca`; other names and absent files change nothing. Never throws. */
-  offer = (message: CredentialMessage): void => {
-    const { name, generation } = message;
-    if (message.bytes === undefined || (name !== 'jwt' && name !== 'openbao_ca')) return;
-    const bytes = Buffer.from(message.bytes, 'base64');
-    const { inUse } = this.#state.names[name];
-    const before = inUse && this.#held[name].get(inUse.generation);
-    const isSame = before?.bytes.equals(bytes) === true;
-    const { local, pools } = name === 'jwt' ? this.#readJwt(bytes) : this.#readCa(bytes);
-    this.#held[name].set(generation, { bytes, local, ...(pools === undefined ? {} : { pools }) });
-    this.#event({ kind: 'offered', name, generation, local, isSame });
+  /** Takes a generation of the CA or of a credential of the method; other names and absent files change nothing. Never throws. */
+  offer = ({ name, generation, bytes }: CredentialMessage): void => {
+    const credentials: readonly CredentialName[] = this.#deps.method.credentials;
+    const trial = name === 'openbao_ca' ? name : credentials.includes(name) ? 'login' : undefined;
+    if (bytes === undefined || trial === undefined) return;
+    const parts = this.#newest[trial].take({ name, generation, bytes: Buffer.from(bytes, 'base64') });
+    if (parts === undefined) return;
+    const before = this.#inUse(trial);
+    const isSame = before !== undefined && hasSameBytes(parts, before.parts);
+    const held = trial === 'login' ? this.#readLogin(parts) : this.#readCa(parts);
+    const number = numberOf(parts);
+    this.#held[trial].set(number, held);
+    this.#event({ kind: 'offered', name: trial, generation: number, local: held.local, isSame });
   };
 
   /**
@@ -152,9 +166,8 @@ export class Session {
         step = steps.next();
         continue;
       }
-      const { openbaoCa, jwt } = step.value.attempt;
       try {
-        grant = await this.#attempt(openbaoCa, jwt, signal);
+        grant = await this.#attempt(step.value.attempt, signal);
         step = steps.next({ kind: 'granted' });
       } catch (error) {
         first ??= error;
@@ -180,17 +193,33 @@ export class Session {
     await Promise.all(all.map(closePools));
   };
 
-  #readJwt(bytes: Buffer): { readonly local: Local; readonly pools?: Pools } {
-    return { local: localOfJwt(bytes, this.#deps.jwtRules) };
+  #inUse(name: TrialName): Held | undefined {
+    const { inUse } = this.#state.names[name];
+    return inUse && this.#held[name].get(inUse.generation);
   }
 
-  #readCa(bytes: Buffer): { readonly local: Local; readonly pools?: Pools } {
+  /** The parts of a candidate that are not in use. */
+  #untaken(name: TrialName, number: number): Parts {
+    return newIn(this.#held[name].get(number)?.parts ?? [], this.#inUse(name)?.parts ?? []);
+  }
+
+  #readLogin(parts: Parts): Held {
+    try {
+      const validity = this.#deps.method.offer(credentialsOf(parts));
+      return { parts, local: localOfValidity(validity), validity };
+    } catch (error) {
+      return { parts, local: { kind: 'unusable', cause: causeOf(error) } };
+    }
+  }
+
+  #readCa(parts: Parts): Held {
     this.#caFault = undefined;
     try {
-      return { local: timelessCa, pools: this.#deps.openPools(bytes) };
+      const [ca] = parts;
+      return { parts, local: timelessCa, pools: this.#deps.openPools(ca?.bytes ?? Buffer.alloc(0)) };
     } catch (error) {
       this.#caFault = error;
-      return { local: unusableCa };
+      return { parts, local: unusableCa };
     }
   }
 
@@ -199,29 +228,22 @@ export class Session {
     if (local !== undefined) this.#event({ kind: 'tried', name, generation, local, outcome });
   }
 
-  async #attempt(openbaoCa: number, jwt: number, signal: AbortSignal): Promise<Grant> {
+  async #attempt({ openbaoCa, login }: Attempt, signal: AbortSignal): Promise<Grant> {
+    const { method, timeoutMs } = this.#deps;
     const pools = this.#held.openbao_ca.get(openbaoCa)?.pools;
-    const held = this.#held.jwt.get(jwt);
+    const held = this.#held.login.get(login);
     if (pools === undefined || held === undefined) throw new ProviderError('internal', 'a generation that is not held');
-    const { text } = checkJwt(held.bytes, this.#deps.jwtRules, this.#deps.clock.wallMs());
-    return this.#deps.loginWithJwt(pools.login, text, signal);
+    return method.login(pools.login, credentialsOf(held.parts), { timeoutMs, signal });
   }
 
-  #unusable(generation: number | undefined): unknown {
-    const held = generation === undefined ? undefined : this.#held.jwt.get(generation);
-    const none = new ProviderError('jwt_unavailable', noJwt);
-    if (held === undefined) return none;
-    try {
-      checkJwt(held.bytes, this.#deps.jwtRules, this.#deps.clock.wallMs());
-      return none;
-    } catch (error) {
-      return error;
-    }
+  #unusable(number: number | undefined): unknown {
+    const held = number === undefined ? undefined : this.#held.login.get(number);
+    return this.#deps.method.whyUnusable(held && credentialsOf(held.parts));
   }
 
   #event(event: Event): void {
-    const { clock, random, hasToken, jwtRules } = this.#deps;
-    const rules = { refreshWindowMs: { openbao_ca: 0, jwt: jwtRules.minRemainingTtlMs } };
+    const { clock, random, hasToken, method } = this.#deps;
+    const rules = { refreshWindowMs: { openbao_ca: 0, login: method.refreshWindowMs } };
     const now = { nowMs: clock.nowMs(), wallMs: clock.wallMs(), hasToken: hasToken(), random: random() };
     const { state, effects } = decide(rules, this.#state, event, now);
     this.#state = state;
@@ -248,14 +270,14 @@ export class Session {
   async #try({ name, generation }: Extract<Effect, { kind: 'try' }>): Promise<void> {
     // What begins here may end at once; the step that began it has to be over first.
     await Promise.resolve();
-    if (name === 'jwt') await this.#deps.loginNow();
+    if (name === 'login') await this.#deps.loginNow();
     else if (generation !== undefined) await this.#tryHandshake(generation);
     if (!this.#deps.stopped.aborted) this.#event({ kind: 'trial_ended' });
   }
 
   async #tryHandshake(generation: number): Promise<void> {
     const pools = this.#held.openbao_ca.get(generation)?.pools;
-    const { handshakeTimeoutMs: timeoutMs, stopped: signal } = this.#deps;
+    const { timeoutMs, stopped: signal } = this.#deps;
     const tried = (outcome: Outcome) => this.#tried('openbao_ca', generation, outcome);
     try {
       await pools?.login.handshake({ timeoutMs, signal });
@@ -267,15 +289,10 @@ export class Session {
     }
   }
 
-  #tell({ name, generation, outcome, nextTryMs }: Extract<Effect, { kind: 'tell' }>): void {
-    if (outcome.kind === 'good') {
-      return this.#deps.send({ kind: 'credential_result', name, generation, result: 'in_use' });
-    }
+  #tell({ name, generation: number, outcome, nextTryMs }: Extract<Effect, { kind: 'tell' }>): void {
+    if (outcome.kind === 'good') return this.#tellInUse(name);
     const { class: errorClass, detail } = outcome.cause;
-    this.#deps.send({
-      kind: 'credential_result',
-      name,
-      generation,
+    const words = {
       result: outcome.kind,
       class: errorClass,
       ...(detail === undefined ? {} : { detail }),
@@ -283,24 +300,49 @@ export class Session {
       ...(nextTryMs === undefined
         ? {}
         : { nextTryMs: Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.round(nextTryMs))) }),
-    });
+    };
+    for (const part of this.#untaken(name, number)) {
+      this.#deps.send({ kind: 'credential_result', name: part.name, generation: part.generation, ...words });
+    }
+  }
+
+  #tellInUse(trial: TrialName): void {
+    const parts = this.#inUse(trial)?.parts ?? [];
+    for (const { name, generation } of newIn(parts, this.#toldInUse[trial])) {
+      this.#deps.send({ kind: 'credential_result', name, generation, result: 'in_use' });
+    }
+    this.#toldInUse[trial] = parts;
   }
 
   /** What is neither in use nor on trial nor the candidate is not held any longer. */
   #letGo(): void {
     if (this.#isLoggingIn) return;
     const { names, trial } = this.#state;
-    for (const name of ['openbao_ca', 'jwt'] as const) {
+    for (const name of trialNames) {
       const { inUse, candidate } = names[name];
       const kept = [inUse?.generation, candidate?.generation, trial?.name === name ? trial.generation : undefined];
-      for (const [generation, { bytes, pools }] of this.#held[name]) {
-        if (kept.includes(generation)) continue;
-        this.#held[name].delete(generation);
-        bytes.fill(0);
+      for (const [number, { parts, pools }] of this.#held[name]) {
+        if (kept.includes(number)) continue;
+        this.#held[name].delete(number);
+        this.#wipe(name, parts);
         if (pools !== undefined) void closePools(pools);
       }
     }
   }
+
+  /** But for what other parts still have in common with them. */
+  #wipe(name: TrialName, parts: Parts): void {
+    const held = [...this.#held[name].values()].flatMap((one) => one.parts);
+    for (const { bytes } of parts) {
+      const isShared = this.#newest[name].has(bytes) || held.some((part) => part.bytes === bytes);
+      if (!isShared) bytes.fill(0);
+    }
+  }
+}
+
+/** The parts are complete for the method: there are none before. */
+function credentialsOf(parts: Parts): Credentials {
+  return Object.fromEntries(parts.map(({ name, bytes }) => [name, bytes])) as Credentials;
 }
 
 async function closePools({ login, transit }: Pools): Promise<void> {
@@ -311,6 +353,5 @@ function endOf(error: unknown): AttemptEnd {
   const errorClass = errorClassOf(error);
   const cause = causeOf(error);
   if (errorClass === 'bao_tls_failed') return { kind: 'tls_failed', cause };
-  const isRefused = errorClass === 'auth_rejected' || errorClass.startsWith('jwt_');
-  return { kind: isRefused ? 'refused' : 'no_answer', cause };
+  return { kind: policyOf(error).isCredentialRefused ? 'refused' : 'no_answer', cause };
 }

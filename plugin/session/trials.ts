@@ -5,8 +5,11 @@
 import type { Cause } from '../../shared/errors/cause.ts';
 import { doublingDelayMs, jitterMs } from '../../shared/time/backoff.ts';
 
-/** In the order of their trials: without the right CA nothing is learned about a JWT. */
-export const trialNames = ['openbao_ca', 'jwt'] as const;
+/**
+ * What is tried, in the order of the trials: without the right CA nothing is learned about a login. `login` stands for all credentials
+ * that the login method needs: they are proven together.
+ */
+export const trialNames = ['openbao_ca', 'login'] as const;
 export type TrialName = (typeof trialNames)[number];
 
 /** What can be told of a generation without asking anybody; times are Unix milliseconds. */
@@ -80,7 +83,7 @@ export type Event =
   | { readonly kind: 'tick' };
 
 export type Effect =
-  /** For a JWT: a login, with the candidate first; for a CA: a TLS handshake. Ends with `trial_ended`. */
+  /** For `login`: a login, with the candidate first; for a CA: a TLS handshake. Ends with `trial_ended`. */
   | { readonly kind: 'try'; readonly name: TrialName; readonly generation: number | undefined }
   /** From now on everybody uses this generation. */
   | { readonly kind: 'adopt'; readonly name: TrialName; readonly generation: number }
@@ -124,7 +127,7 @@ export const pace = {
 } as const;
 
 const untried: NameState = { inUse: undefined, candidate: undefined, lastTrialAtMs: Number.NEGATIVE_INFINITY };
-export const firstState: State = { names: { openbao_ca: untried, jwt: untried }, trial: undefined, nextLoginAtMs: 0 };
+export const firstState: State = { names: { openbao_ca: untried, login: untried }, trial: undefined, nextLoginAtMs: 0 };
 
 export function decide(rules: Rules, state: State, event: Event, now: Now): Step {
   const { state: next, effects } = take(rules, state, event, now);
@@ -220,7 +223,7 @@ function adopt(state: State, name: TrialName, generation: number, local: Local):
   const adopted = withName(state, name, { inUse: { generation, local, isBroken: false }, candidate: newer });
   return {
     // Over another CA a login may end otherwise.
-    state: name === 'openbao_ca' ? hurry(adopted, 'jwt') : adopted,
+    state: name === 'openbao_ca' ? hurry(adopted, 'login') : adopted,
     effects: [
       { kind: 'adopt', name, generation },
       { kind: 'tell', name, generation, outcome: { kind: 'good' }, nextTryMs: undefined },
@@ -261,7 +264,7 @@ function judgeInUse(state: State, name: TrialName, inUse: InUse, outcome: Outcom
 }
 
 function trialEnded(state: State, now: Now): State {
-  const isLogin = state.trial?.name === 'jwt';
+  const isLogin = state.trial?.name === 'login';
   return { ...state, trial: undefined, ...(isLogin ? { nextLoginAtMs: now.nowMs + urgentDelayMs(now.random) } : {}) };
 }
 
@@ -296,7 +299,7 @@ function begin(rules: Rules, state: State, now: Now): Step {
   if (state.trial !== undefined) return nothing(state);
   const due = trialNames.find((name) => dueInMs(rules, state, name, now) <= 0);
   const isLoginDue = due === undefined && isLoginWanted(state, now) && now.nowMs >= state.nextLoginAtMs;
-  const name = due ?? (isLoginDue ? 'jwt' : undefined);
+  const name = due ?? (isLoginDue ? 'login' : undefined);
   if (name === undefined) return nothing(state);
   const { candidate } = state.names[name];
   const generation = due === undefined ? undefined : candidate?.generation;
@@ -320,7 +323,7 @@ function dueInMs(rules: Rules, state: State, name: TrialName, now: Now): number 
 }
 
 function isLoginWanted(state: State, now: Now): boolean {
-  const { inUse, candidate } = state.names.jwt;
+  const { inUse, candidate } = state.names.login;
   return !now.hasToken && (inUse !== undefined || candidate !== undefined);
 }
 

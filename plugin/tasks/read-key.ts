@@ -12,7 +12,7 @@ import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { checkProfile, checkServed, contradictedVersions, type KeyProfile, profileWarnings } from '../keys/profile.ts';
 import { bootstrap, observe } from '../keys/rotation.ts';
-import { createOpenBao, type OpenBao } from '../openbao.ts';
+import { OpenBao } from '../openbao.ts';
 import { isDenial } from '../probes/probe-failure.ts';
 
 type KeyReport = ReportOf<'read_key'>;
@@ -84,7 +84,7 @@ async function connect(
   credentials: readonly CredentialMessage[],
   deps: TaskDeps,
 ): Promise<OpenBao> {
-  const openbao = createOpenBao({
+  const openbao = new OpenBao({
     config,
     version: start.build.version,
     clock: deps.clock,

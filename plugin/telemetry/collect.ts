@@ -3,6 +3,7 @@
 import { type Counters, directoryNames, portNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
 import { hashText } from '../../shared/text/hash.ts';
+import type { LoginFacts } from '../auth/methods/method.ts';
 import type { TokenStatus } from '../auth/tokens.ts';
 import type { LastCalls } from '../health/last-calls.ts';
 import type { StatusCache } from '../health/status-cache.ts';
@@ -21,7 +22,7 @@ export type CollectDeps = {
   };
   readonly counters: () => Counters;
   readonly tokens: () => TokenStatus;
-  readonly jwtTtlMs: () => number;
+  readonly login: () => LoginFacts;
   readonly generations: () => Readonly<Record<string, number>>;
   /** Modification time of the newest file sent, Unix milliseconds, by name. */
   readonly credentialFiles: ReadonlyMap<string, number>;
@@ -47,10 +48,10 @@ export function createCollector(deps: CollectDeps): (metrics: Metrics) => void {
   };
 }
 
-function collectBuild({ build, config }: CollectDeps, metrics: Metrics): void {
+function collectBuild({ build, config, login }: CollectDeps, metrics: Metrics): void {
   const { version, commit, buildDate, dirty } = build;
   metrics.set('build_info', 1, { version, commit, build_date: buildDate, dirty });
-  metrics.set('auth_method_info', 1, { method: 'jwt' });
+  metrics.set('auth_method_info', 1, { method: login().method });
   metrics.set('certificate_source_info', 1, { source: 'none' });
   metrics.set('status_max_staleness_seconds', config.status.statusMaxStalenessMs / 1000);
   metrics.set('token_refresh_window_seconds', config.auth.loginBeforeTokenExpiryMs / 1000);
@@ -104,8 +105,9 @@ function collectWarnings({ warnings, lastCalls }: CollectDeps, metrics: Metrics)
 
 function collectCredentials(deps: CollectDeps, metrics: Metrics): void {
   metrics.set('token_ttl_seconds', Math.max(0, deps.tokens().ttlMs) / 1000);
-  metrics.set('certificate_ttl_seconds', 0);
-  metrics.set('jwt_ttl_seconds', deps.jwtTtlMs() / 1000);
+  const { jwtTtlMs, certificateTtlMs } = deps.login();
+  metrics.set('certificate_ttl_seconds', certificateTtlMs / 1000);
+  metrics.set('jwt_ttl_seconds', jwtTtlMs / 1000);
   for (const [name, generation] of Object.entries(deps.generations())) {
     metrics.set('credential_generation', generation, { name });
   }

@@ -12,7 +12,7 @@ const shortText = Type.String({ maxLength: 256 });
 const stateText = Type.String({ maxLength: 4 * 1024 * 1024 });
 const object = Type.Object;
 
-/** Credentials in custody of the supervisor (spec/login 4.1). The plugin of this version uses `jwt` and `openbao_ca`. */
+/** Credentials that can be in custody of the supervisor (spec/login 4.1); which of them are is in shared/config/login-methods.ts. */
 export const credentialNames = ['jwt', 'client_secret', 'client_chain', 'pin', 'openbao_ca', 'issuer_ca'] as const;
 const credentialName = Type.Enum([...credentialNames]);
 

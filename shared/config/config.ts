@@ -6,6 +6,7 @@ import type { BoundIdentity } from '../registry/fingerprint.ts';
 import { checkRelations, configWarnings } from './cross-checks.ts';
 import { checkField, decodeDocument, type Values } from './decode.ts';
 import { type Field, type FieldPath, fields, type KindOf, type PathOf } from './fields.ts';
+import { type LoginMethodName, loginMethodNames } from './login-methods.ts';
 import { ConfigInvalid, type Problem, problem } from './problem.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -36,7 +37,10 @@ export type Config = {
   /** The address is the effective one: it ends with the path prefix. */
   readonly openbao: Section<'openbao'>;
   /** The timeout of a login is the effective one: its default is already worked out. */
-  readonly auth: Section<'auth'> & { readonly jwt: Section<'auth.jwt'> };
+  readonly auth: Omit<Section<'auth'>, 'method'> & {
+    readonly method: LoginMethodName;
+    readonly jwt: Section<'auth.jwt'>;
+  };
   /** Files whose bytes the supervisor holds in custody; empty: not named by this configuration. */
   readonly credentialPaths: Readonly<Record<CredentialName, string>>;
   readonly identity: BoundIdentity;
@@ -102,10 +106,9 @@ export function requireConfig(document: unknown, options: ConfigOptions = {}): C
 function applies(field: Field, values: Values, written: ReadonlySet<string>): boolean {
   if (field.path === 'configVersion') return written.has('configVersion');
   const method = values.get('auth.method');
-  if (field.only === 'cert') return method === 'cert';
   if (field.only === 'oauth2') return method === 'jwt' && values.get('auth.jwt.source') === 'oauth2';
   if (field.path === 'auth.jwt.source') return method === 'jwt' && written.has('auth.jwt.source');
-  return field.only === undefined || method === 'jwt';
+  return field.only === undefined || method === field.only;
 }
 
 function asOauth2Problem(found: Problem): Problem {
@@ -150,6 +153,7 @@ function toConfig(values: Values): Config {
     openbao: { ...openbao, address: `${openbao.address.replace(/\/$/u, '')}${openbao.pathPrefix}` },
     auth: {
       ...auth,
+      method: loginMethod(auth.method),
       loginTimeoutMs: auth.loginTimeoutMs || Math.max(openbao.timeoutMs, minLoginTimeoutMs),
       jwt: section('auth.jwt'),
     },
@@ -188,6 +192,13 @@ function sectionOf<Name extends string>(section: Name, values: Values): Section<
     return [[kind === 'duration' ? `${name}Ms` : name, values.get(path) ?? emptyOf[kind]]];
   });
   return Object.fromEntries(members) as Section<Name>;
+}
+
+/** The rule of the field and the relations have refused every other. */
+function loginMethod(text: string): LoginMethodName {
+  const known = loginMethodNames.find((name) => name === text);
+  if (known === undefined) throw new Error('a login method that is not in the table passed the checks');
+  return known;
 }
 
 function logLevel(text: string): LogLevel {

@@ -2,6 +2,7 @@
 // from the plugin, what a reload may change, the overrides and docs/configuration.md are derived from these rows.
 
 import * as address from './address-rules.ts';
+import { type LoginMethodName, loginMethodNames } from './login-methods.ts';
 import type { PathRule, Rule } from './rules.ts';
 import * as rule from './rules.ts';
 
@@ -16,7 +17,7 @@ type Common = {
   /** Must be written where its section is used; the JSON Schema says so, and a default does not excuse it. */
   readonly isRequired?: true;
   /** Applies only when this section is chosen. */
-  readonly only?: 'jwt' | 'oauth2' | 'cert';
+  readonly only?: LoginMethodName | 'oauth2' | 'cert';
 };
 
 type Text = Common & { readonly kind: 'string'; readonly byDefault?: string };
@@ -57,6 +58,8 @@ type Table = { readonly [path: string]: Row; readonly [file: `${string}File`]: P
 const concurrency = [rule.between(1, 1024)];
 const minute = 60_000;
 const hour = 60 * minute;
+/** The last is known and refused, with a sentence of its own. */
+const authMethods = [...new Set<string>([...loginMethodNames, 'cert'])];
 
 const table = {
   configVersion: {
@@ -188,7 +191,7 @@ const table = {
   'auth.method': {
     kind: 'string',
     byDefault: 'jwt',
-    rules: [rule.required, rule.oneOf(['jwt', 'cert'], 'must be one of jwt or cert')],
+    rules: [rule.required, rule.oneOf(authMethods, `must be one of ${authMethods.join(' or ')}`)],
     isRequired: true,
     changes: 'reload',
     about: 'Login method. `cert` is not available in this version.',

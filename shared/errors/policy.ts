@@ -79,6 +79,8 @@ type Consequences = {
   /** `elsewhere`: no KMS call meets it. */
   readonly kms: KmsAnswer | 'elsewhere';
   readonly tokenStatus: TokenStatus;
+  /** It speaks against the credential of a login: another one is needed, or a role that accepts this one. */
+  readonly isCredentialRefused: boolean;
 };
 
 export type Policy = Consequences & {
@@ -99,6 +101,7 @@ const elsewhere = (exitCode: ExitCode = exitCodes.runtime): Consequences => ({
   evidence: 'wrong_answer',
   kms: 'elsewhere',
   tokenStatus: 'error',
+  isCredentialRefused: false,
 });
 /** Nothing was learned from it. */
 const silent = (...kms: KmsAnswer): Consequences => ({
@@ -106,6 +109,7 @@ const silent = (...kms: KmsAnswer): Consequences => ({
   evidence: 'no_answer',
   kms,
   tokenStatus: 'error',
+  isCredentialRefused: false,
 });
 /** What was asked or answered is wrong. */
 const wrong = (...kms: KmsAnswer): Consequences => ({
@@ -113,6 +117,7 @@ const wrong = (...kms: KmsAnswer): Consequences => ({
   evidence: 'wrong_answer',
   kms,
   tokenStatus: 'error',
+  isCredentialRefused: false,
 });
 /** There is no token. */
 const loginFailed = (tokenStatus: TokenStatus): Consequences => ({
@@ -120,6 +125,12 @@ const loginFailed = (tokenStatus: TokenStatus): Consequences => ({
   evidence: 'wrong_answer',
   kms: ['unauthenticated', 'transit authentication failed', 'auth_failed'],
   tokenStatus,
+  isCredentialRefused: false,
+});
+/** There is no token, for a reason that lies in the credential. */
+const credentialRefused = (tokenStatus: TokenStatus): Consequences => ({
+  ...loginFailed(tokenStatus),
+  isCredentialRefused: true,
 });
 
 /** Of several in a cause chain the first in this order decides what a KMS call is answered. */
@@ -148,16 +159,16 @@ const consequences = {
   bao_tls_failed: wrong('unavailable', 'transit unavailable', 'openbao_tls_failed'),
   bao_dns_failed: silent('unavailable', 'transit unavailable', 'openbao_dns_failed'),
   bao_connection_failed: silent('unavailable', 'transit unavailable', 'openbao_connection_failed'),
-  jwt_unavailable: loginFailed('jwt_invalid'),
-  jwt_malformed: loginFailed('jwt_invalid'),
-  jwt_not_yet_valid: loginFailed('jwt_invalid'),
-  jwt_issued_in_future: loginFailed('jwt_invalid'),
-  jwt_issuer_mismatch: loginFailed('jwt_invalid'),
-  jwt_audience_mismatch: loginFailed('jwt_invalid'),
-  jwt_subject_mismatch: loginFailed('jwt_invalid'),
-  jwt_expired: loginFailed('jwt_expired'),
-  jwt_near_expiry: loginFailed('jwt_near_expiry'),
-  auth_rejected: loginFailed('auth_failed'),
+  jwt_unavailable: credentialRefused('jwt_invalid'),
+  jwt_malformed: credentialRefused('jwt_invalid'),
+  jwt_not_yet_valid: credentialRefused('jwt_invalid'),
+  jwt_issued_in_future: credentialRefused('jwt_invalid'),
+  jwt_issuer_mismatch: credentialRefused('jwt_invalid'),
+  jwt_audience_mismatch: credentialRefused('jwt_invalid'),
+  jwt_subject_mismatch: credentialRefused('jwt_invalid'),
+  jwt_expired: credentialRefused('jwt_expired'),
+  jwt_near_expiry: credentialRefused('jwt_near_expiry'),
+  auth_rejected: credentialRefused('auth_failed'),
   token_unavailable: loginFailed('no_usable_session'),
   bao_unauthenticated: loginFailed('error'),
   bao_permission_denied: wrong('permission_denied', 'transit permission denied', 'transit_policy_denied'),
@@ -213,4 +224,13 @@ export const kmsPrecedence = (Object.keys(consequences) as ErrorClass[]).filter(
 /** The policy of whatever was thrown. */
 export function policyOf(thrown: unknown): Policy {
   return policies[errorClassOf(thrown)];
+}
+
+const credentialRefusals: ReadonlySet<string> = new Set(
+  Object.values(policies).flatMap((policy) => (policy.isCredentialRefused ? [policy.probeClass] : [])),
+);
+
+/** Whether a cause speaks against the credential of a login. @param probeClass  the class as it is named outside of the plugin */
+export function isCredentialRefusal(probeClass: string): boolean {
+  return credentialRefusals.has(probeClass);
 }

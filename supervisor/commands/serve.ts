@@ -2,6 +2,7 @@
 
 import type { Counters, StartMessage } from '../../shared/channel/messages.ts';
 import type { Config, ConfigOptions } from '../../shared/config/config.ts';
+import { loginCredentials } from '../../shared/config/login-methods.ts';
 import { withoutPaths } from '../../shared/config/paths.ts';
 import { exitCodes } from '../../shared/errors/exit-codes.ts';
 import type { Log, LogLevel } from '../../shared/log/fields.ts';
@@ -283,6 +284,7 @@ function custodyOf(
     store: passed.store,
     isStateDirectoryGone: () => passed.stateDirectory.look() !== 'here',
     credentials: passed.credentials,
+    loginCredentials: loginCredentials[passed.config.auth.method],
     privilege: passed.identity.privilege,
     launch: () => {
       const child = startChild({

@@ -2,10 +2,9 @@
 // does stands in the file that its row loads.
 
 import type { TaskName } from '../../shared/channel/tasks.ts';
+import type { OverrideFlag } from '../../shared/config/fields.ts';
 import type { ExitName } from '../../shared/errors/exit-codes.ts';
 import type { Command } from './command.ts';
-
-import type { OverrideFlag } from '../../shared/config/fields.ts';
 
 export type FlagRow = {
   readonly type: 'string' | 'boolean';

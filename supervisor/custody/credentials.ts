@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { type CredentialMessage, type CredentialName, credentialNames } from '../../shared/channel/messages.ts';
 import type { Config } from '../../shared/config/config.ts';
+import { isNeeded } from '../../shared/config/login-methods.ts';
 import { errorChain, ProviderError } from '../../shared/errors/error.ts';
 import { isLink } from './credential-directories.ts';
 import { type FileRules, type Reader, readTrustedFile, type TrustedFile } from './trusted-file.ts';
@@ -28,9 +29,12 @@ export const credentialRules = {
   pin: rule('auth.cert.pkcs11.pinFile', 0o037, 4 * kib),
 } as const satisfies Record<CredentialName, FileRules>;
 
-/** The files that a configuration names. */
-export function credentialFiles({ credentialPaths }: Pick<Config, 'credentialPaths'>): readonly CredentialFile[] {
+type LoginFiles = Pick<Config, 'credentialPaths'> & { readonly auth: Pick<Config['auth'], 'method'> };
+
+/** The files that the login method of a configuration needs, as far as the configuration names them. */
+export function credentialFiles({ auth, credentialPaths }: LoginFiles): readonly CredentialFile[] {
   return credentialNames
+    .filter((name) => isNeeded(name, auth.method))
     .map((name) => ({ name, path: credentialPaths[name], rules: credentialRules[name] }))
     .filter(({ path }) => path !== '');
 }

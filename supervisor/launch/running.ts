@@ -25,6 +25,8 @@ export type Custody = {
   /** Whether the path of the state directory no longer leads to the one that is held. */
   readonly isStateDirectoryGone: () => boolean;
   readonly credentials: Pick<CredentialCustody, 'look'>;
+  /** Those that the plugin logs in with. */
+  readonly loginCredentials: readonly CredentialName[];
   readonly privilege: Privilege;
   /** Starts the process on the listeners of this custody. */
   readonly launch: () => Child;

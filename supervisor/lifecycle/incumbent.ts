@@ -13,6 +13,7 @@ import { confinementProblem } from '../../shared/confinement/confinement.ts';
 import { type ErrorClass, errorClassOf } from '../../shared/errors/error.ts';
 import { exitCodes } from '../../shared/errors/exit-codes.ts';
 import { credentialHintOf } from '../../shared/errors/hints.ts';
+import { isCredentialRefusal } from '../../shared/errors/policy.ts';
 import type { LogEventName } from '../../shared/log/events.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import type { Clock } from '../../shared/time/clock.ts';
@@ -99,7 +100,9 @@ export class Incumbent {
   get hasCredential(): boolean {
     const running = this.#running;
     if (running === undefined) return true;
-    if (running.inUse.has('jwt')) return !isCredentialEnding(running.lastHealth);
+    const { loginCredentials } = running.custody;
+    const isLoggedIn = loginCredentials.every((name) => running.inUse.has(name));
+    if (isLoggedIn) return !isCredentialEnding(running.lastHealth);
     return this.#deps.clock.nowMs() - running.startedAtMs < loginGraceMs;
   }
 
@@ -423,7 +426,6 @@ export class Incumbent {
 /** What is in use ends soon, or is dead: OpenBao refuses it, or nothing there can be sent. An outage says nothing against it. */
 function isCredentialEnding(health: HealthMessage | undefined): boolean {
   if (health === undefined) return false;
-  const cause = health.cause?.class ?? '';
-  const isRefused = cause === 'auth_rejected' || cause.startsWith('jwt_');
+  const isRefused = isCredentialRefusal(health.cause?.class ?? '');
   return health.isCredentialEnding === true || (health.healthz !== 'ok' && isRefused);
 }

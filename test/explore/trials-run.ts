@@ -7,19 +7,19 @@ import { join } from 'node:path';
 import { createCopy, type Mutation } from '../threats/run.ts';
 import { exploreTrials, type Sentence, sentences, type TrialBounds, type TrialOutcome } from './trials.ts';
 
-const both = ['openbao_ca', 'jwt'] as const;
+const both = ['openbao_ca', 'login'] as const;
 
-/** Three generations of each name, the shortest and the longest delays, tokens that end, a JWT that is early. */
+/** Three generations of each name, the shortest and the longest delays, tokens that end, a credential that is early. */
 export const trialBounds: readonly TrialBounds[] = [
-  { names: ['jwt'], generations: 3, changes: 1, tokenEnds: 1, random: 0.5, earlyMs: 0 },
-  { names: ['jwt'], generations: 2, changes: 1, tokenEnds: 1, random: 0.5, earlyMs: 45_000 },
+  { names: ['login'], generations: 3, changes: 1, tokenEnds: 1, random: 0.5, earlyMs: 0 },
+  { names: ['login'], generations: 2, changes: 1, tokenEnds: 1, random: 0.5, earlyMs: 45_000 },
   { names: ['openbao_ca'], generations: 3, changes: 1, tokenEnds: 0, random: 0.5, earlyMs: 0 },
   { names: both, generations: 3, changes: 0, tokenEnds: 0, random: 0.999, earlyMs: 0 },
   { names: both, generations: 2, changes: 1, tokenEnds: 0, random: 0, earlyMs: 0 },
 ];
 /** `npm run explore` alone: some minutes. */
 export const largeTrialBounds: readonly TrialBounds[] = [
-  { names: ['jwt'], generations: 3, changes: 2, tokenEnds: 1, random: 0, earlyMs: 0 },
+  { names: ['login'], generations: 3, changes: 2, tokenEnds: 1, random: 0, earlyMs: 0 },
   { names: ['openbao_ca'], generations: 3, changes: 2, tokenEnds: 1, random: 0, earlyMs: 0 },
   { names: both, generations: 2, changes: 2, tokenEnds: 0, random: 0, earlyMs: 0 },
   { names: both, generations: 3, changes: 1, tokenEnds: 0, random: 0.999, earlyMs: 0 },
@@ -27,7 +27,7 @@ export const largeTrialBounds: readonly TrialBounds[] = [
 ];
 /** Enough for every planted mistake. */
 const smallTrialBounds: readonly TrialBounds[] = [
-  { names: ['jwt'], generations: 2, changes: 1, tokenEnds: 0, random: 0.5, earlyMs: 0 },
+  { names: ['login'], generations: 2, changes: 1, tokenEnds: 0, random: 0.5, earlyMs: 0 },
   { names: both, generations: 2, changes: 0, tokenEnds: 0, random: 0.5, earlyMs: 0 },
   { names: ['openbao_ca'], generations: 3, changes: 1, tokenEnds: 1, random: 0.5, earlyMs: 0 },
 ];

@@ -34,7 +34,7 @@ export type TrialBounds = {
   readonly tokenEnds: number;
   /** 0 up to but not including 1: the shortest to the longest delays. */
   readonly random: number;
-  /** The second generation of the JWT cannot be sent before this time, milliseconds. */
+  /** The second generation of what is logged in with cannot be sent before this time, milliseconds. */
   readonly earlyMs: number;
 };
 
@@ -45,7 +45,7 @@ export type TrialOutcome = {
 
 const allowedMs = 60_000;
 const silentTrialMs = 5_000;
-const rules = { refreshWindowMs: { openbao_ca: 0, jwt: 120_000 } };
+const rules = { refreshWindowMs: { openbao_ca: 0, login: 120_000 } };
 const cause = (kind: string) => ({ class: kind });
 const always = { fromUnixMs: Number.NEGATIVE_INFINITY, untilUnixMs: Number.POSITIVE_INFINITY };
 
@@ -109,10 +109,10 @@ class Walk {
   }
 
   /** The attempt's end by what OpenBao accepts at this moment. */
-  attempt(openbaoCa: number, jwt: number): AttemptEnd {
+  attempt(openbaoCa: number, login: number): AttemptEnd {
     if (this.world.isSilent) return { kind: 'no_answer', cause: cause('timeout') };
     if (!isGood(this.world, 'openbao_ca', openbaoCa)) return { kind: 'tls_failed', cause: cause('tls') };
-    return isGood(this.world, 'jwt', jwt) ? { kind: 'granted' } : { kind: 'refused', cause: cause('refused') };
+    return isGood(this.world, 'login', login) ? { kind: 'granted' } : { kind: 'refused', cause: cause('refused') };
   }
 
   login(isTrial: boolean): void {
@@ -126,7 +126,7 @@ class Walk {
       if (step.value.kind === 'tried') {
         this.tried(step.value.name, step.value.generation, step.value.outcome);
         step = steps.next();
-      } else step = steps.next(this.attempt(step.value.attempt.openbaoCa, step.value.attempt.jwt));
+      } else step = steps.next(this.attempt(step.value.attempt.openbaoCa, step.value.attempt.login));
     }
   }
 
@@ -134,7 +134,7 @@ class Walk {
     this.change({ running: undefined });
     const silent = this.world.isSilent;
     if (isStuck) this.change({ isSilent: true });
-    if (name === 'jwt') this.login(true);
+    if (name === 'login') this.login(true);
     else if (generation !== undefined) this.tried(name, generation, this.handshake(generation));
     this.change({ isSilent: silent });
     this.event({ kind: 'trial_ended' });
@@ -218,7 +218,7 @@ function pass(world: World, ms: number): World {
     if (grown > allowedMs) throw new Broken('taken');
     return { goodMs: grown, sinceTrialMs: sinceTrialMs + ms, said: said && { ...said, ageMs: said.ageMs + ms } };
   };
-  const monitors = { openbao_ca: age('openbao_ca'), jwt: age('jwt') };
+  const monitors = { openbao_ca: age('openbao_ca'), login: age('login') };
   const { running } = world;
   const leftMs = running === undefined ? 0 : Math.max(0, running.leftMs - ms);
   return {
@@ -234,12 +234,12 @@ function pass(world: World, ms: number): World {
 function settle(world: World): World {
   const of = (name: TrialName) =>
     isWaitingGood(world, name) ? world.monitors[name] : { ...world.monitors[name], goodMs: 0 };
-  return { ...world, monitors: { openbao_ca: of('openbao_ca'), jwt: of('jwt') } };
+  return { ...world, monitors: { openbao_ca: of('openbao_ca'), login: of('login') } };
 }
 
 function restartClocks(world: World): World {
   const of = (name: TrialName) => ({ ...world.monitors[name], goodMs: 0 });
-  return { ...world, monitors: { openbao_ca: of('openbao_ca'), jwt: of('jwt') } };
+  return { ...world, monitors: { openbao_ca: of('openbao_ca'), login: of('login') } };
 }
 
 type Move = { readonly label: string; readonly run: (walk: Walk) => void };
@@ -326,7 +326,7 @@ function withBit(mask: number, bit: number, value: number): number {
 
 function localOf(name: TrialName, generation: number, world: World, { earlyMs }: TrialBounds): Local {
   const words = { early: cause('early'), over: cause('over') };
-  const isEarly = name === 'jwt' && generation === 2 && earlyMs > 0;
+  const isEarly = name === 'login' && generation === 2 && earlyMs > 0;
   return { kind: 'timed', ...always, ...words, ...(isEarly ? { fromUnixMs: world.nowMs + earlyMs } : {}) };
 }
 
@@ -374,12 +374,12 @@ function firstWorld(bounds: TrialBounds): World {
       hasToken: false,
       running: undefined,
       armedMs: 0,
-      accepts: { openbao_ca: 2, jwt: 2 },
+      accepts: { openbao_ca: 2, login: 2 },
       isSilent: false,
-      onDisk: { openbao_ca: 1, jwt: 1 },
+      onDisk: { openbao_ca: 1, login: 1 },
       changes: bounds.changes,
       tokenEnds: bounds.tokenEnds,
-      monitors: { openbao_ca: monitor, jwt: monitor },
+      monitors: { openbao_ca: monitor, login: monitor },
       from: undefined,
       label: 'the start',
     },

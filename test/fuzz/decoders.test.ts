@@ -4,7 +4,7 @@
 import { randomInt } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkJwt } from '../../plugin/auth/jwt.ts';
+import { checkJwt } from '../../plugin/auth/methods/jwt-claims.ts';
 import { buildAnnotations, parseAnnotations } from '../../plugin/keys/annotations.ts';
 import { DecryptRequest, decodeDecryptRequest } from '../../plugin/kms/codec.ts';
 import { isPrintableAscii, versionOfCiphertext } from '../../plugin/transit/ciphertext.ts';

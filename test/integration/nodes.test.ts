@@ -13,7 +13,7 @@ import * as assert from 'uvu/assert';
 import { createAuthorizedSend } from '../../plugin/auth/authorized.ts';
 import { createTrust } from '../../plugin/http/tls.ts';
 import { createHttp, type Http, type HttpOptions } from '../../plugin/openbao/client.ts';
-import { operations } from '../../plugin/openbao/operations.ts';
+import { loginOperations, operations } from '../../plugin/openbao/operations.ts';
 import { clock, random } from '../../plugin/system.ts';
 import { createFakeClock } from '../support/fake-clock.ts';
 import { good, type NodeAnswer, type NodeBehaviour, type PlayedNode, sealed, startNode } from '../support/node.ts';
@@ -208,7 +208,7 @@ test('the caller who leaves during the second try is told why', async () =>
   ));
 
 test('a login is not repeated after an answer, nor when it broke off on a fresh connection', async () => {
-  const login = { operation: operations.jwtLogin, path: 'auth/jwt/login', body: {}, timeoutMs: 5_000 };
+  const login = { operation: loginOperations.jwt, path: 'auth/jwt/login', body: {}, timeoutMs: 5_000 };
   for (const behaviour of [sealed, 'reset'] as const) {
     await withNode(
       () => behaviour,
@@ -221,7 +221,7 @@ test('a login is not repeated after an answer, nor when it broke off on a fresh 
 });
 
 test('a login is repeated when an idle connection proves dead, and a renewal like a read', async () => {
-  const login = { operation: operations.jwtLogin, path: 'auth/jwt/login', body: {}, timeoutMs: 5_000 };
+  const login = { operation: loginOperations.jwt, path: 'auth/jwt/login', body: {}, timeoutMs: 5_000 };
   await withNode(
     ({ count }) => (count === 2 ? 'reset' : good),
     async (http, node) => {

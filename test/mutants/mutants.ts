@@ -438,18 +438,18 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a JWT is valid at the very end of its leeway',
-    file: 'plugin/auth/jwt.ts',
+    file: 'plugin/auth/methods/jwt-claims.ts',
     at: 'control: jwt.leeway',
     replace: "demand(nowUnixMs - leewayMs <= claims.expMs, 'jwt_expired');",
-    tests: ['test/unit/plugin/auth/tokens.test.ts'],
+    tests: ['test/unit/plugin/auth/methods/jwt-claims.test.ts'],
   },
   {
     name: 'an unsigned JWT is sent',
-    file: 'plugin/auth/jwt.ts',
+    file: 'plugin/auth/methods/jwt-claims.ts',
     at: 'control: jwt.signed',
     find: "header['alg'].toLowerCase() !== 'none'",
     replace: "header['alg'] !== ''",
-    tests: ['test/unit/plugin/auth/tokens.test.ts'],
+    tests: ['test/unit/plugin/auth/methods/jwt-claims.test.ts'],
   },
   {
     name: 'a token with limited uses is taken',

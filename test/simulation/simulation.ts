@@ -2,10 +2,10 @@
 // product's own token manager, authorized requests, Transit calls, probes, breakers and scheduler; the network is played.
 
 import { createAuthorizedSend } from '../../plugin/auth/authorized.ts';
-import { createTokenManager } from '../../plugin/auth/tokens.ts';
+import { Tokens } from '../../plugin/auth/tokens.ts';
 import { StatusCache } from '../../plugin/health/status-cache.ts';
 import type { Http, HttpReply } from '../../plugin/openbao/client.ts';
-import { operations } from '../../plugin/openbao/operations.ts';
+import { loginOperations } from '../../plugin/openbao/operations.ts';
 import { Probes } from '../../plugin/probes/probes.ts';
 import { createScheduler } from '../../plugin/probes/scheduler.ts';
 import { createTransit } from '../../plugin/transit/transit.ts';
@@ -102,12 +102,12 @@ function startNode(world: World, seed: number, signal: AbortSignal): StatusCache
   const { clock } = world;
   const random = createDice(seed + 1);
   const http = createNetwork(world);
-  const tokens = createTokenManager({
+  const tokens = new Tokens({
     clock,
     random,
     login: async (bound) => {
       await http.send({
-        operation: operations.jwtLogin,
+        operation: loginOperations.jwt,
         path: '',
         timeoutMs: 5_000,
         signal: bound,

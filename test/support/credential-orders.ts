@@ -2,7 +2,7 @@
 // issuer, policy. Each change is made once, in an order of the test's choice; what was not served while it could have been is noted.
 // The plugin's own code runs in this process, so that hundreds of orders can be tried at a time; the files are played.
 
-import { createOpenBao } from '../../plugin/openbao.ts';
+import { OpenBao } from '../../plugin/openbao.ts';
 import * as system from '../../plugin/system.ts';
 import { requireConfig } from '../../shared/config/config.ts';
 import { createJwtIssuer, issuerDefaults } from './jwt-issuer.ts';
@@ -64,7 +64,7 @@ export async function runOrder(
   await admin.call('POST', `${installation.authPath}/role/${installation.role}`, jwtRole(installation, bound));
   const front = await startForward(place, { leaf: await createLeaf(authorities.old) });
   const stopped = new AbortController();
-  const openbao = createOpenBao({
+  const openbao = new OpenBao({
     config: requireConfig(documentOf(front.address, installation)),
     version: '0.0.0',
     clock: system.clock,

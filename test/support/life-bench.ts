@@ -134,6 +134,7 @@ export async function createBench() {
   const custody: Custody = {
     store: held,
     credentials: { look: () => credentials },
+    loginCredentials: ['jwt'],
     isStateDirectoryGone: () => world.isStateDirectoryGone,
     privilege: { kind: 'same-user' },
     launch: () => {

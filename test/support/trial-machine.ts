@@ -10,7 +10,7 @@ import {
   type State,
 } from '../../plugin/session/trials.ts';
 
-const rules = { refreshWindowMs: { openbao_ca: 0, jwt: 120_000 } };
+const rules = { refreshWindowMs: { openbao_ca: 0, login: 120_000 } };
 const nowMs = 1_000_000;
 const words = { early: { class: 'jwt_not_yet_valid' }, over: { class: 'jwt_near_expiry' } };
 const usable: Local = { kind: 'timed', fromUnixMs: 0, untilUnixMs: Number.POSITIVE_INFINITY, ...words };
@@ -32,40 +32,40 @@ function moments(): readonly Moment[] {
     nextTryAtMs: nowMs + 9_000,
     told: undefined,
   };
-  const jwt = (change: object): State => ({
+  const login = (change: object): State => ({
     ...firstState,
     nextLoginAtMs: nowMs + 5_000,
-    names: { ...firstState.names, jwt: { ...firstState.names.jwt, lastTrialAtMs: nowMs - 6_500, ...change } },
+    names: { ...firstState.names, login: { ...firstState.names.login, lastTrialAtMs: nowMs - 6_500, ...change } },
   });
   return [
-    { name: 'nothing yet', hasToken: false, state: jwt({}) },
-    { name: 'in use', hasToken: true, state: jwt({ inUse }) },
-    { name: 'in use, no token', hasToken: false, state: jwt({ inUse }) },
-    { name: 'in use, candidate waits 9 s', hasToken: true, state: jwt({ inUse, candidate }) },
+    { name: 'nothing yet', hasToken: false, state: login({}) },
+    { name: 'in use', hasToken: true, state: login({ inUse }) },
+    { name: 'in use, no token', hasToken: false, state: login({ inUse }) },
+    { name: 'in use, candidate waits 9 s', hasToken: true, state: login({ inUse, candidate }) },
     {
       name: 'in use is refused, candidate waits',
       hasToken: true,
-      state: jwt({ inUse: { ...inUse, isBroken: true }, candidate }),
+      state: login({ inUse: { ...inUse, isBroken: true }, candidate }),
     },
-    { name: 'candidate is early', hasToken: true, state: jwt({ inUse, candidate: { ...candidate, local: early } }) },
+    { name: 'candidate is early', hasToken: true, state: login({ inUse, candidate: { ...candidate, local: early } }) },
     {
       name: 'candidate is unusable',
       hasToken: true,
-      state: jwt({ inUse, candidate: { ...candidate, local: unusable } }),
+      state: login({ inUse, candidate: { ...candidate, local: unusable } }),
     },
   ];
 }
 
 const offered = (local: Local, isSame = false): Event => ({
   kind: 'offered',
-  name: 'jwt',
+  name: 'login',
   generation: 3,
   local,
   isSame,
 });
 const tried = (generation: number, outcome: Outcome): Event => ({
   kind: 'tried',
-  name: 'jwt',
+  name: 'login',
   generation,
   local: usable,
   outcome,
@@ -103,7 +103,7 @@ function described(effect: Effect): string | undefined {
 export function trialTable(): string {
   const rows = moments().flatMap(({ name, hasToken, state }) =>
     events.flatMap(([what, event]) => {
-      const { inUse, candidate } = state.names.jwt;
+      const { inUse, candidate } = state.names.login;
       // Time alone repeats what was said when the file came.
       if (event.kind !== 'offered' && candidate !== undefined && candidate.local !== usable) return [];
       if (event.kind === 'tried' && event.generation === 2 && candidate?.local !== usable) return [];

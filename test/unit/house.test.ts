@@ -92,11 +92,12 @@ const arrows: Readonly<Record<string, Readonly<Record<string, readonly string[]>
     'listeners.ts': ['telemetry'],
     tasks: ['probes', 'keys', 'openbao.ts'],
     'key-service.ts': ['kms', 'probes', 'health', 'keys', 'transit'],
-    'openbao.ts': ['session', 'auth', 'transit', 'keys', 'openbao', 'http'],
-    telemetry: ['probes', 'health', 'auth', 'keys', 'kms'],
+    'openbao.ts': ['session', 'auth/methods', 'auth', 'transit', 'keys', 'openbao', 'http'],
+    telemetry: ['probes', 'health', 'auth/methods', 'auth', 'keys', 'kms'],
     probes: ['health', 'transit', 'auth', 'keys'],
     health: ['keys'],
-    session: ['auth', 'openbao'],
+    session: ['auth/methods', 'auth', 'openbao'],
+    'auth/methods': ['auth', 'openbao'],
     auth: ['openbao'],
     transit: ['keys', 'openbao'],
     openbao: ['http'],
@@ -120,9 +121,15 @@ const arrows: Readonly<Record<string, Readonly<Record<string, readonly string[]>
   },
 };
 
+/** A folder in a room that is a room of its own. */
+const innerRooms = ['auth/methods'];
+
 /** `from to` for each pair of rooms of a side between which a file imports. */
 function drawnArrows(side: keyof typeof rooms): string[] {
-  const inSide = (file: string) => relative(side, file).split('/')[0] ?? '';
+  const inSide = (file: string) => {
+    const path = relative(side, file);
+    return innerRooms.find((room) => path.startsWith(`${room}/`)) ?? path.split('/')[0] ?? '';
+  };
   const drawn = rooms[side].flatMap((source) =>
     source.imports
       .filter((target) => roomOf(source, target) === side)

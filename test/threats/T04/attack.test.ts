@@ -1,5 +1,5 @@
 // T04 auth material theft: every unsafe file is refused with its reason, and the reader sees what it checked. Claims are the
-// plugin's part: test/unit/plugin/auth/tokens.test.ts and the last test here.
+// plugin's part: test/unit/plugin/auth/methods/jwt-claims.test.ts and the last test here.
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkJwt } from '../../../plugin/auth/jwt.ts';
+import { checkJwt } from '../../../plugin/auth/methods/jwt-claims.ts';
 import { readTrustedFile } from '../../../supervisor/custody/trusted-file.ts';
 import { skipWithout } from '../../support/skip.ts';
 import { throwsClass } from '../../support/throws.ts';

@@ -20,7 +20,7 @@ export const mutations: readonly Mutation[] = [
     name: 'a JWT near its end is used',
     edits: [
       {
-        file: 'plugin/auth/jwt.ts',
+        file: 'plugin/auth/methods/jwt-claims.ts',
         find: 'claims.expMs - nowUnixMs > rules.minRemainingTtlMs',
         replace: 'claims.expMs > 0',
       },

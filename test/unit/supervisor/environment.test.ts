@@ -63,7 +63,7 @@ test('they are problems of the configuration, before those of the file, and of n
 });
 
 test('no word at all is help, and --version alone is no call for help', () => {
-  const nameOf = (...words: string[]) => parseArguments(words, {}).command.name;
+  const nameOf = (...words: string[]) => parseArguments(words, {}, '/').name;
   assert.equal([nameOf(), nameOf('--version'), nameOf('--version', '--help')], ['help', 'version', 'help']);
 });
 

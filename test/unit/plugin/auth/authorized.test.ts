@@ -3,7 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { createAuthorizedSend } from '../../../../plugin/auth/authorized.ts';
-import type { TokenManager } from '../../../../plugin/auth/tokens.ts';
+import type { Tokens } from '../../../../plugin/auth/tokens.ts';
 import type { Http } from '../../../../plugin/openbao/client.ts';
 import { operations } from '../../../../plugin/openbao/operations.ts';
 import {
@@ -21,11 +21,11 @@ const rejected = new ProviderError('auth_rejected', 'the hint', { facts: { detai
 const denial = { status: 403, contentType: 'application/json', retryAfter: '', date: '' };
 
 /** What one call over these tokens throws. */
-async function thrownBy(tokens: Partial<TokenManager>, more: { readonly mayRecover?: false } = {}): Promise<unknown> {
+async function thrownBy(tokens: Partial<Tokens>, more: { readonly mayRecover?: false } = {}): Promise<unknown> {
   const http = { send: async () => ({ ...denial, body: Buffer.from('{"errors":["permission denied"]}') }) };
   const send = createAuthorizedSend({
     http: () => http as unknown as Http,
-    tokens: tokens as TokenManager,
+    tokens: tokens as Tokens,
     timeoutMs: 1_000,
     nowMs: () => 0,
     observe: () => {},
@@ -109,7 +109,7 @@ for (const [status, errors, isRecovered] of [
     };
     const send = createAuthorizedSend({
       http: () => http as unknown as Http,
-      tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as TokenManager,
+      tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as Tokens,
       timeoutMs: 1_000,
       nowMs: () => 0,
       observe: () => {},
@@ -133,7 +133,7 @@ test('a call whose first answer was a second one already is not sent twice again
   let nowMs = 0;
   const send = createAuthorizedSend({
     http: () => http as unknown as Http,
-    tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as TokenManager,
+    tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as Tokens,
     timeoutMs: 1_000,
     nowMs: () => (nowMs += 5),
     observe: ({ label, durationMs, error }) => observed.push(`${label} ${durationMs} ${causeOf(error).class}`),

@@ -10,9 +10,10 @@ import {
   firstState,
   type Outcome,
   type State,
+  type TrialName,
 } from '../../../../plugin/session/trials.ts';
 
-const rules = { refreshWindowMs: { openbao_ca: 0, jwt: 60_000 } };
+const rules = { refreshWindowMs: { openbao_ca: 0, login: 60_000 } };
 const refused: Outcome = { kind: 'refused', cause: { class: 'auth_rejected', detail: 'signature' } };
 
 function createWalk() {
@@ -30,7 +31,7 @@ function createWalk() {
     },
   };
 }
-const offered = (name: 'jwt' | 'openbao_ca', generation: number): Event => ({
+const offered = (name: TrialName, generation: number): Event => ({
   kind: 'offered',
   name,
   generation,
@@ -39,7 +40,7 @@ const offered = (name: 'jwt' | 'openbao_ca', generation: number): Event => ({
 });
 const tried = (generation: number, outcome: Outcome): Event => ({
   kind: 'tried',
-  name: 'jwt',
+  name: 'login',
   generation,
   local: timelessCa,
   outcome,
@@ -52,7 +53,7 @@ for (const [what, loginRandom] of [
   test(`a JWT that is tried ${what} and overtaken meanwhile comes into use when OpenBao accepts it`, () => {
     const { event, pass, state } = createWalk();
     event(offered('openbao_ca', 1), 0.5);
-    event(offered('jwt', 1), 0.5);
+    event(offered('login', 1), 0.5);
     pass(100);
     event(tried(1, refused), 0.5);
     event({ kind: 'trial_ended' }, loginRandom);
@@ -62,12 +63,12 @@ for (const [what, loginRandom] of [
       hasBegun = event({ kind: 'tick' }, 0.5).some(({ kind }) => kind === 'try');
     }
     assert.ok(hasBegun);
-    event(offered('jwt', 2), 0.5);
+    event(offered('login', 2), 0.5);
     event(tried(1, { kind: 'good' }), 0.5, true);
     event({ kind: 'trial_ended' }, 0.5, true);
 
-    assert.is(state().names.jwt.inUse?.generation, 1);
-    assert.is(state().names.jwt.candidate?.generation, 2);
+    assert.is(state().names.login.inUse?.generation, 1);
+    assert.is(state().names.login.candidate?.generation, 2);
   });
 }
 

@@ -3,7 +3,10 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createTokenManager } from '../../../../plugin/auth/tokens.ts';
+import type { Grant } from '../../../../plugin/auth/login.ts';
+import { createJwtLogin } from '../../../../plugin/auth/methods/jwt.ts';
+import { checkJwt } from '../../../../plugin/auth/methods/jwt-claims.ts';
+import { Tokens } from '../../../../plugin/auth/tokens.ts';
 import type { Http } from '../../../../plugin/openbao/client.ts';
 import { Session } from '../../../../plugin/session/session.ts';
 import type { PluginMessage } from '../../../../shared/channel/messages.ts';
@@ -14,12 +17,17 @@ import { rejectsClass, throwsClass } from '../../../support/throws.ts';
 type Result = Extract<PluginMessage, { kind: 'credential_result' }>;
 
 const jwtRules = {
+  mountPath: 'auth/jwt',
+  role: 'kms',
   minRemainingTtlMs: 120_000,
   clockSkewLeewayMs: 30_000,
   expectedIssuer: '',
   expectedAudience: ['kms'],
   expectedSubject: '',
+  jwtFile: '',
+  source: 'file',
 };
+const times = { loginBeforeTokenExpiryMs: 300_000, tokenRenewalIncrementMs: 3_600_000, loginTimeoutMs: 5_000 };
 
 /** OpenBao accepts CAs and JWTs by their names. */
 function createBench() {
@@ -47,28 +55,35 @@ function createBench() {
     },
     close: async () => void closed.push(ca),
   });
+  const login = async (http: Http, { jwt }: { readonly jwt: Buffer }): Promise<Grant> => {
+    const { ca } = http as Http & { readonly ca: string };
+    const name = nameOf(checkJwt(jwt, jwtRules, clock.wallMs()).text);
+    logins.push(`${ca} ${name}`);
+    await answers.hold;
+    check(ca);
+    if (!accepts.jwt.has(name)) throw new ProviderError('auth_rejected', 'no', { facts: { detail: 'signature' } });
+    return { token: `token of ${name}`, leaseMs: 1_800_000, isRenewable: true };
+  };
   const session: Session = new Session({
     clock,
     random: () => 0,
-    jwtRules,
+    method: {
+      ...createJwtLogin({
+        auth: { ...times, method: 'jwt', jwt: jwtRules },
+        options: { ...times, encryptPath: '' },
+        wallMs: clock.wallMs,
+      }),
+      login,
+    },
     openPools: (bytes) => {
       const ca = bytes.toString();
       seen.push(bytes);
       if (ca === '') throw new ProviderError('ca_invalid', 'empty');
       return { login: httpOf(ca), transit: httpOf(ca) };
     },
-    loginWithJwt: async (http, jwt) => {
-      const { ca } = http as Http & { readonly ca: string };
-      const name = nameOf(jwt);
-      logins.push(`${ca} ${name}`);
-      await answers.hold;
-      check(ca);
-      if (!accepts.jwt.has(name)) throw new ProviderError('auth_rejected', 'no', { facts: { detail: 'signature' } });
-      return { token: `token of ${name}`, leaseMs: 1_800_000, isRenewable: true };
-    },
     loginNow: () => tokens.loginNow(),
     hasToken: () => tokens.hasToken(),
-    handshakeTimeoutMs: 5_000,
+    timeoutMs: times.loginTimeoutMs,
     send: (message) => {
       if (message.kind !== 'credential_result') return;
       results.push(message);
@@ -76,13 +91,13 @@ function createBench() {
     },
     stopped: stopped.signal,
   });
-  const tokens = createTokenManager({
+  const tokens = new Tokens({
     clock,
     random: () => 0,
     login: session.login,
     renew: () => Promise.reject(new ProviderError('auth_rejected', 'no renewal')),
     isAlive: async () => false,
-    settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
+    settings: times,
     observe: () => {},
   });
   const offer = (name: 'openbao_ca' | 'jwt', generation: number, bytes: Buffer | string) =>
@@ -146,16 +161,16 @@ test('the first CA and the first JWT come into use with one login', async () => 
 test('before there is anything, nothing is pretended: no pools, no life of a JWT, no generation', () => {
   const { session } = createBench();
   throwsClass(() => session.pools(), 'ca_invalid');
-  assert.equal([session.jwtTtlMs(), session.isJwtEnding()], [0, false]);
+  assert.equal([session.facts().jwtTtlMs, session.isLoginEnding()], [0, false]);
   assert.equal(session.generations(), { openbao_ca: 0, jwt: 0 });
 });
 
 test('the life of the JWT in use is counted by the wall clock, and never below nothing', async () => {
   const bench = createBench();
   await bench.begin();
-  assert.is(bench.session.jwtTtlMs(), 3_600_000 - 1_000);
+  assert.is(bench.session.facts().jwtTtlMs, 3_600_000 - 1_000);
   bench.clock.jumpWall(3_600_000);
-  assert.is(bench.session.jwtTtlMs(), 0);
+  assert.is(bench.session.facts().jwtTtlMs, 0);
   await bench.end();
 });
 
@@ -303,7 +318,7 @@ test('files that change every second are tried every five, and one of them is ta
   }
 
   assert.ok(bench.logins.length <= 10, `${bench.logins.length} logins in 40 s`);
-  assert.ok(bench.session.generations().jwt >= 30);
+  assert.ok((bench.session.generations().jwt ?? 0) >= 30);
   await bench.end();
 });
 
@@ -326,11 +341,11 @@ test('a JWT in use ends when no login would be tried with it any more, whatever 
   await bench.begin();
   bench.offer('jwt', 2, bench.jwt('jwt2', { exp: Math.floor(bench.clock.wallMs() / 1000) + 130 }));
   await bench.clock.advance(60_000);
-  assert.not.ok(bench.session.isJwtEnding(), 'the refused one ends soon, the one in use does not');
-  assert.is(bench.session.jwtTtlMs(), 3_539_000);
+  assert.not.ok(bench.session.isLoginEnding(), 'the refused one ends soon, the one in use does not');
+  assert.is(bench.session.facts().jwtTtlMs, 3_539_000);
   await bench.clock.advance(3_480_000);
 
-  assert.ok(bench.session.isJwtEnding());
+  assert.ok(bench.session.isLoginEnding());
   await bench.end();
 });
 

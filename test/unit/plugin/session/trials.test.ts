@@ -16,7 +16,7 @@ import {
   type TrialName,
 } from '../../../../plugin/session/trials.ts';
 
-const rules = { refreshWindowMs: { openbao_ca: 0, jwt: 120_000 } };
+const rules = { refreshWindowMs: { openbao_ca: 0, login: 120_000 } };
 const words = { early: { class: 'jwt_not_yet_valid' }, over: { class: 'jwt_near_expiry' } };
 const usable: Local = { kind: 'timed', fromUnixMs: 0, untilUnixMs: Number.POSITIVE_INFINITY, ...words };
 const over: Local = { ...usable, untilUnixMs: 1 };
@@ -40,7 +40,7 @@ const stateOf = (names: Partial<Record<TrialName, Partial<NameState>>>, change: 
   ...firstState,
   names: {
     openbao_ca: { ...firstState.names.openbao_ca, ...names.openbao_ca },
-    jwt: { ...firstState.names.jwt, ...names.jwt },
+    login: { ...firstState.names.login, ...names.login },
   },
   ...change,
 });
@@ -56,20 +56,20 @@ const offered = (name: TrialName, generation: number): Event => ({
 });
 
 for (const [what, names] of [
-  ['the one in use', { jwt: { inUse: inUse(3) } }],
-  ['the candidate', { jwt: { inUse: inUse(1), candidate: candidate(3, 200_000) } }],
+  ['the one in use', { login: { inUse: inUse(3) } }],
+  ['the candidate', { login: { inUse: inUse(1), candidate: candidate(3, 200_000) } }],
 ] as const) {
   test(`a generation that is not newer than ${what} changes nothing`, () => {
     for (const generation of [2, 3]) {
-      const { state, effects } = step(stateOf(names), offered('jwt', generation));
+      const { state, effects } = step(stateOf(names), offered('login', generation));
       assert.equal([state, kinds(effects)], [stateOf(names), ['arm']], `${generation}`);
     }
-    assert.is(step(stateOf(names), offered('jwt', 4)).state.names.jwt.candidate?.generation, 4);
+    assert.is(step(stateOf(names), offered('login', 4)).state.names.login.candidate?.generation, 4);
   });
 }
 
 test('the first login of all is due at once, and later ones when their time has come and not before', () => {
-  const state = stateOf({ openbao_ca: { inUse: inUse(1) }, jwt: { inUse: inUse(1) } });
+  const state = stateOf({ openbao_ca: { inUse: inUse(1) }, login: { inUse: inUse(1) } });
   assert.equal(kinds(step(state, { kind: 'tick' }, { hasToken: false, nowMs: 0 }).effects), ['try', 'arm']);
   const later = { ...state, nextLoginAtMs: 100_000 };
   assert.equal(step(later, { kind: 'tick' }, { hasToken: false, nowMs: 99_999 }).effects, [
@@ -81,48 +81,52 @@ test('the first login of all is due at once, and later ones when their time has 
 
 test('without any JWT no login is tried; with a candidate alone one is', () => {
   assert.equal(kinds(step(stateOf({}), { kind: 'tick' }, { hasToken: false }).effects), ['arm']);
-  const alone = stateOf({ jwt: { candidate: candidate(1, 1_000_000) } });
+  const alone = stateOf({ login: { candidate: candidate(1, 1_000_000) } });
   assert.equal(step(alone, { kind: 'tick' }, { hasToken: false }).effects[0], {
     kind: 'try',
-    name: 'jwt',
+    name: 'login',
     generation: 1,
   });
 });
 
 test('one trial at a time, and two of a name begin five seconds apart', () => {
   const waiting = { inUse: inUse(1), candidate: candidate(2) };
-  const running = stateOf({ jwt: waiting }, { trial: { name: 'openbao_ca', generation: 1 } });
+  const running = stateOf({ login: waiting }, { trial: { name: 'openbao_ca', generation: 1 } });
   assert.equal(kinds(step(running, { kind: 'tick' }).effects), ['arm']);
   for (const [lastTrialAtMs, isTried] of [
     [95_000, true],
     [95_001, false],
   ] as const) {
-    const { effects } = step(stateOf({ jwt: { ...waiting, lastTrialAtMs } }), { kind: 'tick' });
+    const { effects } = step(stateOf({ login: { ...waiting, lastTrialAtMs } }), { kind: 'tick' });
     assert.is(kinds(effects).includes('try'), isTried, `${lastTrialAtMs}`);
   }
 });
 
 test('when the one in use is refused its candidate is tried at once; when it is well again nothing is hurried', () => {
-  const tried = (outcome: Outcome): Event => ({ kind: 'tried', name: 'jwt', generation: 1, local: usable, outcome });
+  const tried = (outcome: Outcome): Event => ({ kind: 'tried', name: 'login', generation: 1, local: usable, outcome });
   const waiting = (isBroken: boolean) =>
-    stateOf({ jwt: { inUse: inUse(1, { isBroken }), candidate: { ...candidate(2, 150_000), triedAtMs: 99_000 } } });
+    stateOf({ login: { inUse: inUse(1, { isBroken }), candidate: { ...candidate(2, 150_000), triedAtMs: 99_000 } } });
   const broken = step(waiting(false), tried(refused));
-  assert.equal([broken.state.names.jwt.inUse?.isBroken, kinds(broken.effects)], [true, ['try', 'arm']]);
+  assert.equal([broken.state.names.login.inUse?.isBroken, kinds(broken.effects)], [true, ['try', 'arm']]);
   const well = step(waiting(true), tried({ kind: 'good' }));
-  assert.equal([well.state.names.jwt.inUse?.isBroken, kinds(well.effects)], [false, ['arm']]);
-  assert.is(well.state.names.jwt.candidate?.nextTryAtMs, 150_000);
+  assert.equal([well.state.names.login.inUse?.isBroken, kinds(well.effects)], [false, ['arm']]);
+  assert.is(well.state.names.login.candidate?.nextTryAtMs, 150_000);
 });
 
 test('a candidate that is refused again and again waits longer and longer, at most fifty seconds', () => {
   const local: Local = { ...usable };
   let state = stateOf({
     openbao_ca: { inUse: inUse(1) },
-    jwt: { inUse: inUse(1), candidate: candidate(2, 1_000_000) },
+    login: { inUse: inUse(1), candidate: candidate(2, 1_000_000) },
   });
   const waits: number[] = [];
   for (let count = 0; count < 6; count += 1) {
-    state = step(state, { kind: 'tried', name: 'jwt', generation: 2, local, outcome: refused }, { random: 0.5 }).state;
-    waits.push((state.names.jwt.candidate?.nextTryAtMs ?? 0) - 100_000);
+    state = step(
+      state,
+      { kind: 'tried', name: 'login', generation: 2, local, outcome: refused },
+      { random: 0.5 },
+    ).state;
+    waits.push((state.names.login.candidate?.nextTryAtMs ?? 0) - 100_000);
   }
   assert.equal(waits, [5_000, 10_000, 20_000, 40_000, 50_000, 50_000]);
 });
@@ -135,7 +139,7 @@ function attempts(state: State, ends: readonly AttemptEnd[], input: { hasToken?:
   let next = steps.next();
   while (next.done !== true) {
     const effect = next.value;
-    if (effect.kind === 'attempt') made.push(`ca ${effect.attempt.openbaoCa} jwt ${effect.attempt.jwt}`);
+    if (effect.kind === 'attempt') made.push(`ca ${effect.attempt.openbaoCa} jwt ${effect.attempt.login}`);
     next = steps.next(effect.kind === 'attempt' ? left.shift() : undefined);
   }
   return { made, end: next.value.kind };
@@ -146,7 +150,7 @@ const silence: AttemptEnd = { kind: 'no_answer', cause: { class: 'timeout' } };
 const ca = { inUse: inUse(1) };
 
 test('after a refusal the other JWT is tried, after silence it is not', () => {
-  const two = stateOf({ openbao_ca: ca, jwt: { inUse: inUse(1), candidate: candidate(2) } });
+  const two = stateOf({ openbao_ca: ca, login: { inUse: inUse(1), candidate: candidate(2) } });
   assert.equal(attempts(two, [refusal, refusal]), { made: ['ca 1 jwt 1', 'ca 1 jwt 2'], end: 'failed' });
   assert.equal(attempts(two, [refusal, { kind: 'granted' }]).end, 'granted');
   assert.equal(attempts(two, [silence]), { made: ['ca 1 jwt 1'], end: 'failed' });
@@ -154,7 +158,7 @@ test('after a refusal the other JWT is tried, after silence it is not', () => {
 
 test('what is in use goes first while it is well, and the candidate when it is not or is to be proven', () => {
   const order = (used: ReturnType<typeof inUse> | undefined, input = {}) =>
-    attempts(stateOf({ openbao_ca: ca, jwt: { inUse: used, candidate: candidate(2) } }), [refusal, refusal], input)
+    attempts(stateOf({ openbao_ca: ca, login: { inUse: used, candidate: candidate(2) } }), [refusal, refusal], input)
       .made;
   const [first, second] = ['ca 1 jwt 1', 'ca 1 jwt 2'];
   assert.equal(order(inUse(1)), [first, second]);
@@ -167,10 +171,10 @@ test('what is in use goes first while it is well, and the candidate when it is n
 
 test('a CA that does not verify is followed by the other one, and nothing usable is no failure of a login', () => {
   const tlsFailed: AttemptEnd = { kind: 'tls_failed', cause: { class: 'bao_tls_failed' } };
-  const both = stateOf({ openbao_ca: { inUse: inUse(1), candidate: candidate(2) }, jwt: { inUse: inUse(1) } });
+  const both = stateOf({ openbao_ca: { inUse: inUse(1), candidate: candidate(2) }, login: { inUse: inUse(1) } });
   assert.equal(attempts(both, [tlsFailed, { kind: 'granted' }]).made, ['ca 1 jwt 1', 'ca 2 jwt 1']);
   assert.equal(attempts(both, [silence]).made, ['ca 1 jwt 1']);
-  const dead = stateOf({ openbao_ca: ca, jwt: { inUse: inUse(1, { local: over }) } });
+  const dead = stateOf({ openbao_ca: ca, login: { inUse: inUse(1, { local: over }) } });
   assert.equal(attempts(dead, []), { made: [], end: 'nothing_usable' });
 });
 

@@ -27,6 +27,8 @@ import { throwsClass } from '../../../support/throws.ts';
 
 const reader = { uid: process.geteuid?.() ?? -1, gids: [process.getegid?.() ?? -1] };
 
+const auth = { method: 'jwt' } as const;
+
 function withCustody(
   run: (bench: {
     readonly at: (name: CredentialName) => string;
@@ -39,7 +41,7 @@ function withCustody(
   for (const name of credentialNames) writeFileSync(at(name), `first ${name}`, { mode: 0o600 });
   const paths = Object.fromEntries(credentialNames.map((name) => [name, at(name)])) as Record<CredentialName, string>;
   const refused: string[] = [];
-  const files = credentialFiles({ credentialPaths: paths });
+  const files = credentialNames.map((name) => ({ name, path: paths[name], rules: credentialRules[name] }));
   const custody = createCredentialCustody(files, reader, {
     ...noNews,
     refused: (name, reason) => void refused.push(`${name} ${reason}`),
@@ -66,8 +68,17 @@ test('a file that a configuration does not name is not in custody', () => {
   const none = { jwt: '', client_secret: '', client_chain: '', pin: '', openbao_ca: '/ca', issuer_ca: '' };
 
   assert.equal(
-    credentialFiles({ credentialPaths: none }).map(({ name }) => name),
+    credentialFiles({ auth, credentialPaths: none }).map(({ name }) => name),
     ['openbao_ca'],
+  );
+});
+
+test('a file that the login method does not need is not in custody, although the configuration names it', () => {
+  const all = Object.fromEntries(credentialNames.map((name) => [name, `/${name}`])) as Record<CredentialName, string>;
+
+  assert.equal(
+    credentialFiles({ auth, credentialPaths: all }).map(({ name }) => name),
+    ['jwt', 'openbao_ca'],
   );
 });
 
@@ -207,7 +218,7 @@ test('behind a linked directory the one that holds the link is watched too, and 
       openbao_ca: '',
       issuer_ca: '',
     };
-    const custody = createCredentialCustody(credentialFiles({ credentialPaths: named }), reader, noNews);
+    const custody = createCredentialCustody(credentialFiles({ auth, credentialPaths: named }), reader, noNews);
     assert.equal([...custody.directories()].sort(), [directory, join(directory, '..data')].sort());
   }));
 

@@ -29,6 +29,7 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
   const custody = {
     store: { current: undefined, stable: undefined, idle: async () => {}, commit: async () => ({}) },
     credentials: { look: () => [] },
+    loginCredentials: ['jwt'],
     isStateDirectoryGone: () => false,
     privilege: { kind: 'same-user' },
     launch: () => ({ pid: 1, channel: ours, kill: () => {}, ended: new Promise(() => {}) }),

@@ -39,6 +39,7 @@ async function bench() {
   const custody: Custody = {
     store,
     credentials: { look: () => [] },
+    loginCredentials: ['jwt'],
     isStateDirectoryGone: () => false,
     privilege: { kind: 'same-user' },
     launch: () => {

@@ -1,7 +1,7 @@
 // The JWT as we look at it before it is sent: form and claims, in a fixed order (spec/login 1.1). OpenBao verifies the signature.
 // Errors name the rule; never a claim value, expected or found.
 
-import { type ErrorClass, ProviderError } from '../../shared/errors/error.ts';
+import { type ErrorClass, ProviderError } from '../../../shared/errors/error.ts';
 
 export type JwtRules = {
   readonly minRemainingTtlMs: number;
