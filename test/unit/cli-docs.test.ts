@@ -80,4 +80,13 @@ test('a flag is refused by every command whose row does not have it', () => {
   }
 });
 
+test('a flag without its value, and one with a value that it does not take, are named', () => {
+  const mistakes = [
+    [['serve', '--config'], /--config needs a value/u],
+    [['rotation-plan', '--output', '--development'], /--output needs a value/u],
+    [['retire-versions', '--apply=yes'], /--apply takes no value/u],
+  ] as const;
+  for (const [words, told] of mistakes) assert.throws(() => parseArguments(words, {}), told, words.join(' '));
+});
+
 test.run();
