@@ -41,7 +41,8 @@ ${flagNames.map(helpOfFlag).join('')}
 Run serve and the five commands about versions as the provider's user, the owner of the state directory.
 
 Exit codes: 0 success, 1 unexpected error, 2 usage, 3 configuration or credentials, 4 a check failed,
-            5 runtime, 6 a directory was lost that only a new start can find (serve under a service manager).
+            5 runtime, 6 a directory was removed or replaced, and only a new start can use the new one (serve under
+            a service manager).
 `;
 
 const defaultConfigPath = '/etc/openbao-kms/config.yaml';
