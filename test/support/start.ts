@@ -127,7 +127,7 @@ function tellWhereToLook(provider: Provider, workplace: Workplace, bao: OpenBaoP
     `kill -9 ${pluginOf(provider)}        (the socket survives, a new plugin serves)`,
     `cd ${workplace.directory} && ${plan.join(' ')}`,
     `curl --cacert ${workplace.caPath} -H 'X-Vault-Token: ${bao.rootToken}' -X POST ${keyUrl}/rotate`,
-    '        (the key rotates; the new version is active after about 3½ minutes, see docs/rotation.md)',
+    '        (the key rotates; the new version is active after 3 to 4 minutes, see docs/rotation.md)',
   ]) {
     process.stdout.write(`         ${line}\n`);
   }
