@@ -66,9 +66,21 @@ function mistakeIn(words: readonly string[]): string {
   const known = Object.keys(options).map((name) => `--${name}`);
   const flags = words.filter((word) => word.startsWith('-')).map((word) => word.replace(/=.*$/su, ''));
   const unknown = flags.find((flag) => flag !== '-h' && !known.includes(flag));
-  if (unknown === undefined) return 'a flag lacks its value, or has one that it does not take';
+  if (unknown === undefined) return valueMistakeIn(words);
   const near = nearestName(unknown, known);
   return `unknown flag ${printable(unknown)}${near === undefined ? '' : `; did you mean ${near}?`}`;
+}
+
+function valueMistakeIn(words: readonly string[]): string {
+  for (const [at, word] of words.entries()) {
+    const [name = ''] = word.split('=');
+    const [, option] = Object.entries(options).find(([one]) => `--${one}` === name) ?? [];
+    const hasValue = word.includes('=');
+    if (option?.type === 'boolean' && hasValue) return `${name} takes no value`;
+    const next = words[at + 1];
+    if (option?.type === 'string' && !hasValue && (next ?? '-').startsWith('-')) return `${name} needs a value`;
+  }
+  return 'a flag lacks its value, or has one that it does not take';
 }
 
 type Asked = Pick<Invocation, 'name' | 'topic'>;

@@ -11,8 +11,8 @@ const tlsCodes =
   /^(?:ERR_TLS_.*|ERR_SSL_.*|ERR_OSSL_.*|EPROTO|CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED|CRL_.*)$/u;
 
 const sentences = {
-  bao_dns_failed: 'the name of OpenBao does not resolve',
-  bao_connection_failed: 'no connection to OpenBao',
+  bao_dns_failed: 'the name of OpenBao does not resolve; check openbao.address, and DNS on this node',
+  bao_connection_failed: 'no connection to OpenBao; check openbao.address, the network, and the listener of OpenBao',
   bao_tls_failed: 'the TLS connection to OpenBao failed',
   bao_unavailable: 'the exchange with OpenBao broke off',
 } as const satisfies Partial<Record<ErrorClass, string>>;

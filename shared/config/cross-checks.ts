@@ -34,7 +34,9 @@ function checkSocketDirectory(values: Values, developmentDirectory: string | und
   const approved = [...approvedDirectories, ...(developmentDirectory === undefined ? [] : [developmentDirectory])];
   const isBelow = (parent: string) => directory === parent || directory.startsWith(`${parent}/`);
   if (approved.some(isBelow)) return [];
-  return [problem('server.socketPath', 'directory', 'must be under an approved runtime socket directory')];
+  const where = 'must be below /run/openbao-kms or /var/run/openbao-kms';
+  const orHere = developmentDirectory === undefined ? '' : ', or, with --development, below the current directory';
+  return [problem('server.socketPath', 'directory', `${where}${orHere}`)];
 }
 
 function checkDurations(values: Values, isSound: (...paths: FieldPath[]) => boolean): Problem[] {

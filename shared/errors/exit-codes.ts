@@ -20,5 +20,6 @@ export const exitMeanings: Readonly<Record<ExitName, string>> = {
   configuration: 'configuration or credentials',
   checkFailed: 'a check failed',
   runtime: 'runtime',
-  directoryLost: 'a directory was lost that only a new start can find (serve under a service manager)',
+  directoryLost:
+    'a directory was removed or replaced, and only a new start can use the new one (serve under a service manager)',
 };

@@ -17,7 +17,9 @@ export const logEvents = {
     'A client wanted more than its share and was refused; `name` is the bound. See the operations page.',
   ),
   'clock.regressed': plugin('The clock of this node went back; the order of times in the state is kept.'),
-  'config.warning': supervisor('A field of the configuration is allowed and doubtful; `name` is the field.'),
+  'config.warning': supervisor(
+    'A field of the configuration has a value that is allowed but doubtful; `name` is the field.',
+  ),
   'credential.changed': supervisor('A credential file has new content, which was sent to the plugin.'),
   'credential.in_use': supervisor('The plugin uses this generation of a credential.'),
   'credential.refused': supervisor(
@@ -32,7 +34,7 @@ export const logEvents = {
   ),
   'effect.failed': supervisor('A step of the supervisor failed unexpectedly and is tried again; please report it.'),
   'gate.refused': supervisor('A check of the gate refused a start or a relaunch; `check` and `hint` say why.'),
-  'key.profile': plugin('The Transit key is allowed and has settings that are advised against.'),
+  'key.profile': plugin('The Transit key is accepted, but has settings that are advised against.'),
   'key.promoted': plugin('A newer version of the Transit key became the active one.'),
   'kms.request': plugin('A call of the API server; at level debug when it succeeded.'),
   'openbao.request': plugin('A request to OpenBao; at level debug when it succeeded.'),
@@ -60,7 +62,9 @@ export const logEvents = {
   'port.taken': supervisor('Another process has a port of the diagnostics; it is tried again every 5 s.'),
   'reload.done': supervisor('The configuration was read again, and a plugin serves with it.'),
   'reload.refused': supervisor('The configuration was not taken; the one before stays in force.'),
-  'rights.changed': plugin('What is wrong with the rights of the token has changed; without `finding` nothing is.'),
+  'rights.changed': plugin(
+    'What is wrong with the rights of the token has changed; without `finding`, nothing is wrong any more.',
+  ),
   'rights.unknown': plugin('OpenBao did not say which rights the token has.'),
   'serve.departing': supervisor(
     'The supervisor ends, so that the service manager starts it anew with a directory that was replaced.',

@@ -27,7 +27,7 @@ export const logFieldRows = {
   panic_type: ['text', 'its kind'],
   openbao_request_id: ['text', 'request id of OpenBao, while correlation is on'],
   request_uid_hash: ['text', 'keyed hash of the uid of a request, while correlation is on'],
-  debug_correlation_incident: ['text', 'the incident of `logging.correlation`'],
+  debug_correlation_incident: ['text', 'the incident of `logging.debugCorrelation`'],
   debug_correlation_expires_at: ['text', 'when correlation ends'],
   check: ['text', 'check of the gate; see errors.md'],
   name: ['text', 'what the event is about: a credential, a directory, a port, a bound, a field'],

@@ -23,6 +23,7 @@ export type Transition = {
  */
 export function retireVersions(state: RegistryState, beforeVersion: number): Transition {
   const active = activeSnapshot(state).transitVersion;
+  if (active < 2) throw refused(`version ${active} is the active version, and there is none below it to retire`);
   if (beforeVersion < 2 || beforeVersion > active) {
     throw refused(`--before-version must be between 2 and the active version ${active}`);
   }
@@ -40,7 +41,7 @@ export function retireVersions(state: RegistryState, beforeVersion: number): Tra
  * @throws ProviderError `transition_refused`
  */
 export function restoreVersions(state: RegistryState, selectors: readonly string[]): Transition {
-  if (new Set(selectors).size !== selectors.length) throw refused('--versions names one twice');
+  if (new Set(selectors).size !== selectors.length) throw refused('--versions names a version twice');
   const restored = selectors.map((selector) => selectRemoved(state, selector));
   if (new Set(restored).size !== restored.length) throw refused('--versions names one record twice');
   const { records, waiting } = withCandidate(state, changed(state, restored, 'retired'));
@@ -59,7 +60,7 @@ export function forgetVersions(
   versions: readonly number[],
   contradicted: readonly number[],
 ): Transition {
-  if (new Set(versions).size !== versions.length) throw refused('--versions names one twice');
+  if (new Set(versions).size !== versions.length) throw refused('--versions names a version twice');
   const forgotten = versions.map((version) => selectForgettable(state, version, contradicted));
   const left = state.snapshots.filter((one) => !forgotten.includes(one));
   const { records, waiting } = withCandidate(state, left);
@@ -109,7 +110,7 @@ function selectRemoved(state: RegistryState, selector: string): Snapshot {
   const what = isVersion ? `version ${selector}` : 'a key-ID hash';
   if (found.length > 1) throw refused(`${what} names ${found.length} removed records; name one by its key-ID hash`);
   const [only] = found;
-  if (only === undefined) throw refused(`${what} names no removed record`);
+  if (only === undefined) throw refused(`${what} is not one that retire-versions retired on this node`);
   return only;
 }
 

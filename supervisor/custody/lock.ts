@@ -100,7 +100,10 @@ function checkLockFile(descriptor: number, uid: number): void {
 function locked(path: string): ProviderError {
   const owner = /^([0-9]{1,10}) ([0-9TZ:.-]{10,30})\n$/u.exec(readOwner(path));
   const who = owner === null ? 'another provider' : `the provider with process id ${owner[1]}, started ${owner[2]},`;
-  return new ProviderError('locked', `${who} holds the lock; stop it, or give this one other paths`);
+  return new ProviderError(
+    'locked',
+    `${who} holds the lock; stop it first, or give a second provider paths of its own`,
+  );
 }
 
 function readOwner(path: string): string {

@@ -36,7 +36,7 @@ export function pinDirectory(path: string, kind: Kind, uid: number | undefined):
   const check = () => {
     const stats = fstatSync(descriptor);
     if ((stats.mode & 0o022) !== 0)
-      throw unsafe(kind, 'mode', 'must not be writable by group or others; chmod g-w,o-w');
+      throw unsafe(kind, 'mode', 'must not be writable by group or others; run chmod g-w,o-w on it');
     if (uid !== undefined && stats.uid !== uid) {
       throw unsafe(kind, 'owner', 'must be owned by the user of the provider; chown it');
     }

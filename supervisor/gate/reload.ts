@@ -6,7 +6,7 @@ import { fields } from '../../shared/config/fields.ts';
 import { ConfigInvalid, problem } from '../../shared/config/problem.ts';
 
 const ofIdentity =
-  'cannot be changed: it is part of the identity of what is encrypted, and under another one no Secret of now could be read; ' +
+  'cannot be changed: it is part of the identity of what is encrypted, and under another one nothing that is encrypted now could be read; ' +
   'a restart is refused too, as long as the registry state at state.path is there; set it back';
 const ofProcess = 'cannot be changed by a reload; restart the service for that';
 

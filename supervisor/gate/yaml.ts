@@ -27,7 +27,7 @@ export function parseYaml(bytes: Buffer): unknown {
   const [document] = documents;
   if (documents.length !== 1 || document === undefined) throw invalid('the file must hold exactly one YAML document');
   const [fault] = [...document.errors, ...document.warnings];
-  if (fault !== undefined) throw invalid(`YAML fault (${fault.code}) in line ${lineAt(text, fault.pos[0])}`);
+  if (fault !== undefined) throw invalid(`the YAML is broken on line ${lineAt(text, fault.pos[0])} (${fault.code})`);
   visit(document, {
     Node: (_key, node) => {
       if (isAlias(node)) throw invalid('aliases are not allowed');

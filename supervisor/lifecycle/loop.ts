@@ -223,7 +223,7 @@ class LifeLoop implements Loop {
       case 'replacement_failed':
         return this.#deps.log('warn', refusalEvents[effect.cause], {
           reason: 'not_ready',
-          hint: 'the plugin that serves goes on',
+          hint: 'the new plugin did not become ready; its lines before this one say why; the plugin that serves goes on',
         });
       case 'refuse_start':
         return void this.#refused(this.#incumbent.givenUp, true);

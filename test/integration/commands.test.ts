@@ -315,7 +315,7 @@ test('what cannot be is refused with the rule, exit 4, nothing changed', () =>
     const before = stateFiles(installed);
     for (const [words, rule] of [
       [['retire-versions', '--before-version', '3'], /between 2 and the active version 2/u],
-      [['restore-versions', '--versions', '1'], /names no removed record/u],
+      [['restore-versions', '--versions', '1'], /version 1 is not one that retire-versions retired/u],
       [['restore-versions', '--versions', '2'], /version 2 is the active version/u],
       [['restore-versions', '--versions', '1,1'], /twice/u],
     ] as const) {

@@ -157,7 +157,7 @@ test('config prints what it can and ends with 3 when the file is wrong, with the
 });
 
 for (const [what, content, message] of [
-  ['broken YAML', 'a: [1\n', /^problem: config: YAML fault \(\w+\) in line \d+$/mu],
+  ['broken YAML', 'a: [1\n', /^problem: config: the YAML is broken on line \d+ \(\w+\)$/mu],
   ['nothing in it', '', /^problem: config: the file is empty$/mu],
   [
     'a name that writes on the terminal',

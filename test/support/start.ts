@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { createJwtIssuer, issuerDefaults } from './jwt-issuer.ts';
 import { refusalOf } from './kms-client.ts';
-import { startOpenBao } from './openbao/process.ts';
+import { type OpenBaoProcess, startOpenBao } from './openbao/process.ts';
 import { createAdmin, defaultInstallation, provision } from './openbao/provision.ts';
 import { type Provider, startProvider, untilHealthy } from './provider.ts';
 import { createWorkplace, type Workplace } from './workplace.ts';
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
   say(`serve is up: socket ${workplace.socketPath}, plugin process ${pluginOf(provider)}`);
   await actAsApiServer(provider);
   if (isOnce) return stop(0);
-  tellWhereToLook(provider, workplace);
+  tellWhereToLook(provider, workplace, bao);
   await provider.exited;
   await stop(hasStopped ? 0 : 1);
 }
@@ -114,15 +114,20 @@ async function actAsApiServer({ client }: Provider): Promise<void> {
   );
 }
 
-function tellWhereToLook(provider: Provider, workplace: Workplace): void {
+function tellWhereToLook(provider: Provider, workplace: Workplace, bao: OpenBaoProcess): void {
   const [, health = ''] = /health_address=(\S+)/u.exec(provider.text()) ?? [];
   const [, metrics = ''] = /metrics_address=(\S+)/u.exec(provider.text()) ?? [];
+  const plan = workplace.command('rotation-plan', '--config', workplace.configPath, '--development');
+  const keyUrl = `${bao.address}/v1/${defaultInstallation.mountPath}/keys/${defaultInstallation.keyName}`;
   say('serving until Ctrl-C. Where to look next:');
   for (const line of [
     `curl http://${health}/ready`,
     `curl http://${metrics}/metrics`,
     `cat ${workplace.configPath} ${workplace.statePath}`,
     `kill -9 ${pluginOf(provider)}        (the socket survives, a new plugin serves)`,
+    `cd ${workplace.directory} && ${plan.join(' ')}`,
+    `curl --cacert ${workplace.caPath} -H 'X-Vault-Token: ${bao.rootToken}' -X POST ${keyUrl}/rotate`,
+    '        (the key rotates; the new version is active after 3 to 4 minutes, see docs/rotation.md)',
   ]) {
     process.stdout.write(`         ${line}\n`);
   }

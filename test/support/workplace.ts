@@ -2,7 +2,17 @@
 // mode, and the unprivileged user that runs it. As root that is a user of no name; else it is the caller.
 
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -50,6 +60,8 @@ export type WorkplaceOptions = {
 export type ConfigDocument = Record<string, Record<string, unknown>> & { configVersion: string };
 
 export function createWorkplace(options: WorkplaceOptions): Workplace {
+  const built = options.distribution ?? join(root, 'dist');
+  if (!existsSync(join(built, 'bao-kms-provider'))) throw new Error(`nothing is built in ${built}: npm run build`);
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-'));
   const isRoot = process.geteuid?.() === 0;
   const uid = isRoot ? unprivilegedId : (process.geteuid?.() ?? -1);
@@ -85,7 +97,7 @@ export function createWorkplace(options: WorkplaceOptions): Workplace {
   replaceFile(paths.caPath, options.ca, 0o644);
   replaceFile(paths.jwtPath, options.jwt);
   writeConfig();
-  const distribution = reachable(options.distribution ?? join(root, 'dist'), isRoot, uid, directory);
+  const distribution = reachable(built, isRoot, uid, directory);
   const drop = isRoot ? ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'] : [];
   if (options.hasTwoUsers === true) {
     const sets = ['bounding-set', 'inh-caps', 'ambient-caps'];

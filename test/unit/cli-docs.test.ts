@@ -1,4 +1,4 @@
-// docs/cli.md is made from the command table. UPDATE_DOCS=1 writes it.
+// docs/cli.md is made from the command table. `npm run docs` (UPDATE_DOCS=1) writes it.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
@@ -60,7 +60,7 @@ function page(): string {
 test('docs/cli.md lists every command and every flag as the table has them', () => {
   const wanted = page();
   if (process.env['UPDATE_DOCS'] === '1') writeFileSync(path, wanted);
-  assert.is(readFileSync(path, 'utf8'), wanted, 'run UPDATE_DOCS=1 node --no-warnings test/unit/cli-docs.test.ts');
+  assert.is(readFileSync(path, 'utf8'), wanted, 'docs/cli.md is not what the code says; run npm run docs');
 });
 
 test('the help text has a line for every command and every common flag; that of a command one for each of its flags', () => {
@@ -84,6 +84,15 @@ test('a flag is refused by every command whose row does not have it', () => {
       assert.throws(() => parseArguments(words, {}, '/'), /belongs to/u, words.join(' '));
     }
   }
+});
+
+test('a flag without its value, and one with a value that it does not take, are named', () => {
+  const mistakes = [
+    [['serve', '--config'], /--config needs a value/u],
+    [['rotation-plan', '--output', '--development'], /--output needs a value/u],
+    [['retire-versions', '--apply=yes'], /--apply takes no value/u],
+  ] as const;
+  for (const [words, told] of mistakes) assert.throws(() => parseArguments(words, {}, '/'), told, words.join(' '));
 });
 
 test.run();

@@ -1,7 +1,8 @@
 // What others match against does not change by itself: error classes and what follows from them, series, configuration fields, exit
-// codes. unchanged.json was taken before the sources were rebuilt; whoever changes a promise changes it there too, on purpose.
+// codes. unchanged.json was taken before the sources were rebuilt; whoever changes a promise changes it there too, on purpose:
+// `npm run promises` (UPDATE_UNCHANGED=1) writes it anew, and the commit shows what changed.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { kmsFailureOf } from '../../plugin/kms/failures.ts';
@@ -11,7 +12,8 @@ import { errorClasses, ProviderError } from '../../shared/errors/error.ts';
 import { policies } from '../../shared/errors/policy.ts';
 import { checkIds, GateRefusal } from '../../supervisor/refusal.ts';
 
-const before = JSON.parse(readFileSync(new URL('unchanged.json', import.meta.url), 'utf8')) as Record<string, unknown>;
+const file = new URL('unchanged.json', import.meta.url);
+const isUpdating = process.env['UPDATE_UNCHANGED'] === '1';
 const methods = ['status', 'encrypt', 'decrypt'] as const;
 
 function failuresOf(errorClass: (typeof errorClasses)[number]): Record<string, unknown> {
@@ -49,9 +51,15 @@ const now: Record<string, () => unknown> = {
     fields.map((field) => `${field.path} ${field.kind} ${'byDefault' in field ? String(field.byDefault) : ''}`.trim()),
 };
 
-for (const [name, take] of Object.entries(now)) {
+const taken = JSON.stringify(Object.fromEntries(Object.entries(now).map(([name, take]) => [name, take()])), null, 2);
+if (isUpdating) writeFileSync(file, `${taken}\n`);
+const before = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+
+for (const [name, value] of Object.entries(JSON.parse(taken) as Record<string, unknown>)) {
   test(`${name} are those of before`, () => {
-    assert.equal(JSON.parse(JSON.stringify(take())), before[name]);
+    const help =
+      'not what test/unit/unchanged.json says; if that is meant, run npm run promises and look at the difference';
+    assert.equal(value, before[name], `${name}: ${help}`);
   });
 }
 

@@ -55,16 +55,16 @@ const refused: readonly (readonly [string, unknown, string])[] = [
   ['configVersion', undefined, 'configVersion: is required'],
   ['configVersion', 'v1', 'configVersion: must be v1alpha1'],
   ['server.socketPath', 'kms.sock', 'server.socketPath: must be an absolute Unix socket path'],
-  ['server.socketPath', '/tmp/kms.sock', 'server.socketPath: must be under an approved runtime socket directory'],
+  ['server.socketPath', '/tmp/kms.sock', 'server.socketPath: must be below /run/openbao-kms or /var/run/openbao-kms'],
   [
     'server.socketPath',
     '/run/openbao-kms-x/kms.sock',
-    'server.socketPath: must be under an approved runtime socket directory',
+    'server.socketPath: must be below /run/openbao-kms or /var/run/openbao-kms',
   ],
   [
     'server.socketPath',
     '/run/openbao-kms/../kms.sock',
-    'server.socketPath: must be under an approved runtime socket directory',
+    'server.socketPath: must be below /run/openbao-kms or /var/run/openbao-kms',
   ],
   [
     'server.socketPath',

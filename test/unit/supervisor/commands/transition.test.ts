@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { contradictedVersions } from '../../../../plugin/keys/profile.ts';
 import type { RegistryState, Snapshot } from '../../../../shared/registry/state.ts';
-import { forgetVersions, restoreVersions } from '../../../../supervisor/commands/transition.ts';
+import { forgetVersions, restoreVersions, retireVersions } from '../../../../supervisor/commands/transition.ts';
 import { throwsClass } from '../../../support/throws.ts';
 import { firstState, nextState, profile, snapshot } from '../../../support/vectors.ts';
 
@@ -96,6 +96,11 @@ test('the active version, and a retired one below it, are not restored', () => {
   const state = nextState(firstState(), [snapshot(2), snapshot(1, { state: 'retired' })]);
   throwsClass(() => restoreVersions(state, ['2']), 'transition_refused');
   throwsClass(() => restoreVersions(state, ['1']), 'transition_refused');
+});
+
+test('while the first version is active there is nothing to retire, and the refusal says so', () => {
+  const error = throwsClass(() => retireVersions(firstState(), 2), 'transition_refused');
+  assert.match(error.message, /version 1 is the active version, and there is none below it/u);
 });
 
 test.run();
