@@ -30,14 +30,17 @@ test('a file of its bound is read whole, one byte more is refused, and an empty 
     assert.equal([facts['field'], facts['reason'], facts['maxBytes']], ['config', 'file_too_large', 5]);
   }));
 
-test('what comes in pieces is read to its end', () =>
+test('a pipe is read to its end, although no more than 64 KiB of it come at once', () =>
   withDirectory((directory) => {
-    const script = `import { readPlainFile } from ${JSON.stringify(new URL('../../../../supervisor/custody/plain-file.ts', import.meta.url).href)};
-      process.stdout.write(String(readPlainFile('/dev/stdin', 'config', 100)));`;
+    const source = new URL('../../../../supervisor/custody/plain-file.ts', import.meta.url).href;
     const path = join(directory, 'script.mjs');
-    writeFileSync(path, script);
-    const shell = `(printf one; printf two; printf three) | "${process.execPath}" --no-warnings "${path}"`;
-    assert.is(execFileSync('/bin/sh', ['-c', shell], { encoding: 'utf8' }), 'onetwothree');
+    writeFileSync(
+      path,
+      `import { readPlainFile } from ${JSON.stringify(source)};
+      process.stdout.write(String(readPlainFile('/dev/stdin', 'config', 300_000).length));`,
+    );
+    const shell = `head -c 200000 /dev/zero | "${process.execPath}" --no-warnings "${path}"`;
+    assert.is(execFileSync('/bin/sh', ['-c', shell], { encoding: 'utf8' }), '200000');
   }));
 
 test('what is missing or no file is refused with its field', () =>
