@@ -91,7 +91,7 @@ test('without any JWT no login is tried; with a candidate alone one is', () => {
 
 test('a candidate that has to wait is no reason to go without a token: a login is tried when one is due', () => {
   const waiting = { ...candidate(1, 200_000), triedAtMs: 99_000 };
-  const state = stateOf({ openbao_ca: { inUse: inUse(1) }, jwt: { candidate: waiting, lastTrialAtMs: 90_000 } });
+  const state = stateOf({ openbao_ca: { inUse: inUse(1) }, login: { candidate: waiting, lastTrialAtMs: 90_000 } });
   assert.equal(step(state, { kind: 'tick' }, { hasToken: false }).effects[0], {
     kind: 'try',
     name: 'jwt',
