@@ -57,4 +57,16 @@ for (const [what, body] of [
     }));
 }
 
+test('sixteen Decrypts at a time, answered in parts of one byte each, are read', () =>
+  withHostile(
+    Buffer.from(`${head}transfer-encoding: chunked\r\n\r\n${'1\r\n \r\n'.repeat(60_000)}0\r\n\r\n`),
+    async (address) => {
+      const outcomes = await outcomesOf({ address, operation: 'decrypt', requests: 16 });
+      assert.equal(
+        outcomes,
+        Array.from({ length: 16 }, () => 'bao_protocol_error'),
+      );
+    },
+  ));
+
 test.run();
