@@ -109,7 +109,8 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   readonly #operation: Operation;
   readonly #resolve: (reply: HttpReply) => void;
   readonly #reject: (error: unknown) => void;
-  readonly #chunks: Buffer[] = [];
+  /** One buffer that grows: a list would keep an object for each part, and a part can be one byte. */
+  #body = Buffer.alloc(0);
   #sizeBytes = 0;
   #head: Omit<HttpReply, 'body'> | undefined;
 
@@ -136,19 +137,30 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const isSuccess = this.#head !== undefined && this.#head.status >= 200 && this.#head.status < 300;
     const maxBytes = isSuccess ? this.#operation.maxBytes : maxErrorBytes;
-    this.#sizeBytes += chunk.length;
+    const sizeBytes = this.#sizeBytes + chunk.length;
     // control: answer.max-size
-    if (this.#sizeBytes > maxBytes) {
+    if (sizeBytes > maxBytes) {
       const facts = { operation: this.#operation.label, maxBytes };
       controller.abort(
         new ProviderError('bao_unavailable', 'an answer of OpenBao is larger than its limit', { facts }),
       );
-    } else this.#chunks.push(chunk);
+    } else {
+      if (sizeBytes > this.#body.length) this.#grow(sizeBytes, maxBytes);
+      chunk.copy(this.#body, this.#sizeBytes);
+      this.#sizeBytes = sizeBytes;
+    }
+  }
+
+  /** At least doubled, so that each byte is copied twice at most on the average. */
+  #grow(leastBytes: number, mostBytes: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.min(mostBytes, Math.max(leastBytes, 2 * this.#body.length)));
+    this.#body.copy(larger, 0, 0, this.#sizeBytes);
+    this.#body = larger;
   }
 
   onResponseEnd(): void {
     if (this.#head === undefined) return this.#reject(new Error('no head'));
-    this.#resolve({ ...this.#head, body: Buffer.concat(this.#chunks) });
+    this.#resolve({ ...this.#head, body: this.#body.subarray(0, this.#sizeBytes) });
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {

@@ -7,12 +7,19 @@ import {
   checkServerIdentity,
   connect,
   createSecureContext,
+  DEFAULT_CIPHERS,
   type PeerCertificate,
   type SecureContext,
   type TLSSocket,
 } from 'node:tls';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { caFindingOf } from './ca-finding.ts';
+
+/**
+ * Without finite-field Diffie-Hellman: there the peer chooses the group, and one of 10 000 bits takes the event loop a second before any
+ * certificate is judged. OpenBao, as every server in Go, does not offer it.
+ */
+const ciphers = `${DEFAULT_CIPHERS}:!kDHE`;
 
 export type TrustOptions = { readonly ca: Buffer; readonly tlsServerName: string };
 export type Trust = {
@@ -32,7 +39,12 @@ export function createTrust(options: TrustOptions): Trust {
   if (blocks.length === 0) throw invalidCa(options.ca);
   try {
     const ends = blocks.map((block) => Date.parse(new X509Certificate(block).validTo));
-    const secureContext = createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true });
+    const secureContext = createSecureContext({
+      ca: blocks,
+      ciphers,
+      minVersion: 'TLSv1.2',
+      allowPartialTrustChain: true,
+    });
     return { secureContext, tlsServerName: options.tlsServerName, endsAtUnixMs: Math.min(...ends) };
   } catch {
     throw invalidCa(options.ca);

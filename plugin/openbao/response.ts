@@ -1,6 +1,7 @@
 // Answer → value or classed error. What the server says is looked at here and goes no further: messages are ours.
 
 import { type ErrorClass, type Facts, ProviderError } from '../../shared/errors/error.ts';
+import { countStructure } from '../../shared/text/json-structure.ts';
 import type { HttpReply } from '../http/connection.ts';
 import type { Operation } from '../http/operation.ts';
 
@@ -110,7 +111,14 @@ export function isPlainDenial(reply: HttpReply): boolean {
   return readErrors(reply.body) === 'permission denied';
 }
 
+/** Braces and brackets of an answer, counted before it is parsed: 4 MiB of empty objects are more than the heap of the plugin. */
+const maxContainers = 8_192;
+/** Commas of an answer: a key that is rotated every hour has fewer versions in seven years. */
+const maxSeparators = 65_536;
+
 function parseObject(body: Buffer): Record<string, unknown> | undefined {
+  const { containers, separators } = countStructure(body);
+  if (containers > maxContainers || separators > maxSeparators) return undefined;
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
     return isObject(value) ? value : undefined;

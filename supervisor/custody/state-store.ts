@@ -42,6 +42,8 @@ export class StateStore {
   #stable: { readonly keyId: string; readonly sinceMs: number } | undefined;
   #saving: Promise<unknown> = Promise.resolve();
   #isClockBehind = false;
+  /** The file system was full when the checkpoint of the state on disk was due: it is written before the next state. */
+  #isCheckpointOwed = false;
 
   constructor(options: StateStoreOptions) {
     this.#options = options;
@@ -93,18 +95,28 @@ export class StateStore {
     const found = verdict.kind === 'accepted' ? verdict.state : undefined;
     if (found?.currentHash !== this.#attempted?.currentHash) this.#attempted = undefined;
     this.#current = found;
+    this.#isCheckpointOwed = verdict.kind === 'accepted' && verdict.writeCheckpoint !== 'no';
     this.#noteStable(found);
     return verdict;
   }
 
   /**
-   * Writes the checkpoint that a load found missing or behind, and sweeps left-over temporary files.
+   * Writes the checkpoint that a load found missing or behind, and sweeps left-over temporary files. On a full file system it stays owed:
+   * the pair is accepted as it is, and what can be decrypted is more urgent.
    *
-   * @throws ProviderError `state_save_failed`
+   * @returns whether the pair is complete
+   * @throws ProviderError `state_save_failed` for every other cause
    */
-  async complete(verdict: PairVerdict): Promise<void> {
+  async complete(verdict: PairVerdict): Promise<boolean> {
     for (const name of this.#options.files.list()) if (this.#isTemporary(name)) await this.#options.files.remove(name);
-    if (verdict.kind === 'accepted' && verdict.writeCheckpoint !== 'no') await this.#saveCheckpoint(verdict.state);
+    if (verdict.kind !== 'accepted' || verdict.writeCheckpoint === 'no') return true;
+    try {
+      await this.#saveCheckpoint(verdict.state);
+      return true;
+    } catch (error) {
+      if (isFileSystemFull(error)) return false;
+      throw error;
+    }
   }
 
   /**
@@ -173,6 +185,8 @@ export class StateStore {
     this.#attempted = next;
     try {
       if (isAgain) await this.#checkRecovery(next);
+      // A state two generations ahead of its checkpoint would be refused for ever.
+      if (this.#isCheckpointOwed && this.#current !== undefined) await this.#saveCheckpoint(this.#current);
       await this.#saveText(this.#options.name, encodeState(next)); // step: state.save
       await this.#saveCheckpoint(next);
     } catch {
@@ -208,7 +222,7 @@ export class StateStore {
       const { verdict } = await this.#readPair();
       const hash = verdict.kind === 'accepted' ? verdict.state.currentHash : undefined;
       if (hash === attempted.currentHash) return 'attempted';
-      const isUntouched = verdict.kind === 'absent' || verdict.writeCheckpoint === 'no';
+      const isUntouched = verdict.kind === 'absent' || verdict.writeCheckpoint === 'no' || this.#isCheckpointOwed;
       return hash === this.#current?.currentHash && isUntouched ? 'predecessor' : 'other';
     } catch {
       return 'unreadable';
@@ -218,6 +232,7 @@ export class StateStore {
   async #saveCheckpoint(state: RegistryState): Promise<void> {
     try {
       await this.#saveText(checkpointName(this.#options.name), encodeCheckpoint(checkpointOf(state)));
+      this.#isCheckpointOwed = false;
     } catch (cause) {
       throw new ProviderError(
         'state_save_failed',
@@ -269,4 +284,9 @@ export class StateStore {
 
 function checkpointName(name: string): string {
   return `${name}.checkpoint`;
+}
+
+function isFileSystemFull(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT');
 }

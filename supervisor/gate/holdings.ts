@@ -193,8 +193,9 @@ export class Holdings {
   async #bindFirst(passed: Passed): Promise<Listeners> {
     const { counters, gate, log } = this.#deps;
     const { pair, socketFinding, store } = passed;
-    await check('gate.state', () => store.complete(pair));
-    if (pair.kind === 'accepted' && pair.writeCheckpoint === 'missing') {
+    const isComplete = await check('gate.state', () => store.complete(pair));
+    if (!isComplete) log('warn', 'state.save_failed', { reason: 'predecessor', hint: owedHint });
+    if (isComplete && pair.kind === 'accepted' && pair.writeCheckpoint === 'missing') {
       counters.checkpointsRecreated += 1;
       log('warn', 'state.checkpoint_recreated', { generation: pair.state.generation });
     }
@@ -208,6 +209,8 @@ export class Holdings {
     return listeners;
   }
 }
+
+const owedHint = 'the file system is full: the checkpoint of the state is written with the next save; make room';
 
 const shutHint =
   'it refused every connection: a plugin had shut it down. It is bound anew; the plugin may have been taken over';

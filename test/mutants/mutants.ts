@@ -426,7 +426,7 @@ export const mutants: readonly Mutant[] = [
     name: 'an answer of OpenBao may be twice as large',
     file: 'plugin/http/connection.ts',
     at: 'control: answer.max-size',
-    replace: 'if (this.#sizeBytes > 2 * maxBytes) {',
+    replace: 'if (sizeBytes > 2 * maxBytes) {',
     tests: ['test/integration/http-client.test.ts'],
   },
   {

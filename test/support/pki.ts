@@ -112,7 +112,31 @@ export async function createLeaf(authority: Authority, options: LeafOptions = {}
       await x509.AuthorityKeyIdentifierExtension.create(authority.certificate),
     ],
   });
-  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
-  const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8.match(/.{1,64}/gu)?.join('\n') ?? ''}\n-----END PRIVATE KEY-----\n`;
-  return { certificate: certificate.toString('pem'), key };
+  return { certificate: certificate.toString('pem'), key: await privatePem(keys.privateKey) };
+}
+
+const rsa = {
+  name: 'RSASSA-PKCS1-v1_5',
+  hash: 'SHA-256',
+  publicExponent: new Uint8Array([1, 0, 1]),
+  modulusLength: 2048,
+} as const;
+
+/** A self-signed server certificate with an RSA key, of nobody. */
+export async function createRsaLeaf(): Promise<Leaf> {
+  const keys = (await webcrypto.subtle.generateKey(rsa, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: serial(),
+    name: 'CN=localhost',
+    notBefore: new Date(Date.now() - dayMs),
+    notAfter: new Date(Date.now() + dayMs),
+    keys,
+    signingAlgorithm: rsa,
+  });
+  return { certificate: certificate.toString('pem'), key: await privatePem(keys.privateKey) };
+}
+
+async function privatePem(key: webcrypto.CryptoKey): Promise<string> {
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key)).toString('base64');
+  return `-----BEGIN PRIVATE KEY-----\n${pkcs8.match(/.{1,64}/gu)?.join('\n') ?? ''}\n-----END PRIVATE KEY-----\n`;
 }
