@@ -549,6 +549,13 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/unit/supervisor/lifecycle/loop.test.ts'],
   },
   {
+    name: 'a line that a plugin writes costs no more than its bytes',
+    file: 'supervisor/launch/plugin-output.ts',
+    at: 'control: output.line-cost',
+    replace: '',
+    tests: ['test/unit/supervisor/launch/plugin-output.test.ts'],
+  },
+  {
     name: 'six commits are decided at once',
     file: 'supervisor/lifecycle/commits.ts',
     at: 'control: commits.burst',
