@@ -21,11 +21,13 @@ export const logEvents = {
     'A field of the configuration has a value that is allowed but doubtful; `name` is the field.',
   ),
   'credential.changed': supervisor('A credential file has new content, which was sent to the plugin.'),
-  'credential.in_use': supervisor('The plugin uses this generation of a credential.'),
+  'credential.in_use': supervisor('The plugin says that it uses this generation of a credential.'),
   'credential.refused': supervisor(
-    'A credential file cannot be read safely, or OpenBao refused its content; the one before stays in use.',
+    'A credential file cannot be read safely (`reason`), or the plugin says that its content was refused (`error_class`); the one before stays in use.',
   ),
-  'credential.unproven': supervisor('Nothing was learned about a new credential yet; it is tried again.'),
+  'credential.unproven': supervisor(
+    'The plugin says that it learned nothing about a new credential yet; it is tried again.',
+  ),
   'directory.found': supervisor('A directory that was gone is there again.'),
   'directory.gone': supervisor('A directory that is needed was removed, replaced or cannot be reached.'),
   'directory.replaced': supervisor('A directory of credentials was replaced; the new one is watched.'),

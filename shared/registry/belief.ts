@@ -27,7 +27,7 @@ const aheadSeconds = 24 * 60 * 60;
  * @throws ProviderError `state_rollback`
  */
 export function checkBelief(predecessor: RegistryState | undefined, next: RegistryState, nowUnix: number): void {
-  const isAhead = aheadOf(predecessor, nowUnix);
+  const isAhead = timesAhead(predecessor, nowUnix);
   if (predecessor === undefined) return checkFirst(next, isAhead);
   if (next.snapshots.length > maxRecords) throw unbelievable('holds more than 4096 records');
   if (highestVersion(next) - highestVersion(predecessor) > maxVersionJump) {
@@ -47,14 +47,21 @@ export function checkBelief(predecessor: RegistryState | undefined, next: Regist
 
 /**
  * Whether this node's clock stands before a time in its own state: no time was accepted that lay further ahead than a day, so
- * the clock was set back since. Times cannot be judged then.
+ * the clock was set back since. When OpenBao made a version cannot be judged then.
  */
 export function isClockBehind(predecessor: RegistryState | undefined, nowUnix: number): boolean {
-  const times = predecessor?.snapshots.flatMap((one) => [one.observedAtUnix, one.stableAtUnix, one.promotedAtUnix]);
-  return (times ?? []).some((time) => time > nowUnix + aheadSeconds);
+  return latestTime(predecessor) > nowUnix + aheadSeconds;
 }
 
-/** Whether a time may not be believed yet. */
+/** The latest time that this node noted itself; 0: none. */
+function latestTime(state: RegistryState | undefined): number {
+  const times = (state?.snapshots ?? []).map((one) =>
+    Math.max(one.observedAtUnix, one.stableAtUnix, one.promotedAtUnix),
+  );
+  return times.reduce((latest, time) => Math.max(latest, time), 0);
+}
+
+/** Whether the creation time of a version may not be believed yet. */
 export function aheadOf(predecessor: RegistryState | undefined, nowUnix: number): (timeUnix: number) => boolean {
   const isBehind = isClockBehind(predecessor, nowUnix);
   return (timeUnix) => !isBehind && timeUnix > nowUnix + aheadSeconds;
@@ -78,7 +85,19 @@ export function highestVersion(state: RegistryState): number {
   return state.snapshots.reduce((highest, { transitVersion }) => Math.max(highest, transitVersion), 0);
 }
 
-type IsAhead = (timeUnix: number) => boolean;
+type IsAhead = {
+  readonly created: (timeUnix: number) => boolean;
+  readonly noted: (timeUnix: number) => boolean;
+};
+
+/**
+ * A time that this node notes is never later than its clock and the times that it noted before, also when the clock was set back:
+ * else one second back, after a lie of a day, would let a plugin name any time, and every time after it.
+ */
+function timesAhead(predecessor: RegistryState | undefined, nowUnix: number): IsAhead {
+  const latestUnix = Math.max(nowUnix + aheadSeconds, latestTime(predecessor));
+  return { created: aheadOf(predecessor, nowUnix), noted: (timeUnix) => timeUnix > latestUnix };
+}
 
 /** Made from metadata: seen now, promoted at the same moment. */
 function checkFirst(next: RegistryState, isAhead: IsAhead): void {
@@ -110,8 +129,10 @@ function checkAdded(one: Snapshot, predecessor: RegistryState, pending: Snapshot
 }
 
 function checkTimes(one: Snapshot, isAhead: IsAhead): void {
-  const times = [one.transitVersionCreatedAtUnix, one.observedAtUnix, one.stableAtUnix, one.promotedAtUnix];
-  if (times.some(isAhead)) throw unbelievable('names a time that lies more than a day ahead of the clock of this node');
+  const noted = [one.observedAtUnix, one.stableAtUnix, one.promotedAtUnix];
+  const { transitVersionCreatedAtUnix: createdUnix } = one;
+  if (isAhead.created(createdUnix) || noted.some(isAhead.noted))
+    throw unbelievable('names a time that lies more than a day ahead of the clock of this node');
 }
 
 function checkKept(was: Snapshot, now: Snapshot, pending: Snapshot | undefined, isAhead: IsAhead): void {

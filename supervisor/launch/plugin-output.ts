@@ -12,6 +12,8 @@ const maxLineBytes = 8 * 1024;
 const maxLinesPerSecond = 200;
 /** More in one second is left in the pipe until the next. */
 const maxBytesPerSecond = 4 * 1024 * 1024;
+/** What a line costs beside its bytes: a flood of short ones is left in the pipe sooner. */
+const lineCostBytes = 64;
 const droppedToldEveryMs = 60_000;
 
 export type OutputSink = {
@@ -55,8 +57,8 @@ class Output {
     for (let at = 0; at < chunk.length; ) {
       const newline = chunk.indexOf(0x0a, at);
       const end = newline < 0 ? chunk.length : newline;
-      this.#collect(chunk.subarray(at, end));
-      if (newline >= 0) this.#finish();
+      if (newline >= 0) this.#endLine(chunk.subarray(at, end));
+      else this.#collect(chunk.subarray(at, end));
       at = end + 1;
     }
     if (this.#second.bytes <= maxBytesPerSecond) return;
@@ -73,6 +75,7 @@ class Output {
 
   /** A copy: what is kept of a chunk does not keep all of it. */
   #collect(part: Buffer): void {
+    if (part.length === 0) return;
     const kept = part.subarray(0, maxLineBytes - this.#lineBytes);
     this.#isCut ||= kept.length < part.length;
     if (kept.length > 0) this.#line.push(Buffer.from(kept));
@@ -81,21 +84,33 @@ class Output {
     if (this.#line.length > 64) this.#line = [Buffer.concat(this.#line)];
   }
 
+  /** Once this second has had its lines, empty ones among them, the next ones are counted and not even put together. */
+  #endLine(last: Buffer): void {
+    this.#second.bytes += lineCostBytes; // control: output.line-cost
+    this.#second.lines += 1;
+    if (this.#second.lines <= maxLinesPerSecond) {
+      this.#collect(last);
+      return this.#finish();
+    }
+    if (this.#lineBytes + last.length > 0) this.#dropped += 1;
+    this.#forgetLine();
+  }
+
   #finish(): void {
     const text = Buffer.concat(this.#line).toString('utf8').replace(/\r$/u, '');
     const isCut = this.#isCut;
-    this.#line = [];
-    this.#lineBytes = 0;
-    this.#isCut = false;
+    this.#forgetLine();
     if (text === '') return;
-    this.#second.lines += 1;
-    if (this.#second.lines > maxLinesPerSecond) {
-      this.#dropped += 1;
-      return;
-    }
     const event = isCut ? undefined : parseLogLine(text);
     if (event === undefined) this.#sink.text(text);
     else this.#sink.event(event);
+  }
+
+  #forgetLine(): void {
+    if (this.#lineBytes === 0) return;
+    this.#line = [];
+    this.#lineBytes = 0;
+    this.#isCut = false;
   }
 
   #end(): void {

@@ -44,6 +44,8 @@ export type IncumbentDeps = {
   readonly becameIncumbent: () => void;
 };
 
+type CredentialResult = Extract<PluginMessage, { kind: 'credential_result' }>;
+
 const handOverEvents: Readonly<Record<ReplacementCause, LogEventName>> = {
   reload: 'reload.done',
   socket_lost: 'socket.repaired',
@@ -57,6 +59,9 @@ const clockToldEveryMs = 60_000;
 const clockHint = 'the clock of this node stands before a time in the state: times cannot be judged; correct the clock';
 /** How long a plugin that is ready and not healthy yet may leave one that is well in service. */
 const proofMs = 3_000;
+/** A plugin says of six credentials how each of its trials went; trials are seconds apart. */
+const maxResultsPerMinute = 30;
+const resultWindowMs = 60_000;
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
 const maxNextAttempts = 3;
 
@@ -76,6 +81,8 @@ export class Incumbent {
   readonly #mayTellClock: () => boolean;
   readonly #commits: Commits;
   #isStopping = false;
+  /** When the results that were told of late came. */
+  #resultsAtMs: number[] = [];
 
   constructor(deps: IncumbentDeps) {
     this.#deps = deps;
@@ -304,8 +311,7 @@ export class Incumbent {
       case 'pong':
         return from?.liveness?.pong(message.id);
       case 'credential_result':
-        if (message.result === 'in_use') from?.inUse.add(message.name);
-        return from === undefined || isNext ? undefined : this.#credentialResult(message);
+        return from === undefined ? undefined : this.#credentialResult(message, from, isNext);
       case 'giving_up':
         return from === undefined ? undefined : this.#gaveUp(message, generation, isNext);
       // Of a task, never of a plugin that serves: the channel refuses it.
@@ -403,8 +409,12 @@ export class Incumbent {
     return finding;
   }
 
-  #credentialResult(message: Extract<PluginMessage, { kind: 'credential_result' }>): void {
+  /** It is the word of the plugin: of what it was sent only, and no more often than one that is honest has to say something. */
+  #credentialResult(message: CredentialResult, from: Running, isNext: boolean): void {
     const { name, generation, result, detail, nextTryMs } = message;
+    if (generation > (from.sent.get(name) ?? 0)) return; // control: credential.result-sent
+    if (result === 'in_use') from.inUse.add(name);
+    if (isNext || !this.#mayTellResult()) return; // control: credential.result-rate
     if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
     const event = result === 'refused' ? 'credential.refused' : 'credential.unproven';
     const cause = { error_class: message.class, detail, hint: credentialHintOf(message.class, detail) };
@@ -414,6 +424,15 @@ export class Incumbent {
     const { credentialRefusals } = this.#deps.counters;
     credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;
     this.countersChanged();
+  }
+
+  /** Over all plugins: a new one is no reason to hear more. */
+  #mayTellResult(): boolean {
+    const nowMs = this.#deps.clock.nowMs();
+    this.#resultsAtMs = this.#resultsAtMs.filter((atMs) => atMs > nowMs - resultWindowMs);
+    if (this.#resultsAtMs.length >= maxResultsPerMinute) return false;
+    this.#resultsAtMs.push(nowMs);
+    return true;
   }
 
   #forget(): void {

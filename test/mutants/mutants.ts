@@ -550,6 +550,28 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/unit/supervisor/lifecycle/loop.test.ts'],
   },
   {
+    name: 'a line that a plugin writes costs no more than its bytes',
+    file: 'supervisor/launch/plugin-output.ts',
+    at: 'control: output.line-cost',
+    replace: '',
+    tests: ['test/unit/supervisor/launch/plugin-output.test.ts'],
+  },
+  {
+    name: 'a plugin says something of a credential that it was never sent',
+    file: 'supervisor/lifecycle/incumbent.ts',
+    at: 'control: credential.result-sent',
+    replace: '',
+    tests: ['test/unit/supervisor/lifecycle/plugin-words.test.ts'],
+  },
+  {
+    name: 'a plugin says as much of its credentials as it likes',
+    file: 'supervisor/lifecycle/incumbent.ts',
+    at: 'control: credential.result-rate',
+    find: ' || !this.#mayTellResult()',
+    replace: '',
+    tests: ['test/unit/supervisor/lifecycle/plugin-words.test.ts'],
+  },
+  {
     name: 'six commits are decided at once',
     file: 'supervisor/lifecycle/commits.ts',
     at: 'control: commits.burst',

@@ -189,6 +189,17 @@ const trials: Readonly<Record<string, () => void>> = {
       send({ kind: 'pong', id, lagMs: 0 });
     }, 2_000);
   },
+  'says of its credentials what it likes': () => {
+    ready();
+    send(health);
+    heard((message) => {
+      if (message.kind === 'ping') send({ kind: 'pong', id: message.id, lagMs: 0 });
+    });
+    const lie = { kind: 'credential_result', name: 'jwt', result: 'refused', class: 'auth_rejected' };
+    setInterval(() => {
+      for (const generation of [1, 999]) send({ ...lie, generation });
+    }, 50);
+  },
   'commits all the time': () => {
     let state: RegistryState | undefined;
     const next = () => {

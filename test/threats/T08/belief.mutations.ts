@@ -25,6 +25,11 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   without(
+    'times are not judged while the clock stands behind the state',
+    'noted: (timeUnix) => timeUnix > latestUnix',
+    'noted: aheadOf(predecessor, nowUnix)',
+  ),
+  without(
     'a record may be new in any place',
     "if (one.state !== 'retired' || !isBetween)",
     "if (one.state === 'active')",
@@ -36,7 +41,11 @@ export const mutations: readonly Mutation[] = [
     'if (one.transitVersionCreatedAtUnix < active.transitVersionCreatedAtUnix)',
     'if (one.transitVersionCreatedAtUnix < 0)',
   ),
-  without('times are not compared with the clock', 'if (times.some(isAhead))', 'if (times.length === 0)'),
+  without(
+    'times are not compared with the clock',
+    'if (isAhead.created(createdUnix) || noted.some(isAhead.noted))',
+    'if (noted.length === 0)',
+  ),
   without('counts may jump', 'if (counted < 0 || counted > 1)', 'if (counted < 0)'),
   without('records may be rewritten', 'if (!isSame({ ...expected }, now))', 'if (expected === undefined)'),
   without('a waiting version may be given up', 'if (!isSuperseded ||', 'if ('),

@@ -27,6 +27,7 @@ const waiting = nextState(one, [active, pendingOf(2)]);
 async function withStore(
   history: readonly RegistryState[],
   run: (store: StateStore, text: () => string) => Promise<void>,
+  clockUnix: () => number = () => nowUnix,
 ): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-belief-'));
   chmodSync(directory, 0o750);
@@ -38,7 +39,7 @@ async function withStore(
     requireCheckpoint: false,
     activationDelayMs: 0,
     nowMs: () => 0,
-    nowUnix: () => nowUnix,
+    nowUnix: clockUnix,
     randomHex: () => '0badcafe',
   });
   try {
@@ -85,6 +86,25 @@ test('refused: a first state of a version that will never be', () =>
     await rejectsClass(store.commit(encodeState(sealed)), 'state_rollback');
     assert.is((await store.commit(encodeState(one))).outcome, 'saved');
   }));
+
+test('refused: a time of any year, once the clock of this node went a second back after a lie of a day', () => {
+  let clockUnix = nowUnix;
+  return withStore(
+    [one],
+    async (store) => {
+      const observedAtUnix = nowUnix + 24 * 3_600;
+      const lied = nextState(one, [active, pendingOf(2, { observedAtUnix })]);
+      assert.is((await store.commit(encodeState(lied))).outcome, 'saved');
+      clockUnix = nowUnix - 1;
+      const counted = { observedAtUnix, stableObservationCount: 1 };
+      const stableAt = (stableAtUnix: number) =>
+        encodeState(nextState(lied, [active, pendingOf(2, { ...counted, stableAtUnix })]));
+      await rejectsClass(store.commit(stableAt(Number.MAX_SAFE_INTEGER)), 'state_rollback');
+      assert.is((await store.commit(stableAt(observedAtUnix))).outcome, 'saved', 'as the honest plugin says');
+    },
+    () => clockUnix,
+  );
+});
 
 test('refused: a promotion of what was never stable on disk', () =>
   withStore([one, waiting], async (store) => {

@@ -19,6 +19,28 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    name: 'a plugin says as much of its credentials as it likes',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'supervisor/lifecycle/incumbent.ts',
+        find: 'if (isNext || !this.#mayTellResult()) return;',
+        replace: 'if (isNext) return;',
+      },
+    ],
+  },
+  {
+    name: 'a plugin says something of a credential that it was never sent',
+    needsBuild: true,
+    edits: [
+      {
+        file: 'supervisor/lifecycle/incumbent.ts',
+        find: 'if (generation > (from.sent.get(name) ?? 0)) return;',
+        replace: '',
+      },
+    ],
+  },
+  {
     name: 'every kind of message may be long',
     needsBuild: true,
     edits: [{ file: channel, find: 'return maxMessageBytes;', replace: 'return maxFrameBytes;' }],

@@ -81,8 +81,32 @@ const commits = () =>
     await untilHealthy(provider, 40_000);
   });
 
+const liesAboutCredentials = () =>
+  withExchangeable(async ({ provider, turnHostile, turnGood }) => {
+    await turnHostile('says of its credentials what it likes');
+    const isLie = (line: { message: string; error_class?: unknown }) =>
+      line.message === 'credential.refused' && line.error_class === 'auth_rejected';
+    await provider.line(isLie);
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    turnGood();
+    process.kill(provider.pluginPid(), 'SIGKILL');
+    await untilHealthy(provider, 40_000);
+    const lies = provider.log.filter(isLie);
+    assert.ok(lies.length <= 30, `${lies.length} lines`);
+    assert.not.ok(lies.some(({ generation }) => generation === 999));
+    const [, counted] =
+      /credential_refusals_total\{name="jwt",class="auth_rejected"\} (\d+)/u.exec(await provider.metrics()) ?? [];
+    assert.ok(Number(counted) <= 30, `${counted} counted`);
+  });
+
 /** All side by side: most of them wait. */
-const started = [speaks(trials.slice(0, 2)), speaks(trials.slice(2)), readsNothing(), commits()] as const;
+const started = [
+  speaks(trials.slice(0, 2)),
+  speaks(trials.slice(2)),
+  readsNothing(),
+  commits(),
+  liesAboutCredentials(),
+] as const;
 for (const promise of started) promise.catch(() => {});
 
 test('small objects, long and invented words, a frame byte by byte: each ends it, and the supervisor holds nothing of it', async () => {
@@ -93,6 +117,9 @@ test('small objects, long and invented words, a frame byte by byte: each ends it
 test('a plugin that reads nothing of what it is told is replaced within seconds', () => started[2]);
 
 test('a plugin that commits as fast as it can is reloaded away', () => started[3]);
+
+test('what a plugin says of its credentials is bounded, and nothing is told of those that it was never sent', () =>
+  started[4]);
 
 test('a state of small objects is refused before it is parsed', () => {
   const state = `{"snapshots":[${'{},'.repeat(1_300_000)}{}]}`;

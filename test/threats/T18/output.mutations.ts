@@ -31,8 +31,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: output,
-        find: 'if (this.#second.lines > maxLinesPerSecond)',
-        replace: 'if (this.#second.lines > 1e9)',
+        find: 'if (this.#second.lines <= maxLinesPerSecond)',
+        replace: 'if (this.#second.lines <= 1e9)',
       },
     ],
   },

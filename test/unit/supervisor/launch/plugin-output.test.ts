@@ -121,6 +121,27 @@ test('a single line that was dropped is told at the end, and no line that was no
   }
 });
 
+test('a flood of short lines, or of none but newlines, is left in the pipe long before 4 MiB', async () => {
+  for (const short of ['\n', 'a\n']) {
+    const { clock, stream, said, write } = bench();
+    for (let count = 0; count < 2; count += 1) await write(short.repeat(40_000));
+    assert.ok(stream.isPaused(), JSON.stringify(short));
+    await clock.advance(1_000);
+    assert.not.ok(stream.isPaused());
+    await write('the next second\n');
+    assert.is(said.at(-1), 'text the next second');
+  }
+});
+
+test('the rest of a line that began too late in its second is no line of the next', async () => {
+  const { clock, said, write } = bench();
+  await write(`${'\n'.repeat(200)}begin`);
+  await write(' middle');
+  await clock.advance(1_000);
+  await write(' end\n');
+  assert.equal(said, ['text begin middle end']);
+});
+
 test('more than 4 MiB in a second waits in the pipe', async () => {
   const { clock, stream, write } = bench();
   for (let count = 0; count < 5; count += 1) await write('x'.repeat(1_000_000));

@@ -28,7 +28,7 @@ test('OpenBao is down, the token has ended, the credentials directory is away fo
   });
   const custody = {
     store: { current: undefined, stable: undefined, idle: async () => {}, commit: async () => ({}) },
-    credentials: { look: () => [] },
+    credentials: { look: () => [{ kind: 'credential', name: 'jwt', generation: 1, modifiedAtUnixMs: 0, bytes: '' }] },
     loginCredentials: ['jwt'],
     isStateDirectoryGone: () => false,
     privilege: { kind: 'same-user' },

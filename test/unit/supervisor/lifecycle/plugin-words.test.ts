@@ -38,7 +38,7 @@ async function bench() {
   }[] = [];
   const custody: Custody = {
     store,
-    credentials: { look: () => [] },
+    credentials: { look: () => [{ kind: 'credential', name: 'jwt', generation: 1, modifiedAtUnixMs: 0, bytes: '' }] },
     loginCredentials: ['jwt'],
     isStateDirectoryGone: () => false,
     privilege: { kind: 'same-user' },
@@ -116,8 +116,8 @@ test('a word of its own ends a plugin, and nothing is counted under it', async (
   assert.equal(counters.credentialRefusals, {});
 });
 
-test('45 allowed frames a second for 20 s leave little in the supervisor', async () => {
-  const { clock, counters, incumbent } = await bench();
+test('45 allowed frames a second for 20 s leave little in the supervisor: 30 are told and counted', async () => {
+  const { clock, counters, incumbent, log } = await bench();
   for (let second = 1; second <= 20; second += 1) {
     for (let count = 0; count < 45; count += 1) incumbent.say(refused('auth_rejected'));
     // Its pings can be answered unread: their numbers are 1, 2, 3.
@@ -125,8 +125,31 @@ test('45 allowed frames a second for 20 s leave little in the supervisor', async
     await clock.advance(1_000);
   }
 
-  assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 900 });
+  assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 30 });
+  assert.is(log.filter((line) => line.includes('credential.refused')).length, 30);
   assert.ok(incumbent.ours.writableLength < 1024 * 1024);
+});
+
+test('a minute later more is told; nothing is of a generation that the plugin was never sent', async () => {
+  const { clock, counters, incumbent, log } = await bench();
+  const forged = { ...refused('auth_rejected'), generation: 2 } as PluginMessage;
+  for (let count = 0; count < 40; count += 1) incumbent.say(forged);
+  await clock.settle();
+  assert.equal(counters.credentialRefusals, {});
+  assert.not.ok(log.some((line) => line.includes('credential.refused')));
+  for (let count = 0; count < 2; count += 1) {
+    await clock.advance(1_000);
+    for (let times = 0; times < 20; times += 1) incumbent.say(refused('auth_rejected'));
+  }
+  await clock.settle();
+  assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 30 });
+  for (let id = 1; id <= 31; id += 1) {
+    incumbent.say({ kind: 'pong', id, lagMs: 0 });
+    await clock.advance(2_000);
+  }
+  incumbent.say(refused('auth_rejected'));
+  await clock.settle();
+  assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 31 });
 });
 
 test('a plugin that cannot be greeted is ended and launched again; the life machine never stands still', async () => {
