@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { endGroup } from '../support/child.ts';
 import { findBao } from '../support/openbao/process.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
@@ -62,9 +63,9 @@ function runAttack(
     let output = '';
     let isEnding = false;
     const end = () => {
-      if (isEnding || child.pid === undefined) return;
+      if (isEnding) return;
       isEnding = true;
-      process.kill(-child.pid, 'SIGKILL');
+      endGroup(child);
     };
     const collect = (chunk: Buffer) => {
       output += chunk.toString('utf8');
@@ -79,6 +80,8 @@ function runAttack(
     }, attackTimeoutMs);
     child.once('close', (code) => {
       clearTimeout(timer);
+      // An attack that has failed does not always end the provider that it started.
+      endGroup(child);
       const [, total = '0'] = /Total:\s+(\d+)/u.exec(output) ?? [];
       const [, passed = '-1'] = /Passed:\s+(\d+)/u.exec(output) ?? [];
       resolve({ isGreen: code === 0 && total !== '0' && total === passed, output });
