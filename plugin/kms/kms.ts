@@ -261,7 +261,7 @@ async function encrypt(
   if (request.plaintext.length === 0) throw new ProviderError('plaintext_required', 'plaintext is required');
   return untilDeadline(context, call, async (signal) => {
     const view = readView(keys);
-    noted.healthz = view.healthz;
+    noted.healthz = view.healthz; // control: encrypt.noted-healthz
     if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy'); // control: encrypt.healthy-status
     if (view.keyId === '') throw new ProviderError('active_key_unavailable', 'active key unavailable');
     noted.keyIdHash = hashText(view.keyId);
