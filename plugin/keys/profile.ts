@@ -79,7 +79,7 @@ const findings: readonly Finding[] = [
     code: 'deletion_allowed',
     field: 'deletion_allowed=true',
     text: 'key deletion is allowed',
-    isPresent: (p) => p.isDeletionAllowed,
+    isPresent: (p) => p.isDeletionAllowed, // control: profile.deletion
   },
   {
     code: 'derived',
