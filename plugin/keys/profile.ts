@@ -234,6 +234,7 @@ function checkSnapshotServed(
     throw profileInvalid('version_missing', 'keys=version_missing', text, { ...facts, ...repair });
   }
   const recordedAtUnix = snapshot.transitVersionCreatedAtUnix;
+  // control: profile.created-at
   if (createdAtUnix !== recordedAtUnix) {
     const text = `version ${version} was created at ${createdAtUnix}, but was accepted as created at ${recordedAtUnix}`;
     const { advice, ...repair } = repairOfAll();
