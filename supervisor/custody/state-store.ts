@@ -164,7 +164,7 @@ export class StateStore {
       checkPromotion(this.#current, next, this.stable, this.#options.activationDelayMs);
       const nowUnix = this.#options.nowUnix();
       this.#isClockBehind = isClockBehind(this.#current, nowUnix);
-      checkBelief(this.#current, next, nowUnix);
+      checkBelief(this.#current, next, nowUnix); // control: state.belief
     }
     return this.#write(next, isAgain);
   }
