@@ -135,7 +135,7 @@ async function discover(deps: KeyServiceDeps, request: DecryptView, signal: Abor
   const unknown = () => new ProviderError('key_id_unknown', 'key_id unknown');
   if (!isWellFormed(request)) throw unknown();
   const found = await deps.discovery.find(request.keyId, signal);
-  if (found === undefined) throw unknown();
+  if (found === undefined) throw unknown(); // control: key-service.unknown-id
   return found;
 }
 
