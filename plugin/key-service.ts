@@ -96,7 +96,7 @@ async function resolveDecrypt(
 ): Promise<ResolvedDecrypt> {
   const keyId = parseKeyId(request.keyId);
   const snapshot = deps.cache.lookUp(keyId) ?? (await discover(deps, request, signal));
-  checkAnnotations(parseSound(request), snapshot);
+  checkAnnotations(parseSound(request), snapshot); // control: key-service.annotations
   if (!isPrintableAscii(request.ciphertext)) {
     throw new ProviderError('bao_invalid_request', 'the ciphertext is not Transit text');
   }
