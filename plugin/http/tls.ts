@@ -32,6 +32,7 @@ export function createTrust(options: TrustOptions): Trust {
   if (blocks.length === 0) throw invalidCa(options.ca);
   try {
     const ends = blocks.map((block) => Date.parse(new X509Certificate(block).validTo));
+    // control: tls.trusted-roots
     const secureContext = createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true });
     return { secureContext, tlsServerName: options.tlsServerName, endsAtUnixMs: Math.min(...ends) };
   } catch {
@@ -65,10 +66,11 @@ export function connectTls(trust: Trust, endpoint: Endpoint, signal: AbortSignal
       host: endpoint.host,
       port: endpoint.port,
       secureContext: trust.secureContext,
-      minVersion: 'TLSv1.2',
+      minVersion: 'TLSv1.2', // control: tls.min-version
       ALPNProtocols: ['http/1.1'],
-      rejectUnauthorized: true,
+      rejectUnauthorized: true, // control: tls.verify
       ...(isName ? { servername: trust.tlsServerName } : {}),
+      // control: tls.check-name
       checkServerIdentity: (_host, certificate) => checkName(trust.tlsServerName, certificate),
     });
     const leave = () => socket.destroy(signal.reason);
@@ -92,5 +94,5 @@ const noSubject = { C: '', ST: '', L: '', O: '', OU: '', CN: '' };
 
 /** Only the names of the subject alternative name extension count: a common name is no name of a server. */
 function checkName(name: string, certificate: PeerCertificate): Error | undefined {
-  return checkServerIdentity(name, { ...certificate, subject: noSubject });
+  return checkServerIdentity(name, { ...certificate, subject: noSubject }); // control: tls.no-common-name
 }
