@@ -149,6 +149,7 @@ class Channel implements SupervisorChannel {
     const now = this.#nowMs();
     this.#recent = this.#recent.filter((atMs) => atMs > now - 1000);
     this.#recent.push(now);
+    // control: channel.frame-rate
     if (this.#recent.length > maxFramesPerSecond) throw violation('too many frames in a second');
   }
 
