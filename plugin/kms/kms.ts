@@ -293,6 +293,7 @@ async function decrypt(
   noted: Noted,
 ): Promise<DecryptResponse> {
   const view = viewOf(context, request);
+  // control: decrypt.retained
   const retained = context.retained.take(call.connection, request.sizeBytes, () => call.end(concurrencyLimit()));
   try {
     return await untilDeadline(context, call, (signal, deadlineMs) =>
