@@ -42,7 +42,7 @@ export function startChild(options: ChildOptions): StartedChild {
     stdio: stdio as ['ignore', 'ignore', 'pipe', 'pipe'],
     // A group of its own: whatever it starts ends with it.
     detached: true,
-    env: options.environment,
+    env: options.environment, // control: child.environment
     extendEnv: false,
     buffer: false,
     reject: false,

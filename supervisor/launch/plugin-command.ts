@@ -23,7 +23,7 @@ export function pluginCommand(
           '--pdeathsig=KILL',
         ]
       : [...common, '--pdeathsig=KILL'];
-  return [helpers.prlimit, '--core=0:0', helpers.setpriv, ...drop, ...target];
+  return [helpers.prlimit, '--core=0:0', helpers.setpriv, ...drop, ...target]; // control: plugin-command.core
 }
 
 /** Flags of the runtime: the permission model, no inspector by signal, a small heap. */
