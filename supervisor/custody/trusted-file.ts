@@ -37,13 +37,13 @@ export function readTrustedFile(
 ): TrustedFile {
   if (!path.startsWith('/')) throw unsafe(rules, 'absolute_path_required', 'must be an absolute path');
   checkStats(lstatOf(path, rules), rules, reader);
-  checkAncestors(path, rules, reader);
+  checkAncestors(path, rules, reader); // control: trusted-file.ancestors
   whileOpening.before?.();
   const descriptor = openTrusted(path, rules);
   try {
     whileOpening.after?.();
     const stats = fstatSync(descriptor);
-    checkStats(stats, rules, reader);
+    checkStats(stats, rules, reader); // control: trusted-file.descriptor
     const named = lstatOf(path, rules);
     // control: trusted-file.same-inode
     if (named.dev !== stats.dev || named.ino !== stats.ino) {
@@ -68,6 +68,7 @@ function lstatOf(path: string, rules: FileRules): Stats {
 
 function openTrusted(path: string, rules: FileRules): number {
   try {
+    // control: trusted-file.no-follow
     return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch {
     throw unsafe(
@@ -81,6 +82,7 @@ function openTrusted(path: string, rules: FileRules): number {
 function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
   if (stats.isSymbolicLink()) throw unsafe(rules, 'symlink_unsupported', 'must not be a symlink');
   if (!stats.isFile()) throw unsafe(rules, 'regular_file_required', 'must be a regular file');
+  // control: trusted-file.mode
   if ((stats.mode & rules.forbiddenBits) !== 0) {
     const mask = rules.forbiddenBits.toString(8).padStart(4, '0');
     throw unsafe(
