@@ -107,7 +107,7 @@ function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
  * it, whatever its mode says at this moment; so does everybody who may write it, unless it is root's and sticky.
  */
 function checkAncestors(path: string, rules: FileRules, reader: Reader): void {
-  const left = namesOf(dirname(path));
+  const left = namesOf(dirname(path)); // control: trusted-file.links-walked
   let directory = '/';
   let links = 0;
   checkAncestor(lstatOf(directory, rules), rules, reader);
@@ -118,7 +118,7 @@ function checkAncestors(path: string, rules: FileRules, reader: Reader): void {
     }
     const entry = join(directory, name);
     const stats = lstatOf(entry, rules);
-    checkAncestor(stats, rules, reader);
+    checkAncestor(stats, rules, reader); // control: trusted-file.link-owner
     if (!stats.isSymbolicLink()) {
       directory = entry;
       continue;
@@ -147,6 +147,7 @@ function targetOf(link: string, rules: FileRules): string {
 }
 
 function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {
+  // control: trusted-file.ancestor-owner
   if (stats.uid !== 0 && stats.uid !== reader.uid) {
     const why = 'has a parent directory or link that is owned by neither root nor the user of the provider';
     const remedy =
