@@ -177,7 +177,7 @@ function readAll(descriptor: number, rules: FileRules): Buffer {
     }
     if (sizeBytes <= rules.maxBytes) return Buffer.from(buffer.subarray(0, sizeBytes));
   } finally {
-    buffer.fill(0);
+    buffer.fill(0); // control: trusted-file.wipe
   }
   const facts = { field: rules.field, reason: 'file_too_large', maxBytes: rules.maxBytes };
   throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.maxBytes} bytes`, { facts });
