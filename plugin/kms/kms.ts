@@ -322,7 +322,7 @@ async function resolveAndDecrypt(
   { signal, deadlineMs, connection }: KmsCall,
   noted: Noted,
 ): Promise<DecryptResponse> {
-  noted.keyIdHash = hashText(view.keyId);
+  noted.keyIdHash = hashText(view.keyId); // control: decrypt.noted-key-id
   const resolved = await resolve(context, view, signal);
   noted.transitKeyVersion = resolved.transitKeyVersion;
   const identity = identityOf(view);

@@ -29,12 +29,14 @@ function refusal(operation: Operation, reply: HttpReply): ProviderError {
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(reply.wasRepeated === true ? { wasRepeated: true } : {}),
   };
+  // control: response.refusal
   return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, more);
 }
 
 function baoError(errorClass: ErrorClass, operation: Operation, status: number, more: Facts = {}): ProviderError {
   const kind = errorClass.replace(/^bao_/u, '');
   const facts = { operation: operation.label, status, ...more };
+  // control: response.message
   return new ProviderError(errorClass, `openbao ${operation.name} failed: ${kind} (status ${status})`, { facts });
 }
 

@@ -87,7 +87,7 @@ function observeRequest(deps: ObserverDeps, event: RequestEvent): void {
   deps.metrics.observe('openbao_duration_seconds', event.durationMs / 1000, { operation: event.label });
   deps.log(event.error === undefined ? 'debug' : 'warn', 'openbao.request', {
     operation: 'openbao.request',
-    openbao_operation: event.operation,
+    openbao_operation: event.operation, // control: observer.operation
     status,
     duration_ms: round(event.durationMs),
     ...classFields(event.error),
