@@ -101,7 +101,7 @@ function sentenceOf(error: unknown): string {
 }
 
 try {
-  system.closeInherited();
+  system.closeInherited(); // control: main.close-inherited
   process.exitCode = await run(parseArguments(process.argv.slice(2), process.env));
 } catch (error) {
   process.stderr.write(`bao-kms-provider: ${sentenceOf(error)}\n`);

@@ -89,6 +89,7 @@ class Output {
     this.#isCut = false;
     if (text === '') return;
     this.#second.lines += 1;
+    // control: plugin-output.lines
     if (this.#second.lines > maxLinesPerSecond) {
       this.#dropped += 1;
       return;
