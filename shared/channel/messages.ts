@@ -127,7 +127,7 @@ const confinement = object({
 
 // A word of the plugin is one of ours: it may become a label of a metric, a field of the log, a part of the status line.
 const wordOf = (list: readonly string[]) => Type.Enum([...list]);
-const className = wordOf(classNames);
+const className = wordOf(classNames); // control: messages.class-name
 const detail = wordOf(details);
 const finding = wordOf(findings);
 
@@ -280,7 +280,7 @@ const maxMessage = { containers: 64, separators: 1_024 } as const;
  * a member out of its bounds
  */
 export function parsePluginMessage(payload: Buffer): PluginMessage {
-  checkStructure(payload, maxMessage);
+  checkStructure(payload, maxMessage); // control: messages.structure
   const value = parsePayload(payload);
   if (!check(pluginMessage, value)) throw invalid();
   return value;
