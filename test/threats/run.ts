@@ -24,13 +24,10 @@ import { findBao } from '../support/openbao/process.ts';
 const root = new URL('../..', import.meta.url).pathname;
 const attackTimeoutMs = 120_000;
 
-/** Not yet found by a marker: the text stands once in the whole file. */
-type CopiedText = { readonly file: string; readonly find: string; readonly replace: string };
-
 /** A control switched off: places in the sources, and what stands there instead. */
 export type Mutation = {
   readonly name: string;
-  readonly edits: readonly (MarkedEdit | CopiedText)[];
+  readonly edits: readonly MarkedEdit[];
   /** The attack runs the real processes, so the copy has to be built. */
   readonly needsBuild?: true;
   /** The attack that notices it needs a second user; without root it is left out, and says so. */
@@ -96,15 +93,6 @@ function runAttack(
   });
 }
 
-/** @throws Error when the edit does not find its place, once */
-export function withChange(source: string, edit: MarkedEdit | CopiedText): string {
-  if ('at' in edit) return withEdit(source, edit);
-  const { file, find, replace } = edit;
-  const count = source.split(find).length - 1;
-  if (count !== 1) throw new Error(`"${find}" stands ${count} times in ${file}`);
-  return source.replace(find, () => replace);
-}
-
 /** A patched copy of the sources. @throws Error when an edit does not find its place, or the copy does not build */
 export function createCopy({ name, edits, needsBuild }: Mutation): string {
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-mutant-'));
@@ -115,7 +103,7 @@ export function createCopy({ name, edits, needsBuild }: Mutation): string {
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
   for (const edit of edits) {
     const path = join(directory, edit.file);
-    writeFileSync(path, withChange(readFileSync(path, 'utf8'), edit));
+    writeFileSync(path, withEdit(readFileSync(path, 'utf8'), edit));
   }
   if (needsBuild === true) {
     const built = spawnSync(process.execPath, ['--no-warnings', 'deploy/build.ts'], {

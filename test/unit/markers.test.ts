@@ -11,7 +11,7 @@ import { plantedTrials } from '../explore/trials-run.ts';
 import { committing, replacing, saving, starting, stopping } from '../integration/crash-steps.ts';
 import { mutants } from '../mutants/mutants.ts';
 import { markersIn, withEdit, withStatement } from '../support/markers.ts';
-import { type Mutation, mutationsOf, threatIds, threatParts, withChange } from '../threats/run.ts';
+import { type Mutation, mutationsOf, threatIds, threatParts } from '../threats/run.ts';
 
 const source = [
   'function save() {',
@@ -84,7 +84,7 @@ const steps = [starting, committing, saving, replacing, stopping].flat();
 
 const ofThreats = await Promise.all(threatParts(threatIds()).map(mutationsOf));
 const mutations: readonly Mutation[] = [...ofThreats.flat(), ...planted, ...plantedTrials];
-const edits = mutations.flatMap((mutation) => mutation.edits).filter((edit) => 'at' in edit);
+const edits = mutations.flatMap((mutation) => mutation.edits);
 
 /** Every file of ours, but the ones that speak about markers. */
 const files = ['plugin', 'shared', 'supervisor', 'deploy', 'test/support', 'test/threats'].flatMap((folder) =>
@@ -108,7 +108,7 @@ test('each marker stands there once and is named by a mutant, a mutation or a cr
 function changedFiles({ edits }: Mutation): Map<string, string> {
   const changed = new Map<string, string>();
   for (const edit of edits) {
-    changed.set(edit.file, withChange(changed.get(edit.file) ?? readFileSync(root + edit.file, 'utf8'), edit));
+    changed.set(edit.file, withEdit(changed.get(edit.file) ?? readFileSync(root + edit.file, 'utf8'), edit));
   }
   return changed;
 }
