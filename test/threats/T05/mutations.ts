@@ -15,6 +15,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the policy lets the provider delete the key',
+    needsBuild: true,
     edits: [
       {
         file: 'test/support/openbao/provision.ts',

@@ -11,6 +11,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'values are not counted before a state is parsed',
+    needsBuild: true,
     edits: [
       {
         file: 'shared/registry/state.ts',
