@@ -54,7 +54,7 @@ here=$(dirname "$(readlink -f "$0")")
 unset NODE_OPTIONS NODE_PATH NODE_EXTRA_CA_CERTS
 exec "$here/lib/node" --disable-sigusr1 --max-semi-space-size=1 --max-old-space-size=64 "$here/lib/supervisor.mjs" "$@"
 `;
-writeFileSync(`${root}dist/bao-kms-provider`, launcher);
+writeFileSync(`${root}dist/bao-kms-provider`, launcher); // control: build.launcher
 chmodSync(`${root}dist/bao-kms-provider`, 0o755);
 
 const runtime = ['x64', 'arm64'].map((arch) => `${root}node_modules/node-linux-${arch}/bin/node`).find(existsSync);

@@ -96,7 +96,7 @@ async function resolveDecrypt(
 ): Promise<ResolvedDecrypt> {
   const keyId = parseKeyId(request.keyId);
   const snapshot = deps.cache.lookUp(keyId) ?? (await discover(deps, request, signal));
-  checkAnnotations(parseSound(request), snapshot);
+  checkAnnotations(parseSound(request), snapshot); // control: key-service.annotations
   if (!isPrintableAscii(request.ciphertext)) {
     throw new ProviderError('bao_invalid_request', 'the ciphertext is not Transit text');
   }
@@ -135,7 +135,7 @@ async function discover(deps: KeyServiceDeps, request: DecryptView, signal: Abor
   const unknown = () => new ProviderError('key_id_unknown', 'key_id unknown');
   if (!isWellFormed(request)) throw unknown();
   const found = await deps.discovery.find(request.keyId, signal);
-  if (found === undefined) throw unknown();
+  if (found === undefined) throw unknown(); // control: key-service.unknown-id
   return found;
 }
 

@@ -69,7 +69,7 @@ function sentenceOf(error: unknown): string {
 }
 
 try {
-  system.closeInherited();
+  system.closeInherited(); // control: main.close-inherited
   process.exitCode = await run(process.argv.slice(2));
 } catch (error) {
   tell(error);

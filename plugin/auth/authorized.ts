@@ -27,6 +27,7 @@ export type AuthorizedDeps = {
 export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
   const send = async (call: Parameters<SendAuthorized>[0], token: string, isLast = false) => {
     const startedAtMs = deps.nowMs();
+    // control: authorized.noted-operation
     const event = { operation: call.operation.name, label: call.operation.label };
     try {
       const { operation, path, body, signal } = call;

@@ -205,7 +205,7 @@ function failingNow(since: Since | undefined): Failing | undefined {
 
 function publishedOf(state: RegistryState): Published {
   const usable = state.snapshots.filter(
-    ({ state: kind }) => kind === 'active' || kind === 'pending' || kind === 'retired',
+    ({ state: kind }) => kind === 'active' || kind === 'pending' || kind === 'retired', // control: status-cache.usable
   );
   const registry = new Map(usable.map((snapshot) => [snapshot.kubernetesKeyId, snapshot]));
   return { state, active: activeSnapshot(state), registry, isLarge: isLarge(state) };

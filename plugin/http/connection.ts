@@ -110,7 +110,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   readonly #resolve: (reply: HttpReply) => void;
   readonly #reject: (error: unknown) => void;
   /** One buffer that grows: a list would keep an object for each part, and a part can be one byte. */
-  #body = Buffer.alloc(0);
+  #body = Buffer.alloc(0); // control: answer.body
   #sizeBytes = 0;
   #head: Omit<HttpReply, 'body'> | undefined;
 
@@ -145,8 +145,8 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
         new ProviderError('bao_unavailable', 'an answer of OpenBao is larger than its limit', { facts }),
       );
     } else {
-      if (sizeBytes > this.#body.length) this.#grow(sizeBytes, maxBytes);
-      chunk.copy(this.#body, this.#sizeBytes);
+      if (sizeBytes > this.#body.length) this.#grow(sizeBytes, maxBytes); // control: answer.grow
+      chunk.copy(this.#body, this.#sizeBytes); // control: answer.copy
       this.#sizeBytes = sizeBytes;
     }
   }
@@ -160,7 +160,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#head === undefined) return this.#reject(new Error('no head'));
-    this.#resolve({ ...this.#head, body: this.#body.subarray(0, this.#sizeBytes) });
+    this.#resolve({ ...this.#head, body: this.#body.subarray(0, this.#sizeBytes) }); // control: answer.whole
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {

@@ -19,7 +19,7 @@ import { caFindingOf } from './ca-finding.ts';
  * Without finite-field Diffie-Hellman: there the peer chooses the group, and one of 10 000 bits takes the event loop a second before any
  * certificate is judged. OpenBao, as every server in Go, does not offer it.
  */
-const ciphers = `${DEFAULT_CIPHERS}:!kDHE`;
+const ciphers = `${DEFAULT_CIPHERS}:!kDHE`; // control: tls.no-dhe
 
 export type TrustOptions = { readonly ca: Buffer; readonly tlsServerName: string };
 export type Trust = {
@@ -40,9 +40,9 @@ export function createTrust(options: TrustOptions): Trust {
   try {
     const ends = blocks.map((block) => Date.parse(new X509Certificate(block).validTo));
     const secureContext = createSecureContext({
-      ca: blocks,
+      ca: blocks, // control: tls.trusted-roots
       ciphers,
-      minVersion: 'TLSv1.2',
+      minVersion: 'TLSv1.2', // control: tls.context-version
       allowPartialTrustChain: true,
     });
     return { secureContext, tlsServerName: options.tlsServerName, endsAtUnixMs: Math.min(...ends) };
@@ -77,10 +77,11 @@ export function connectTls(trust: Trust, endpoint: Endpoint, signal: AbortSignal
       host: endpoint.host,
       port: endpoint.port,
       secureContext: trust.secureContext,
-      minVersion: 'TLSv1.2',
+      minVersion: 'TLSv1.2', // control: tls.min-version
       ALPNProtocols: ['http/1.1'],
-      rejectUnauthorized: true,
+      rejectUnauthorized: true, // control: tls.verify
       ...(isName ? { servername: trust.tlsServerName } : {}),
+      // control: tls.check-name
       checkServerIdentity: (_host, certificate) => checkName(trust.tlsServerName, certificate),
     });
     const leave = () => socket.destroy(signal.reason);
@@ -104,5 +105,5 @@ const noSubject = { C: '', ST: '', L: '', O: '', OU: '', CN: '' };
 
 /** Only the names of the subject alternative name extension count: a common name is no name of a server. */
 function checkName(name: string, certificate: PeerCertificate): Error | undefined {
-  return checkServerIdentity(name, { ...certificate, subject: noSubject });
+  return checkServerIdentity(name, { ...certificate, subject: noSubject }); // control: tls.no-common-name
 }

@@ -12,13 +12,13 @@ export function buildAad(snapshot: Snapshot): Buffer {
     aad_version: 'v1',
     purpose: 'kubernetes-etcd-kms-v2',
     provider: 'openbao-transit',
-    provider_name: snapshot.providerName,
-    cluster_id_hash: hashText(snapshot.clusterId),
-    openbao_instance_hash: hashText(snapshot.openbaoInstanceId),
-    openbao_namespace_hash: namespace === '' ? undefined : hashText(namespace),
-    transit_mount_hash: hashText(snapshot.transitMountId),
-    transit_key_hash: hashText(snapshot.transitKeyLineageId),
-    key_id_hash: hashText(snapshot.kubernetesKeyId),
+    provider_name: snapshot.providerName, // control: aad.provider
+    cluster_id_hash: hashText(snapshot.clusterId), // control: aad.cluster
+    openbao_instance_hash: hashText(snapshot.openbaoInstanceId), // control: aad.instance
+    openbao_namespace_hash: namespace === '' ? undefined : hashText(namespace), // control: aad.namespace
+    transit_mount_hash: hashText(snapshot.transitMountId), // control: aad.mount
+    transit_key_hash: hashText(snapshot.transitKeyLineageId), // control: aad.lineage
+    key_id_hash: hashText(snapshot.kubernetesKeyId), // control: aad.key-id
     key_version: String(snapshot.transitVersion),
   };
   return Buffer.from(canonicalJson(members), 'utf8');

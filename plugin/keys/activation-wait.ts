@@ -26,5 +26,6 @@ export function afterObservation(
 
 /** The key_id whose wait is over, if any. */
 export function elapsedKeyId({ waiting }: ActivationWait, nowMs: number): string | undefined {
+  // control: activation-wait.over
   return waiting !== undefined && nowMs >= waiting.endsAtMs ? waiting.keyId : undefined;
 }

@@ -90,6 +90,7 @@ export function* readKey(ledger: Ledger, settings: LedgerSettings, reading: Read
   const found = look(elapsedKeyId(ledger.wait, reading.nowMs()));
   const isProven = found.outcome !== 'promoted' || (yield* prove(found)); // control: ledger.prove
   const result = isProven ? found : look(undefined);
+  // control: ledger.save-first
   const isSaved = result.outcome === 'unchanged' || (yield* save(ledger, settings, reading, result.state, base));
   if (!isSaved) {
     yield { kind: 'confirm_unsaved' };

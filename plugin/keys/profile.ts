@@ -79,7 +79,7 @@ const findings: readonly Finding[] = [
     code: 'deletion_allowed',
     field: 'deletion_allowed=true',
     text: 'key deletion is allowed',
-    isPresent: (p) => p.isDeletionAllowed,
+    isPresent: (p) => p.isDeletionAllowed, // control: profile.deletion
   },
   {
     code: 'derived',
@@ -234,6 +234,7 @@ function checkSnapshotServed(
     throw profileInvalid('version_missing', 'keys=version_missing', text, { ...facts, ...repair });
   }
   const recordedAtUnix = snapshot.transitVersionCreatedAtUnix;
+  // control: profile.created-at
   if (createdAtUnix !== recordedAtUnix) {
     const text = `version ${version} was created at ${createdAtUnix}, but was accepted as created at ${recordedAtUnix}`;
     const { advice, ...repair } = repairOfAll();

@@ -52,7 +52,7 @@ export function observe(input: ObserveInput): Observation {
   if (profile.latestVersion <= active.transitVersion) return unchanged(state, isBlocked);
   const unrecorded = unrecordedVersions(input, active);
   if (unrecorded.length > maxNewRecords) return advancePart(input, active, unrecorded, isBlocked);
-  const candidate = candidateOf(input, active);
+  const candidate = candidateOf(input, active); // control: rotation.candidate
   if (input.mode === 'discover' && candidate.isKnown) return unchanged(state, isBlocked);
   const counted = input.mode === 'advance' ? count(candidate.snapshot, input) : seen(candidate.snapshot, input.nowUnix);
   const merged = merge(input, active, counted, profile.latestVersion);
@@ -183,12 +183,14 @@ function merge(input: ObserveInput, active: Snapshot, candidate: Snapshot, newes
   const isCandidate = (snapshot: Snapshot) => snapshot.kubernetesKeyId === candidate.kubernetesKeyId;
   const kept = input.state.snapshots
     .filter((snapshot) => !isCandidate(snapshot))
+    // control: rotation.superseded
     .map((snapshot) => (snapshot.state === 'pending' ? { ...snapshot, state: 'retired' as const } : snapshot));
   return [...kept, ...intermediates(input, active, newest), candidate];
 }
 
 /** @param newest  versions below it */
 function intermediates(input: ObserveInput, active: Snapshot, newest: number): Snapshot[] {
+  // control: rotation.jumped-over
   const versions = unrecordedVersions(input, active).filter((version) => version < newest);
   return versions.map((version) => {
     const made = newSnapshot(active, input.profile, version, 'retired', input.nowUnix);
@@ -250,7 +252,7 @@ function isPromotable(candidate: Snapshot, input: ObserveInput): boolean {
     input.mode === 'advance' &&
     candidate.stableAtUnix !== 0 &&
     candidate.stableObservationCount >= input.stableCount && // control: rotation.stable-count
-    input.promotable === candidate.kubernetesKeyId
+    input.promotable === candidate.kubernetesKeyId // control: rotation.promotable
   );
 }
 
@@ -264,7 +266,7 @@ function promote(input: ObserveInput, active: Snapshot, candidate: Snapshot, mer
   const snapshots = merged.map((snapshot): Snapshot => {
     if (snapshot.kubernetesKeyId === candidate.kubernetesKeyId) return { ...snapshot, state: 'active', promotedAtUnix };
     if (snapshot.kubernetesKeyId !== active.kubernetesKeyId) return snapshot;
-    return { ...snapshot, state: 'retired', stableObservationCount: 0, stableAtUnix: 0 };
+    return { ...snapshot, state: 'retired', stableObservationCount: 0, stableAtUnix: 0 }; // control: rotation.retired
   });
   const state = successor(input.state, snapshots, candidate.kubernetesKeyId);
   if (!isWithinSize(state)) return unchanged(input.state, false);

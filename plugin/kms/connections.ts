@@ -61,6 +61,7 @@ export class Connections {
    */
   hasRoom(): boolean {
     if (this.#states.size < maxConnections) return true; // control: connections.max
+    // control: connections.unused
     const victim = this.#idlest(false, unusedConnectionMs) ?? this.#idlest(true, restingConnectionMs);
     if (victim === undefined) {
       this.#reached('connections');
@@ -117,7 +118,7 @@ export class Connections {
   #awaitIdle(state: State): void {
     state.cancel = this.#clock.after(idleConnectionMs, () => {
       this.#reached('connection_idle');
-      state.sayGoodbye();
+      state.sayGoodbye(); // control: connections.goodbye
       state.cancel = this.#clock.after(goodbyeMs, state.cut);
     });
   }
@@ -127,7 +128,7 @@ export class Connections {
     const forgotten = ((nowMs - state.resetsAtMs) / 1_000) * resetsPerSecond;
     state.resets = Math.max(0, state.resets - forgotten) + 1;
     state.resetsAtMs = nowMs;
-    if (state.resets <= maxResets || !this.#states.has(state)) return;
+    if (state.resets <= maxResets || !this.#states.has(state)) return; // control: connections.resets
     this.#reached('resets');
     this.#forget(state);
     state.cut();

@@ -123,7 +123,7 @@ export class DecryptQueue {
     let fewest = Number.POSITIVE_INFINITY;
     for (const shared of this.#waiting) {
       const running = this.#runningOf.get(shared.connection) ?? 0;
-      if (running >= fewest) continue;
+      if (running >= fewest) continue; // control: decrypt.fewest-running
       next = shared;
       fewest = running;
       if (fewest === 0) break;

@@ -83,9 +83,10 @@ export class FairShare {
     for (const owner of this.#owners.values()) {
       if (greatest === undefined || owner.size > greatest.size) greatest = owner;
     }
+    // control: fair-share.always
     if (greatest === undefined || this.#options.yields === 'always') return greatest?.oldest;
     const isFair = greatest.size > (this.#owners.get(connection)?.size ?? 0) + size;
-    return isFair ? greatest.newest : undefined;
+    return isFair ? greatest.newest : undefined; // control: fair-share.greatest-yields
   }
 
   #add(connection: object, part: Part): void {

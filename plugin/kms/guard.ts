@@ -31,8 +31,8 @@ export const http2Options: ServerOptions = {
   settings: { maxConcurrentStreams: maxStreams, maxHeaderListSize: maxHeaderBytes },
   maxHeaderListPairs: maxHeaderPairs,
   maxSessionMemory: maxSessionMiB,
-  streamResetBurst: 2 * maxResets,
-  streamResetRate: 2 * resetsPerSecond,
+  streamResetBurst: 2 * maxResets, // control: guard.reset-burst
+  streamResetRate: 2 * resetsPerSecond, // control: guard.reset-rate
   // Calls that were given up within one read are still counted by Node as open: more than 1 024 of them are rejected, one by one.
   maxSessionRejectedStreams: 2 * maxResets,
 };
@@ -166,7 +166,7 @@ function copyBody(stream: ServerHttp2Stream, grew: (sizeBytes: number) => void):
     if (!Buffer.isBuffer(chunk)) return push(chunk, encoding);
     const copy = Buffer.allocUnsafeSlow(chunk.length);
     chunk.copy(copy);
-    grew(copy.length);
+    grew(copy.length); // control: guard.body-parts
     return push(copy);
   };
 }

@@ -66,7 +66,7 @@ export class HalfOpenStreams {
       };
       held = entry;
       cancel = this.#clock.after(limitMs, () => {
-        leave();
+        leave(); // control: half-open.body-late
         late();
       });
       const holder = this.#holders.get(connection) ?? { sizeBytes: 0, held: new Set<Held>() };
@@ -119,6 +119,7 @@ export class HalfOpenStreams {
   #greatest(): Holder | undefined {
     let greatest: Holder | undefined;
     for (const holder of this.#holders.values()) {
+      // control: half-open.greatest
       if (greatest === undefined || holder.sizeBytes > greatest.sizeBytes) greatest = holder;
     }
     return greatest;

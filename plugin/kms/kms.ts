@@ -261,7 +261,7 @@ async function encrypt(
   if (request.plaintext.length === 0) throw new ProviderError('plaintext_required', 'plaintext is required');
   return untilDeadline(context, call, async (signal) => {
     const view = readView(keys);
-    noted.healthz = view.healthz;
+    noted.healthz = view.healthz; // control: encrypt.noted-healthz
     if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy'); // control: encrypt.healthy-status
     if (view.keyId === '') throw new ProviderError('active_key_unavailable', 'active key unavailable');
     noted.keyIdHash = hashText(view.keyId);
@@ -293,6 +293,7 @@ async function decrypt(
   noted: Noted,
 ): Promise<DecryptResponse> {
   const view = viewOf(context, request);
+  // control: decrypt.retained
   const retained = context.retained.take(call.connection, request.sizeBytes, () => call.end(concurrencyLimit()));
   try {
     return await untilDeadline(context, call, (signal, deadlineMs) =>
@@ -321,7 +322,7 @@ async function resolveAndDecrypt(
   { signal, deadlineMs, connection }: KmsCall,
   noted: Noted,
 ): Promise<DecryptResponse> {
-  noted.keyIdHash = hashText(view.keyId);
+  noted.keyIdHash = hashText(view.keyId); // control: decrypt.noted-key-id
   const resolved = await resolve(context, view, signal);
   noted.transitKeyVersion = resolved.transitKeyVersion;
   const identity = identityOf(view);

@@ -41,7 +41,8 @@ export function decodeAnnotations(wire: WireAnnotations): ReadonlyMap<string, st
 
 /** Whether they are few and short enough to be looked at: no ciphertext of ours has others. */
 export function areAnnotationsModest(annotations: WireAnnotations): boolean {
-  if (annotations.size > maxAnnotations) return false;
+  if (annotations.size > maxAnnotations) return false; // control: limits.annotations
+  // control: limits.annotation-value
   return [...annotations.values()].every((value) => value.length <= maxAnnotationValueBytes);
 }
 

@@ -127,6 +127,7 @@ function interceptingCall(
   call: InnerCall,
 ): ServerInterceptingCall {
   if (stream === undefined) return new ServerInterceptingCall(call);
+  // control: server.slot-first
   const entered = method === 'decrypt' ? undefined : desk.kms.enter(method, stream.connection, stream.expel);
   const serving: Serving = { stream, slot: entered && 'slot' in entered ? entered.slot : undefined, isTaken: false };
   const giveBack = () => {
@@ -154,7 +155,7 @@ function interceptingCall(
       }),
     // What follows waits until the client has taken the message.
     sendMessage: (message, pass) => {
-      stream.answered();
+      stream.answered(); // control: server.answer-pending
       pass(message);
     },
     sendStatus: (status, pass) => {

@@ -72,6 +72,7 @@ export function createHttp(options: HttpOptions): Http {
   const addresses = createAddresses(base.hostname.replace(/^\[|\]$/gu, ''), clock, options.resolve);
   const dial = createDial({ trust, port: Number(base.port || 443), addresses, clock });
   const open = async (signal: AbortSignal) => {
+    // control: client.connect-timeout
     const dialed = await withDeadline({ timeoutMs: connectTimeoutMs, signal }, noConnection, clock, dial);
     return createConnection(base.origin, dialed.socket, dialed.address);
   };

@@ -77,7 +77,7 @@ async function attempt(
 ): Promise<Outcome> {
   let connection: Connection;
   try {
-    connection = await deps.pool.acquire(signal, isFresh);
+    connection = await deps.pool.acquire(signal, isFresh); // control: exchange.acquire
   } catch (thrown) {
     return notConnected(deps, thrown);
   }

@@ -30,12 +30,14 @@ function refusal(operation: Operation, reply: HttpReply): ProviderError {
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(reply.wasRepeated === true ? { wasRepeated: true } : {}),
   };
+  // control: response.refusal
   return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, more);
 }
 
 function baoError(errorClass: ErrorClass, operation: Operation, status: number, more: Facts = {}): ProviderError {
   const kind = errorClass.replace(/^bao_/u, '');
   const facts = { operation: operation.label, status, ...more };
+  // control: response.message
   return new ProviderError(errorClass, `openbao ${operation.name} failed: ${kind} (status ${status})`, { facts });
 }
 
@@ -118,7 +120,7 @@ const maxSeparators = 65_536;
 
 function parseObject(body: Buffer): Record<string, unknown> | undefined {
   const { containers, separators } = countStructure(body);
-  if (containers > maxContainers || separators > maxSeparators) return undefined;
+  if (containers > maxContainers || separators > maxSeparators) return undefined; // control: answer.structure
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
     return isObject(value) ? value : undefined;

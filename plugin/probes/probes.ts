@@ -187,6 +187,7 @@ export class Probes {
   async #observeOnce(startedAt: Reading, mode: Mode, signal: AbortSignal): Promise<ProbeOutcome> {
     const { transit, cache, clock, settings } = this.#deps;
     const isUpsertDisabled = await transit.readUpsertDisabled(signal).catch(failedAt('upsert_check_failed'));
+    // control: probes.upsert
     if (!isUpsertDisabled) {
       throw new ProviderError('upsert_allowed', 'the Transit mount makes keys on demand; set disable_upsert=true');
     }

@@ -116,7 +116,7 @@ export type Rules = {
 export const pace = {
   firstRetryMs: 5_000,
   /** With the time of a trial itself a candidate is in use at most 60 s after it became good. */
-  maxRetryMs: 50_000,
+  maxRetryMs: 50_000, // control: trials.max-retry
   urgentMs: 5_000,
   /** At most one trial of a name begins in this time. */
   spacingMs: 5_000,
@@ -242,15 +242,17 @@ function tried(rules: Rules, state: State, event: Event & { kind: 'tried' }, now
   const { name, generation, outcome } = event;
   const { inUse, candidate } = state.names[name];
   if (generation === inUse?.generation) return nothing(judgeInUse(state, name, inUse, outcome));
+  // control: trials.good
   if (outcome.kind === 'good') {
     // One that was overtaken while it was tried is proven all the same; files that change faster than trials end must not
     // keep the provider from ever taking one.
     const isNewer = generation > (inUse?.generation ?? 0);
-    return isNewer ? adopt(state, name, generation, event.local) : nothing(state);
+    return isNewer ? adopt(state, name, generation, event.local) : nothing(state); // control: trials.newer
   }
   if (candidate === undefined || generation !== candidate.generation) return nothing(state);
   const failures = candidate.failures + 1;
   const delayMs = isUrgent(rules, state, name, now) ? urgentDelayMs(now.random) : retryDelayMs(failures, now.random);
+  // control: trials.try-again
   const later = { ...candidate, failures, triedAtMs: now.nowMs, nextTryAtMs: now.nowMs + delayMs };
   return tell(withName(state, name, { candidate: later }), name, outcome, delayMs, now);
 }
@@ -281,8 +283,9 @@ function tell(
   const { told } = candidate;
   const isSame = told !== undefined && isSameWord(told.outcome, outcome);
   // Without a trial there is nothing to repeat.
+  // control: trials.repeat
   const isRepeat = isSame && (nextTryMs === undefined || now.nowMs - told.atMs < pace.repeatMs);
-  if (isRepeat) return nothing(state);
+  if (isRepeat) return nothing(state); // control: trials.tell-once
   return {
     state: withName(state, name, { candidate: { ...candidate, told: { outcome, atMs: now.nowMs } } }),
     effects: [{ kind: 'tell', name, generation: candidate.generation, outcome, nextTryMs }],
@@ -319,7 +322,7 @@ function dueInMs(rules: Rules, state: State, name: TrialName, now: Now): number 
   const isUrgentNow = isUrgent(rules, state, name, now);
   const urgentAtMs = isUrgentNow ? candidate.triedAtMs + urgentDelayMs(1) : Number.POSITIVE_INFINITY;
   const atMs = Math.min(candidate.nextTryAtMs, Math.max(urgentAtMs, candidate.offeredAtMs));
-  return Math.max(atMs, lastTrialAtMs + pace.spacingMs) - now.nowMs;
+  return Math.max(atMs, lastTrialAtMs + pace.spacingMs) - now.nowMs; // control: trials.spacing
 }
 
 function isLoginWanted(state: State, now: Now): boolean {
@@ -339,7 +342,7 @@ function urgentDelayMs(random: number): number {
 }
 
 function retryDelayMs(failures: number, random: number): number {
-  const delayMs = doublingDelayMs(failures, pace.firstRetryMs, 60_000);
+  const delayMs = doublingDelayMs(failures, pace.firstRetryMs, 60_000); // control: trials.doubling
   return jitterMs(delayMs, random, pace.maxRetryMs);
 }
 

@@ -62,7 +62,7 @@ function collectStatus({ cache, isBreakerOpen, inFlight }: CollectDeps, metrics:
   const active = cache.active;
   metrics.reset('status_key_id_hash');
   if (active !== undefined) {
-    metrics.set('status_key_id_hash', 1, { hash: hashText(active.kubernetesKeyId) });
+    metrics.set('status_key_id_hash', 1, { hash: hashText(active.kubernetesKeyId) }); // control: collect.key-id-hash
     metrics.set('key_version', active.transitVersion);
     metrics.set('key_promoted_timestamp_seconds', active.promotedAtUnix);
     metrics.set('state_generation', cache.state?.generation ?? 0);

@@ -61,6 +61,7 @@ export function createMetricsEndpoint(deps: EndpointDeps, text: () => Promise<st
   let renderedAtMs = 0;
   const sharedText = () => {
     const nowMs = deps.clock.nowMs();
+    // control: endpoints.shared-text
     if (shared === undefined || nowMs - renderedAtMs >= sharedTextMs) {
       [shared, renderedAtMs] = [text(), nowMs];
     }
@@ -122,7 +123,7 @@ function visit(
     if (asked === 'incomplete') return;
     isServed = true;
     received = Buffer.alloc(0);
-    socket.off('data', hear);
+    socket.off('data', hear); // control: endpoints.one-request
     // Read and thrown away: a reset because of unread bytes would take the answer with it.
     socket.resume();
     if (typeof asked === 'string') {
@@ -140,7 +141,7 @@ function visit(
 
 /** The answer, and one refusal for everything that was sent behind the request. */
 function conversation({ method, isFollowed }: Asked, answer: Answer): string {
-  if (!isFollowed) return shown(answer, method === 'HEAD');
+  if (!isFollowed) return shown(answer, method === 'HEAD'); // control: endpoints.pipelined
   return shown(answer, method === 'HEAD', 'keep-alive') + shown(plain(503, 'one request for each connection'));
 }
 

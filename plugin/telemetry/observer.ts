@@ -59,7 +59,7 @@ function observeKms(deps: ObserverDeps, event: KmsObservation): void {
   const { log, metrics } = deps;
   const { method, status, errorClass } = event;
   const isOk = status === 'ok';
-  metrics.count('grpc_requests_total', { method, status: isOk ? 'ok' : 'error' });
+  metrics.count('grpc_requests_total', { method, status: isOk ? 'ok' : 'error' }); // control: observer.status-label
   metrics.observe('grpc_duration_seconds', event.durationMs / 1000, { method });
   if (errorClass !== undefined) metrics.count('grpc_errors_total', { method, error_class: errorClass });
   if (errorClass === 'concurrency_limit') metrics.count('grpc_concurrency_rejections_total', { method });
@@ -87,7 +87,7 @@ function observeRequest(deps: ObserverDeps, event: RequestEvent): void {
   deps.metrics.observe('openbao_duration_seconds', event.durationMs / 1000, { operation: event.label });
   deps.log(event.error === undefined ? 'debug' : 'warn', 'openbao.request', {
     operation: 'openbao.request',
-    openbao_operation: event.operation,
+    openbao_operation: event.operation, // control: observer.operation
     status,
     duration_ms: round(event.durationMs),
     ...classFields(event.error),

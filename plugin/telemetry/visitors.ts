@@ -68,7 +68,7 @@ export function createVisitors(clock: Clock, refused: (reason: VisitorRefusal) =
   return {
     enter: (visitor) => {
       present.set(visitor, clock.nowMs());
-      planRoom();
+      planRoom(); // control: visitors.make-room
       if (present.size > maxCrowd) makeRoom();
       const cancel = clock.after(maxVisitMs, () => end(visitor, 'slow'));
       return () => {

@@ -7,7 +7,7 @@ export const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER
 
 // A word of the plugin is one of ours: it may become a label of a metric, a field of the log, a part of the status line.
 export const wordOf = (list: readonly string[]) => Type.Enum([...list]);
-export const className = wordOf(classNames);
+export const className = wordOf(classNames); // control: messages.class-name
 export const detail = wordOf(details);
 export const finding = wordOf(findings);
 

@@ -227,7 +227,7 @@ const maxMessage = { containers: 64, separators: 1_024 } as const;
  * a member out of its bounds
  */
 export function parsePluginMessage(payload: Buffer): PluginMessage {
-  checkStructure(payload, maxMessage);
+  checkStructure(payload, maxMessage); // control: messages.structure
   const value = parsePayload(payload);
   if (!check(pluginMessage, value)) throw invalid();
   return value;

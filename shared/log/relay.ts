@@ -36,6 +36,7 @@ export function parseLogLine(text: string): LogEvent | undefined {
 
 /** The same line again, in JSON, as one of the plugin. @param ts  when it was read, ISO 8601: its own time is nobody's */
 export function pluginLine({ level, message, fields }: LogEvent, ts: string): string {
+  // control: relay.process
   return `${JSON.stringify({ level, ts, process: 'plugin', ...allowedFields(fields), message })}\n`;
 }
 

@@ -30,14 +30,15 @@ export function checkBelief(predecessor: RegistryState | undefined, next: Regist
   const isAhead = timesAhead(predecessor, nowUnix);
   if (predecessor === undefined) return checkFirst(next, isAhead);
   if (next.snapshots.length > maxRecords) throw unbelievable('holds more than 4096 records');
+  // control: belief.version-jump
   if (highestVersion(next) - highestVersion(predecessor) > maxVersionJump) {
     throw unbelievable('raises the highest version by more than 1000');
   }
   const pending = next.snapshots.filter(({ state }) => state === 'pending');
-  if (pending.length > 1) throw unbelievable('has two pending versions');
+  if (pending.length > 1) throw unbelievable('has two pending versions'); // control: belief.one-pending
   const before = new Map(predecessor.snapshots.map((one) => [one.kubernetesKeyId, one]));
   const added = next.snapshots.filter(({ kubernetesKeyId }) => !before.has(kubernetesKeyId));
-  if (added.length > maxNewRecords) throw unbelievable('adds more than 8 records');
+  if (added.length > maxNewRecords) throw unbelievable('adds more than 8 records'); // control: belief.added
   for (const one of added) checkAdded(one, predecessor, pending[0], isAhead);
   for (const now of next.snapshots) {
     const was = before.get(now.kubernetesKeyId);
@@ -96,6 +97,7 @@ type IsAhead = {
  */
 function timesAhead(predecessor: RegistryState | undefined, nowUnix: number): IsAhead {
   const latestUnix = Math.max(nowUnix + aheadSeconds, latestTime(predecessor));
+  // control: belief.noted-ahead
   return { created: aheadOf(predecessor, nowUnix), noted: (timeUnix) => timeUnix > latestUnix };
 }
 
@@ -117,11 +119,13 @@ function checkAdded(one: Snapshot, predecessor: RegistryState, pending: Snapshot
     if (one.stableObservationCount > 1) throw unbelievable('counts observations that were not made');
   } else {
     const isBetween = version > active.transitVersion && version < (pending?.transitVersion ?? 0);
+    // control: belief.new-between
     if (one.state !== 'retired' || !isBetween) throw unbelievable('adds a record that no jump leaves behind');
     if (one.stableObservationCount !== 0) throw unbelievable('counts observations that were not made');
     const isRecorded = predecessor.snapshots.some(({ transitVersion }) => transitVersion === version);
     if (isRecorded) throw unbelievable('adds a version that is recorded already');
   }
+  // control: belief.newer-than-active
   if (one.transitVersionCreatedAtUnix < active.transitVersionCreatedAtUnix) {
     throw unbelievable('adds a version that is older than the active one');
   }
@@ -131,6 +135,7 @@ function checkAdded(one: Snapshot, predecessor: RegistryState, pending: Snapshot
 function checkTimes(one: Snapshot, isAhead: IsAhead): void {
   const noted = [one.observedAtUnix, one.stableAtUnix, one.promotedAtUnix];
   const { transitVersionCreatedAtUnix: createdUnix } = one;
+  // control: belief.times
   if (isAhead.created(createdUnix) || noted.some(isAhead.noted))
     throw unbelievable('names a time that lies more than a day ahead of the clock of this node');
 }
@@ -139,7 +144,7 @@ function checkKept(was: Snapshot, now: Snapshot, pending: Snapshot | undefined, 
   if (was.state === 'pending') return checkWaiting(was, now, pending, isAhead);
   const isRetiring = was.state === 'active' && now.state === 'retired';
   const expected = isRetiring ? { ...was, state: 'retired', stableObservationCount: 0, stableAtUnix: 0 } : was;
-  if (!isSame({ ...expected }, now)) throw unbelievable('rewrites a record');
+  if (!isSame({ ...expected }, now)) throw unbelievable('rewrites a record'); // control: belief.rewritten
 }
 
 /** A pending record is counted, promoted when it was stable before, or gives way to a newer one. */
@@ -147,12 +152,14 @@ function checkWaiting(was: Snapshot, now: Snapshot, pending: Snapshot | undefine
   const counted = now.stableObservationCount - was.stableObservationCount;
   if (now.state === 'retired') {
     const isSuperseded = pending !== undefined && pending.transitVersion > was.transitVersion;
+    // control: belief.superseded
     if (!isSuperseded || !isSame({ ...was, state: 'retired' }, now)) throw unbelievable('gives up a pending version');
     return;
   }
   const isSeenKept = was.observedAtUnix === 0 || was.observedAtUnix === now.observedAtUnix;
   const isStableKept = was.stableAtUnix === 0 || was.stableAtUnix === now.stableAtUnix;
   if (!isSeenKept || !isStableKept) throw unbelievable('rewrites a record');
+  // control: belief.counts
   if (counted < 0 || counted > 1) throw unbelievable('counts observations that were not made');
   if (now.state === 'active') {
     if (was.stableAtUnix === 0) throw unbelievable('promotes a version that was not stable');

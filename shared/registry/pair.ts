@@ -28,10 +28,12 @@ export function judgePair(
   if (state === undefined) throw rollback('the state is missing although its checkpoint is there');
   if (state.generation < checkpoint.generation) throw rollback('the state is older than its checkpoint'); // control: pair.older-state
   if (state.generation === checkpoint.generation) {
+    // control: pair.same-generation
     if (state.currentHash !== checkpoint.currentHash) throw rollback('state and checkpoint disagree');
     return { kind: 'accepted', state, writeCheckpoint: 'no' };
   }
   if (state.generation > checkpoint.generation + 1) throw rollback('generations are missing before the state'); // control: pair.gap
+  // control: pair.predecessor
   if (state.previousHash !== checkpoint.currentHash) throw rollback('the state does not follow its checkpoint');
   return { kind: 'accepted', state, writeCheckpoint: 'behind' };
 }

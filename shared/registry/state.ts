@@ -113,6 +113,7 @@ function snapshotMembers(snapshot: Snapshot): Json {
 export function parseState(text: string): RegistryState {
   if (Buffer.byteLength(text, 'utf8') > maxStateBytes) throw corrupt('is larger than 4 MiB');
   const { containers, separators } = countStructure(Buffer.from(text, 'utf8'));
+  // control: state.structure
   if (containers > maxContainers || separators > maxSeparators) {
     throw corrupt('holds more values than a state of 4096 records');
   }

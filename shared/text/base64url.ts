@@ -7,7 +7,7 @@
  */
 export function decodeBase64url(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64url');
-  return bytes.toString('base64url') === text ? bytes : undefined;
+  return bytes.toString('base64url') === text ? bytes : undefined; // control: base64url.strict
 }
 
 /** Whether the text is the base64url of exactly 32 bytes, 43 characters, in its one spelling. */

@@ -108,6 +108,7 @@ class Channel implements SupervisorChannel {
   #lookAtUnread(): void {
     const isServing = this.#phase === 'serving' || this.#phase === 'draining';
     const isLate = isServing && this.#stream.writableLength > maxUnreadBytes;
+    // control: channel.unread
     if (isLate && !this.#isDeaf) this.#unread.begin();
     else this.#unread.end();
   }
@@ -115,6 +116,7 @@ class Channel implements SupervisorChannel {
   #maxBytes(head: string): number {
     const [, kind] = /^\{"kind":"(\w+)"/u.exec(head) ?? [];
     if (kind === 'report' && this.#phase === 'task') return maxReportBytes;
+    // control: channel.message-size
     if (kind !== 'propose' || this.#phase === 'task' || this.#phase === 'starting') return maxMessageBytes;
     if (this.#hasProposal) throw violation('a second proposal before the answer to the first');
     return maxFrameBytes;
@@ -127,7 +129,7 @@ class Channel implements SupervisorChannel {
       for (const payload of payloads) if (!this.#isDeaf) this.#receive(payload);
       // Each frame has its own time, from its first byte.
       if (payloads.length > 0) this.#frame.end();
-      if (this.#decoder.pendingBytes > 0 && !this.#isDeaf) this.#frame.begin();
+      if (this.#decoder.pendingBytes > 0 && !this.#isDeaf) this.#frame.begin(); // control: channel.frame-time
     } catch (error) {
       this.#violate(error);
     }
@@ -149,6 +151,7 @@ class Channel implements SupervisorChannel {
     const now = this.#nowMs();
     this.#recent = this.#recent.filter((atMs) => atMs > now - 1000);
     this.#recent.push(now);
+    // control: channel.frame-rate
     if (this.#recent.length > maxFramesPerSecond) throw violation('too many frames in a second');
   }
 

@@ -88,7 +88,7 @@ export function guardCustody(deps: GuardDeps): Guard {
   /** One that was bound again is another one. */
   const isUnserved = (name: PortName) => {
     const port = deps.listeners()[name];
-    return port !== undefined && port !== deps.portsGiven()?.[name];
+    return port !== undefined && port !== deps.portsGiven()?.[name]; // control: guard.port-given
   };
   const tellPorts = watchPorts({
     clock,

@@ -232,7 +232,7 @@ function createSwitchableLog(deps: Pick<ServeDeps, 'clock' | 'writeLine'>) {
       deps.writeLine(format === 'json' ? line : toTextLine(line));
     },
     // At a level that nobody hides: it may be the last words of its runtime.
-    text: (text) => current('error', 'plugin.output', { output: text }),
+    text: (text) => current('error', 'plugin.output', { output: text }), // control: serve.plugin-output
     dropped: (lines) => current('warn', 'plugin.output_dropped', { suppressed: lines, hint: droppedHint }),
   };
   return {

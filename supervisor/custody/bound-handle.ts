@@ -72,7 +72,7 @@ export function bindTcp(field: string, host: string, port: number): BoundTcp | u
   const isBound = status === 0 && found.address === address && (port === 0 ? found.port !== 0 : found.port === port);
   if (!isBound || found.port === undefined) {
     handle.close();
-    return undefined;
+    return undefined; // control: bound-handle.in-use
   }
   return { handle, host: address, port: found.port };
 }

@@ -101,7 +101,7 @@ export function createCredentialCustody(
     const generation = (before?.generation ?? 0) + (isNew ? 1 : 0);
     known.set(file.name, { generation, sha256, identity });
     const base64 = bytes.toString('base64');
-    bytes.fill(0);
+    bytes.fill(0); // control: credentials.wipe-sent
     return { kind: 'credential', name: file.name, generation, modifiedAtUnixMs, bytes: base64 };
   };
   return {
@@ -135,7 +135,7 @@ function checkAll(files: readonly CredentialFile[], reader: Reader): void {
   for (const file of files) {
     try {
       const read: TrustedFile = readTrustedFile(file.path, file.rules, reader);
-      read.bytes.fill(0);
+      read.bytes.fill(0); // control: credentials.wipe-checked
     } catch (error) {
       fields.push(file.rules.field);
       problems.push(sentenceOf(file, error));

@@ -46,9 +46,11 @@ export function createListenerLook(clock: Pick<Clock, 'after'>): ListenerLook {
     },
     // A full queue is no refusal: whoever waits there is served.
     isSocketShut: async ({ socket }, path) =>
+      // control: listener-look.socket
       listened.has(socket.handle) && (await answerOf({ path }, clock, lookTimeoutMs)) === 'refused',
     shutPorts: async (listeners, when) => {
       const isShut = async (port: BoundTcp | undefined) =>
+        // control: listener-look.port
         port !== undefined && listened.has(port.handle) && (await isPortShut(port, when));
       const looked = await Promise.all(portNames.map(async (name) => ({ name, shut: await isShut(listeners[name]) })));
       return looked.filter(({ shut }) => shut).map(({ name }) => name);

@@ -35,6 +35,7 @@ export function pinDirectory(path: string, kind: Kind, uid: number | undefined):
   const { descriptor, look, close } = held;
   const check = () => {
     const stats = fstatSync(descriptor);
+    // control: pinned-directory.mode
     if ((stats.mode & 0o022) !== 0)
       throw unsafe(kind, 'mode', 'must not be writable by group or others; run chmod g-w,o-w on it');
     if (uid !== undefined && stats.uid !== uid) {

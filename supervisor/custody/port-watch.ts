@@ -50,7 +50,7 @@ export function watchPorts(deps: PortWatchDeps): () => void {
       if (port !== undefined) deps.bound(name, port);
     }
     tell();
-    if (deps.unserved().length > 0 && mayReplace()) deps.replace();
+    if (deps.unserved().length > 0 && mayReplace()) deps.replace(); // control: port-watch.again
     deps.clock.after(portRetryMs, tick);
   };
   tell();

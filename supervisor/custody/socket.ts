@@ -23,6 +23,7 @@ export async function proveSocketDead(socket: SocketName, clock: Clock): Promise
   const path = socket.directory.at(socket.name);
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return 'absent';
+  // control: socket.only-sockets
   if (!stats.isSocket()) {
     throw new ProviderError(
       'socket_target_invalid',
@@ -54,7 +55,7 @@ function probe(path: string, clock: Clock): Promise<Answer> {
       resolve(answer);
     };
     const cancel = clock.after(probeTimeoutMs, () => settle('doubtful'));
-    connection.once('connect', () => settle('live'));
+    connection.once('connect', () => settle('live')); // control: socket.live
     connection.once('error', (error: NodeJS.ErrnoException) => {
       settle(error.code === 'ECONNREFUSED' ? 'dead' : error.code === 'ENOENT' ? 'absent' : 'doubtful');
     });
@@ -91,6 +92,7 @@ export function bindSocket(socket: SocketName, options: BindSocketOptions): Boun
   try {
     // In a setgid directory it has the group already; then no right to change it is needed.
     if (statSync(privatePath).gid !== options.gid) lchownSync(privatePath, options.uid, options.gid);
+    // control: socket.mode
     chmodSync(privatePath, options.mode); // step: socket.chmod
     directory.check();
     const { dev, ino } = statSync(privatePath);
@@ -100,7 +102,7 @@ export function bindSocket(socket: SocketName, options: BindSocketOptions): Boun
       return found?.dev === dev && found.ino === ino;
     };
     const removeName = () => {
-      if (isOurs()) unlinkSync(directory.at(name));
+      if (isOurs()) unlinkSync(directory.at(name)); // control: socket.remove-own
     };
     return { handle, isOurs, removeName };
   } catch (cause) {

@@ -114,7 +114,7 @@ export class StateStore {
       await this.#saveCheckpoint(verdict.state);
       return true;
     } catch (error) {
-      if (isFileSystemFull(error)) return false;
+      if (isFileSystemFull(error)) return false; // control: state-store.full
       throw error;
     }
   }
@@ -176,7 +176,7 @@ export class StateStore {
       checkPromotion(this.#current, next, this.stable, this.#options.activationDelayMs);
       const nowUnix = this.#options.nowUnix();
       this.#isClockBehind = isClockBehind(this.#current, nowUnix);
-      checkBelief(this.#current, next, nowUnix);
+      checkBelief(this.#current, next, nowUnix); // control: state.belief
     }
     return this.#write(next, isAgain);
   }
@@ -186,6 +186,7 @@ export class StateStore {
     try {
       if (isAgain) await this.#checkRecovery(next);
       // A state two generations ahead of its checkpoint would be refused for ever.
+      // control: state-store.owed-first
       if (this.#isCheckpointOwed && this.#current !== undefined) await this.#saveCheckpoint(this.#current);
       await this.#saveText(this.#options.name, encodeState(next)); // step: state.save
       await this.#saveCheckpoint(next);
@@ -288,5 +289,6 @@ function checkpointName(name: string): string {
 
 function isFileSystemFull(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
+  // control: state-store.full-codes
   return cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT');
 }

@@ -37,13 +37,13 @@ export function readTrustedFile(
 ): TrustedFile {
   if (!path.startsWith('/')) throw unsafe(rules, 'absolute_path_required', 'must be an absolute path');
   checkStats(lstatOf(path, rules), rules, reader);
-  checkAncestors(path, rules, reader);
+  checkAncestors(path, rules, reader); // control: trusted-file.ancestors
   whileOpening.before?.();
   const descriptor = openTrusted(path, rules);
   try {
     whileOpening.after?.();
     const stats = fstatSync(descriptor);
-    checkStats(stats, rules, reader);
+    checkStats(stats, rules, reader); // control: trusted-file.descriptor
     const named = lstatOf(path, rules);
     // control: trusted-file.same-inode
     if (named.dev !== stats.dev || named.ino !== stats.ino) {
@@ -68,6 +68,7 @@ function lstatOf(path: string, rules: FileRules): Stats {
 
 function openTrusted(path: string, rules: FileRules): number {
   try {
+    // control: trusted-file.no-follow
     return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch {
     throw unsafe(
@@ -81,6 +82,7 @@ function openTrusted(path: string, rules: FileRules): number {
 function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
   if (stats.isSymbolicLink()) throw unsafe(rules, 'symlink_unsupported', 'must not be a symlink');
   if (!stats.isFile()) throw unsafe(rules, 'regular_file_required', 'must be a regular file');
+  // control: trusted-file.mode
   if ((stats.mode & rules.forbiddenBits) !== 0) {
     const mask = rules.forbiddenBits.toString(8).padStart(4, '0');
     throw unsafe(
@@ -105,7 +107,7 @@ function checkStats(stats: Stats, rules: FileRules, reader: Reader): void {
  * it, whatever its mode says at this moment; so does everybody who may write it, unless it is root's and sticky.
  */
 function checkAncestors(path: string, rules: FileRules, reader: Reader): void {
-  const left = namesOf(dirname(path));
+  const left = namesOf(dirname(path)); // control: trusted-file.links-walked
   let directory = '/';
   let links = 0;
   checkAncestor(lstatOf(directory, rules), rules, reader);
@@ -116,7 +118,7 @@ function checkAncestors(path: string, rules: FileRules, reader: Reader): void {
     }
     const entry = join(directory, name);
     const stats = lstatOf(entry, rules);
-    checkAncestor(stats, rules, reader);
+    checkAncestor(stats, rules, reader); // control: trusted-file.link-owner
     if (!stats.isSymbolicLink()) {
       directory = entry;
       continue;
@@ -145,6 +147,7 @@ function targetOf(link: string, rules: FileRules): string {
 }
 
 function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {
+  // control: trusted-file.ancestor-owner
   if (stats.uid !== 0 && stats.uid !== reader.uid) {
     const why = 'has a parent directory or link that is owned by neither root nor the user of the provider';
     const remedy =
@@ -174,7 +177,7 @@ function readAll(descriptor: number, rules: FileRules): Buffer {
     }
     if (sizeBytes <= rules.maxBytes) return Buffer.from(buffer.subarray(0, sizeBytes));
   } finally {
-    buffer.fill(0);
+    buffer.fill(0); // control: trusted-file.wipe
   }
   const facts = { field: rules.field, reason: 'file_too_large', maxBytes: rules.maxBytes };
   throw new ProviderError('file_too_large', `${rules.field}: is larger than ${rules.maxBytes} bytes`, { facts });

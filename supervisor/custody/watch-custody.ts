@@ -87,7 +87,7 @@ function lookAtName(deps: WatchCustodyDeps): void {
     deps.countersChanged();
   }
   if (isSafe && !isOurs) deps.nameLost();
-  if (isOurs) deps.nameLooked();
+  if (isOurs) deps.nameLooked(); // control: watch-custody.look
 }
 
 function lostHint(isThere: boolean, isSafe: boolean): string {

@@ -44,8 +44,8 @@ function excessOfTokens(text: string): YamlExcess | undefined {
   let tokens = 0;
   for (const token of new Lexer().lex(text)) {
     tokens += 1;
-    if (token.length > maxYamlScalarLength) return excesses.scalar;
-    if (tokens > maxYamlTokens) return excesses.tokens;
+    if (token.length > maxYamlScalarLength) return excesses.scalar; // control: yaml.scalar
+    if (tokens > maxYamlTokens) return excesses.tokens; // control: yaml.tokens
   }
   return undefined;
 }
@@ -59,13 +59,13 @@ function excessOfTree(text: string): YamlExcess | undefined {
     const { token, depth } = next;
     if (token.type === 'document' && token.value !== undefined) open.push({ token: token.value, depth });
     if (!('items' in token)) continue;
-    if (depth + 1 > maxYamlDepth) return excesses.depth;
+    if (depth + 1 > maxYamlDepth) return excesses.depth; // control: yaml.depth
     for (const { key, value } of token.items) {
       keys += 1;
       if (key !== null && key !== undefined) open.push({ token: key, depth: depth + 1 });
       if (value !== undefined) open.push({ token: value, depth: depth + 1 });
     }
-    if (keys > maxYamlKeys) return excesses.keys;
+    if (keys > maxYamlKeys) return excesses.keys; // control: yaml.keys
   }
   return undefined;
 }

@@ -11,7 +11,7 @@ import { yamlExcessOf } from './yaml-bounds.ts';
  */
 export function parseYaml(bytes: Buffer): unknown {
   const text = decodeText(bytes);
-  const excess = yamlExcessOf(text);
+  const excess = yamlExcessOf(text); // control: yaml.counted-before
   if (excess !== undefined) throw new ConfigInvalid([problem('config', excess.code, excess.message)]);
   const documents = parseAllDocuments(text, {
     schema: 'core',
@@ -21,7 +21,7 @@ export function parseYaml(bytes: Buffer): unknown {
     customTags: [],
     logLevel: 'silent',
     // Off: it copies a part of the text for every fault, and a text can consist of faults.
-    prettyErrors: false,
+    prettyErrors: false, // control: yaml.pretty-errors
   });
   if ('empty' in documents || documents.length === 0) throw invalid('the file is empty');
   const [document] = documents;

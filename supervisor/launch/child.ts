@@ -42,7 +42,7 @@ export function startChild(options: ChildOptions): StartedChild {
     stdio: stdio as ['ignore', 'ignore', 'pipe', 'pipe'],
     // A group of its own: whatever it starts ends with it.
     detached: true,
-    env: options.environment,
+    env: options.environment, // control: child.environment
     extendEnv: false,
     buffer: false,
     reject: false,
@@ -66,7 +66,7 @@ export function startChild(options: ChildOptions): StartedChild {
         const reason = signal === null ? 'exit' : 'signal';
         resolve({ reason, exitCode: code ?? undefined, signal: signal ?? undefined });
       };
-      const cancel = options.clock.after(lastWordsMs, settle);
+      const cancel = options.clock.after(lastWordsMs, settle); // control: child.last-words
       nodeChildProcess.once('close', settle);
     });
     // One that could not be started has no exit. The error of a failed child holds what it wrote; nothing of it is taken.
@@ -82,7 +82,7 @@ export function startChild(options: ChildOptions): StartedChild {
 function killGroup(pid: number | undefined): void {
   if (pid === undefined) return;
   try {
-    process.kill(-pid, 'SIGKILL');
+    process.kill(-pid, 'SIGKILL'); // control: child.kill-group
   } catch {
     // Nobody is left.
   }

@@ -13,7 +13,7 @@ export function pluginCommand(
 ): [string, ...string[]] {
   const common = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all'];
   const drop =
-    privilege.kind === 'separate'
+    privilege.kind === 'separate' // control: plugin-command.drop
       ? [
           `--reuid=${privilege.uid}`,
           `--regid=${privilege.gid}`,
@@ -23,15 +23,15 @@ export function pluginCommand(
           '--pdeathsig=KILL',
         ]
       : [...common, '--pdeathsig=KILL'];
-  return [helpers.prlimit, '--core=0:0', helpers.setpriv, ...drop, ...target];
+  return [helpers.prlimit, '--core=0:0', helpers.setpriv, ...drop, ...target]; // control: plugin-command.core
 }
 
 /** Flags of the runtime: the permission model, no inspector by signal, a small heap. */
 export function nodeFlags(bundle: string, nodeMajor: number): readonly string[] {
   return [
-    '--permission',
-    `--allow-fs-read=${bundle}`,
-    '--allow-fs-read=/proc/self/status',
+    '--permission', // control: plugin-command.permission
+    `--allow-fs-read=${bundle}`, // control: plugin-command.read-bundle
+    '--allow-fs-read=/proc/self/status', // control: plugin-command.read-status
     ...(nodeMajor >= 25 ? ['--allow-net'] : []),
     '--disable-sigusr1',
     '--max-semi-space-size=2',

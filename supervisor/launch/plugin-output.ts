@@ -88,6 +88,7 @@ class Output {
   #endLine(last: Buffer): void {
     this.#second.bytes += lineCostBytes; // control: output.line-cost
     this.#second.lines += 1;
+    // control: plugin-output.lines
     if (this.#second.lines <= maxLinesPerSecond) {
       this.#collect(last);
       return this.#finish();

@@ -4,7 +4,7 @@
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
 
 const maxBurst = 5; // control: commits.burst
-const refillMs = 1_000;
+const refillMs = 1_000; // control: commits.refill
 
 export type Commits = {
   /** Decides it when its turn comes. */
@@ -44,7 +44,7 @@ export function createCommits(clock: Pick<Clock, 'nowMs' | 'after'>): Commits {
       go();
     },
     hold: (next) => {
-      isHeld = next;
+      isHeld = next; // control: commits.hold
       go();
     },
   };

@@ -7,6 +7,11 @@ export type Planted = Mutation & { readonly breaks: keyof typeof sentences };
 
 const observe = 'plugin/keys/rotation.ts';
 const ledger = 'plugin/keys/ledger.ts';
+const supersededForgotten = {
+  file: observe,
+  at: 'control: rotation.superseded',
+  replace: ".filter((snapshot) => snapshot.state !== 'pending');",
+};
 
 export const planted: readonly Planted[] = [
   {
@@ -15,7 +20,7 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: observe,
-        find: 'input.promotable === candidate.kubernetesKeyId',
+        at: 'control: rotation.promotable',
         replace: 'candidate.transitVersion > 0',
       },
     ],
@@ -23,13 +28,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'a superseded candidate is forgotten',
     breaks: 'honest',
-    edits: [
-      {
-        file: observe,
-        find: "    .map((snapshot) => (snapshot.state === 'pending' ? { ...snapshot, state: 'retired' as const } : snapshot));",
-        replace: "    .filter((snapshot) => snapshot.state !== 'pending');",
-      },
-    ],
+    edits: [supersededForgotten],
   },
   {
     name: 'versions that were jumped over are not recorded',
@@ -37,8 +36,9 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: observe,
-        find: '.filter((version) => version < newest)',
-        replace: '.filter((version) => version < Math.min(newest, 0))',
+        at: 'control: rotation.jumped-over',
+        find: '< newest',
+        replace: '< Math.min(newest, 0)',
       },
     ],
   },
@@ -48,9 +48,9 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: ledger,
-        find: "  const isSaved = result.outcome === 'unchanged'",
-        replace:
-          "  yield* publish(ledger, result.state, result.outcome === 'promoted');\n  const isSaved = result.outcome === 'unchanged'",
+        at: 'control: ledger.save-first',
+        find: 'const isSaved',
+        replace: "yield* publish(ledger, result.state, result.outcome === 'promoted');\n  const isSaved",
       },
     ],
   },
@@ -60,6 +60,7 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: ledger,
+        at: 'control: ledger.prove',
         find: "found.outcome !== 'promoted' || (yield* prove(found))",
         replace: 'found.outcome.length > 0',
       },
@@ -71,35 +72,27 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: observe,
-        find: '  const candidate = candidateOf(input, active);\n',
-        replace: '  if (isBlocked) return unchanged(state, true);\n  const candidate = candidateOf(input, active);\n',
+        at: 'control: rotation.candidate',
+        find: 'const candidate',
+        replace: 'if (isBlocked) return unchanged(state, true);\n  const candidate',
       },
     ],
   },
   {
     name: 'a promotion removes the version before',
     breaks: 'honest',
-    edits: [
-      {
-        file: observe,
-        find: "return { ...snapshot, state: 'retired', stableObservationCount: 0, stableAtUnix: 0 };",
-        replace: "return { ...snapshot, state: 'removed', stableObservationCount: 0, stableAtUnix: 0 };",
-      },
-    ],
+    edits: [{ file: observe, at: 'control: rotation.retired', find: "'retired'", replace: "'removed'" }],
   },
   {
     name: 'the rule of succession lets records go',
     breaks: 'history',
     edits: [
-      {
-        file: observe,
-        find: "    .map((snapshot) => (snapshot.state === 'pending' ? { ...snapshot, state: 'retired' as const } : snapshot));",
-        replace: "    .filter((snapshot) => snapshot.state !== 'pending');",
-      },
+      supersededForgotten,
       {
         file: 'shared/registry/successor.ts',
-        find: "if (now === undefined) throw illegal('drops a record');",
-        replace: 'if (now === undefined) return;',
+        at: 'control: successor.no-record-lost',
+        find: "throw illegal('drops a record')",
+        replace: 'return',
       },
     ],
   },
@@ -109,20 +102,15 @@ export const planted: readonly Planted[] = [
     edits: [
       {
         file: 'shared/registry/pair.ts',
-        find: '  if (state.previousHash !== checkpoint.currentHash) throw rollback(',
-        replace: '  if (state.previousHash !== checkpoint.generation.toString()) throw rollback(',
+        at: 'control: pair.predecessor',
+        find: 'checkpoint.currentHash',
+        replace: 'checkpoint.generation.toString()',
       },
     ],
   },
   {
     name: 'a wait that is just over does not count',
     breaks: 'free',
-    edits: [
-      {
-        file: 'plugin/keys/activation-wait.ts',
-        find: 'nowMs >= waiting.endsAtMs ? waiting.keyId',
-        replace: 'nowMs > waiting.endsAtMs ? waiting.keyId',
-      },
-    ],
+    edits: [{ file: 'plugin/keys/activation-wait.ts', at: 'control: activation-wait.over', find: '>=', replace: '>' }],
   },
 ];

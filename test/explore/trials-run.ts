@@ -33,44 +33,38 @@ const smallTrialBounds: readonly TrialBounds[] = [
 ];
 
 export type PlantedTrial = Mutation & { readonly breaks: Sentence };
-const trials = 'plugin/session/trials.ts';
+const at = (what: string) => ({ file: 'plugin/session/trials.ts', at: `control: trials.${what}` });
 
 export const plantedTrials: readonly PlantedTrial[] = [
   {
     name: 'a candidate that was refused is dropped',
     breaks: 'taken',
-    edits: [
-      {
-        file: trials,
-        find: 'triedAtMs: now.nowMs, nextTryAtMs: now.nowMs + delayMs };',
-        replace: 'triedAtMs: now.nowMs, nextTryAtMs: Number.POSITIVE_INFINITY };',
-      },
-    ],
+    edits: [{ ...at('try-again'), find: 'now.nowMs + delayMs', replace: 'Number.POSITIVE_INFINITY' }],
   },
   {
     name: 'trials become ever rarer',
     breaks: 'taken',
     edits: [
-      { file: trials, find: 'maxRetryMs: 50_000', replace: 'maxRetryMs: 500_000' },
-      { file: trials, find: 'pace.firstRetryMs, 60_000)', replace: 'pace.firstRetryMs, 600_000)' },
+      { ...at('max-retry'), find: '50_000', replace: '500_000' },
+      { ...at('doubling'), find: '60_000', replace: '600_000' },
     ],
   },
   {
     name: 'what is refused is adopted',
     breaks: 'proven',
-    edits: [{ file: trials, find: "  if (outcome.kind === 'good') {\n    // One", replace: '  {\n    // One' }],
+    edits: [{ ...at('good'), find: "outcome.kind === 'good'", replace: 'true' }],
   },
   {
     name: 'a proof that comes late takes the place of a newer generation',
     breaks: 'taken',
-    edits: [{ file: trials, find: 'return isNewer ?', replace: 'return generation > 0 ?' }],
+    edits: [{ ...at('newer'), find: 'isNewer', replace: 'generation > 0' }],
   },
   {
     name: 'a refusal is said once and never again',
     breaks: 'told',
     edits: [
       {
-        file: trials,
+        ...at('repeat'),
         find: '(nextTryMs === undefined || now.nowMs - told.atMs < pace.repeatMs)',
         replace: 'told.atMs <= now.nowMs',
       },
@@ -79,18 +73,12 @@ export const plantedTrials: readonly PlantedTrial[] = [
   {
     name: 'each refusal is said',
     breaks: 'told',
-    edits: [{ file: trials, find: '  if (isRepeat) return nothing(state);', replace: '' }],
+    edits: [{ ...at('tell-once'), replace: '' }],
   },
   {
     name: 'trials of one name follow each other at once',
     breaks: 'spaced',
-    edits: [
-      {
-        file: trials,
-        find: 'return Math.max(atMs, lastTrialAtMs + pace.spacingMs) - now.nowMs;',
-        replace: 'return atMs - now.nowMs;',
-      },
-    ],
+    edits: [{ ...at('spacing'), find: 'Math.max(atMs, lastTrialAtMs + pace.spacingMs)', replace: 'atMs' }],
   },
 ];
 

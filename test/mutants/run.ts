@@ -6,6 +6,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { transform } from 'esbuild';
+import { endGroup } from '../support/child.ts';
 import { withEdit } from '../support/markers.ts';
 import { type Mutant, mutants } from './mutants.ts';
 
@@ -41,13 +42,14 @@ function runTest(directory: string, test: string): Promise<boolean> {
       detached: true,
     });
     let output = '';
-    const end = () => child.pid !== undefined && process.kill(-child.pid, 'SIGKILL');
     child.stdout.on('data', (chunk: Buffer) => {
       output += chunk.toString('utf8');
     });
-    const timer = setTimeout(end, testMs);
+    const timer = setTimeout(() => endGroup(child), testMs);
     child.once('close', (code) => {
       clearTimeout(timer);
+      // A test that has failed does not always end the processes that it started.
+      endGroup(child);
       const number = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`, 'u').exec(output)?.[1] ?? -1);
       resolve(code === 0 && number('Total') > 0 && number('Total') === number('Passed'));
     });

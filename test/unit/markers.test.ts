@@ -1,12 +1,17 @@
 // Markers: a place is found by its name, whatever else changes in the file, and a marker that is gone or stands twice is an error.
-// Those of the sources are the ones that the mutants and the crash steps name, no more and no less.
+// Those of the sources are the ones that the mutants, the mutations of the threats and of the exploration, and the crash steps name, no
+// more and no less.
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { transform } from 'esbuild';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { planted } from '../explore/mutations.ts';
+import { plantedTrials } from '../explore/trials-run.ts';
 import { committing, replacing, saving, starting, stopping } from '../integration/crash-steps.ts';
 import { mutants } from '../mutants/mutants.ts';
 import { markersIn, withEdit, withStatement } from '../support/markers.ts';
+import { type Mutation, mutationsOf, threatIds, threatParts } from '../threats/run.ts';
 
 const source = [
   'function save() {',
@@ -77,20 +82,54 @@ test('each marker of a source is listed as often as it stands there', () => {
 const root = new URL('../..', import.meta.url).pathname;
 const steps = [starting, committing, saving, replacing, stopping].flat();
 
-test('each marker of the product stands there once and is named by a mutant or a crash step', () => {
-  const files = ['plugin', 'shared', 'supervisor'].flatMap((side) =>
-    readdirSync(root + side, { recursive: true, encoding: 'utf8' }).map((name) => `${side}/${name}`),
-  );
+const ofThreats = await Promise.all(threatParts(threatIds()).map(mutationsOf));
+const mutations: readonly Mutation[] = [...ofThreats.flat(), ...planted, ...plantedTrials];
+const edits = mutations.flatMap((mutation) => mutation.edits);
+
+/** Every file of ours, but the ones that speak about markers. */
+const files = ['plugin', 'shared', 'supervisor', 'deploy', 'test/support', 'test/threats'].flatMap((folder) =>
+  readdirSync(root + folder, { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`),
+);
+
+test('each marker stands there once and is named by a mutant, a mutation or a crash step', () => {
   const standing = files
     .filter((file) => file.endsWith('.ts'))
     .flatMap((file) => markersIn(readFileSync(root + file, 'utf8')).map((at) => `${file} ${at}`));
-  const named = new Set([...steps, ...mutants].map(({ file, at }) => `${file} ${at}`));
+  const named = new Set([...steps, ...mutants, ...edits].map(({ file, at }) => `${file} ${at}`));
   assert.equal(standing.sort(), [...named].sort());
   const names = standing.map((place) => place.split(' ').slice(1).join(' '));
   assert.equal(
     names.filter((name, index) => names.indexOf(name) !== index),
     [],
   );
+});
+
+/** The files of a mutation as it changes them. @throws Error when an edit does not find its place, once */
+function changedFiles({ edits }: Mutation): Map<string, string> {
+  const changed = new Map<string, string>();
+  for (const edit of edits) {
+    changed.set(edit.file, withEdit(changed.get(edit.file) ?? readFileSync(root + edit.file, 'utf8'), edit));
+  }
+  return changed;
+}
+
+test('each mutation of a threat and of the exploration finds its places, changes them, and can be parsed', async () => {
+  const problems = await Promise.all(
+    mutations.map(async (mutation) => {
+      try {
+        const parse = (text: string) => transform(text, { loader: 'ts', logLevel: 'silent' });
+        await Promise.all([...changedFiles(mutation).values()].map(parse));
+        return [];
+      } catch (error) {
+        return [`${mutation.name}: ${error instanceof Error ? error.message : error}`];
+      }
+    }),
+  );
+  assert.equal(problems.flat(), []);
+});
+
+test('there are at least 131 mutations', () => {
+  assert.ok(mutations.length >= 131);
 });
 
 test('a process is killed at fifty-three steps, none twice in one way', () => {

@@ -43,7 +43,7 @@ export function checkJwt(bytes: Buffer, rules: JwtRules, nowUnixMs: number): Che
   demand(hasBegun(claims.iatMs), 'jwt_issued_in_future');
   checkIdentity(claims, rules);
   demand(nowUnixMs - leewayMs < claims.expMs, 'jwt_expired'); // control: jwt.leeway
-  demand(claims.expMs - nowUnixMs > rules.minRemainingTtlMs, 'jwt_near_expiry');
+  demand(claims.expMs - nowUnixMs > rules.minRemainingTtlMs, 'jwt_near_expiry'); // control: jwt.near-expiry
   return { text: claims.text, expiresAtUnixMs: claims.expMs };
 }
 

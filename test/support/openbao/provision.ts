@@ -64,7 +64,7 @@ export const defaultInstallation: Installation = {
 export function providerPolicy({ mountPath, keyName }: Installation): string {
   const allow = (path: string, capability: string) => `path "${path}" {\n  capabilities = ["${capability}"]\n}\n`;
   return [
-    allow(`${mountPath}/keys/${keyName}`, 'read'),
+    allow(`${mountPath}/keys/${keyName}`, 'read'), // control: policy.key
     allow(`${mountPath}/encrypt/${keyName}`, 'update'),
     allow(`${mountPath}/decrypt/${keyName}`, 'update'),
     allow(`${mountPath}/config/keys`, 'read'),

@@ -12,7 +12,7 @@ import { filesBelow, found } from '../../support/search.ts';
 import { etcdKey } from '../../support/secrets.ts';
 
 /** The provider that writes comes first; the mutation turns this round. */
-const order = ['kms', 'identity'] as const;
+const order = ['kms', 'identity'] as const; // control: encryption-config.order
 
 withCluster(
   'T01: Secrets are KMS v2 envelopes in etcd, readable through the provider, and after a restart',

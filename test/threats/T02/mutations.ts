@@ -7,8 +7,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/kms.ts',
-        find: '    noted.healthz = view.healthz;',
-        replace: "    noted.healthz = request.plaintext.toString('base64');",
+        at: 'control: encrypt.noted-healthz',
+        find: 'view.healthz',
+        replace: "request.plaintext.toString('base64')",
       },
     ],
   },

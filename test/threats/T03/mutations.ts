@@ -7,8 +7,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/auth/authorized.ts',
-        find: 'operation: call.operation.name, label',
-        replace: 'operation: call.operation.name + token, label',
+        at: 'control: authorized.noted-operation',
+        find: 'call.operation.name',
+        replace: 'call.operation.name + token',
       },
     ],
   },
@@ -18,8 +19,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/launch/child.ts',
-        find: 'env: options.environment,',
-        replace: "env: { ...options.environment, OPENBAO_TOKEN: 's.canary' },",
+        at: 'control: child.environment',
+        find: 'options.environment',
+        replace: "{ ...options.environment, OPENBAO_TOKEN: 's.canary' }",
       },
     ],
   },
@@ -27,13 +29,25 @@ export const mutations: readonly Mutation[] = [
     name: 'core dumps are allowed',
     needsBuild: true,
     edits: [
-      { file: 'supervisor/launch/plugin-command.ts', find: "'--core=0:0'", replace: "'--core=unlimited:unlimited'" },
+      {
+        file: 'supervisor/launch/plugin-command.ts',
+        at: 'control: plugin-command.core',
+        find: '0:0',
+        replace: 'unlimited:unlimited',
+      },
     ],
   },
   {
     // The plugin's permission model forbids the inspector as well, so the supervisor is where the flag alone decides.
     name: 'the debug signal is left on in the supervisor',
     needsBuild: true,
-    edits: [{ file: 'deploy/build.ts', find: 'node" --disable-sigusr1 --max', replace: 'node" --max' }],
+    edits: [
+      {
+        file: 'deploy/build.ts',
+        at: 'control: build.launcher',
+        find: 'launcher)',
+        replace: "launcher.replace('--disable-sigusr1', ''))",
+      },
+    ],
   },
 ];

@@ -1,31 +1,29 @@
 import type { Mutation } from '../run.ts';
 
 const file = 'supervisor/custody/trusted-file.ts';
-const change = (name: string, find: string, replace: string): Mutation => ({
+const change = (name: string, what: string, find: string, replace: string): Mutation => ({
   name,
-  edits: [{ file, find, replace }],
+  edits: [{ file, at: `control: trusted-file.${what}`, find, replace }],
   needsRoot: true,
 });
-
-const start = 'checkAncestor(stats, rules, reader);\n    if (!stats.isSymbolicLink()) {';
 
 export const mutations: readonly Mutation[] = [
   change(
     'the owner of a directory does not count',
-    'function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {\n  if (stats.uid !== 0 && stats.uid !== reader.uid)',
-    'function checkAncestor(stats: Stats, rules: FileRules, reader: Reader): void {\n  if (stats.uid < reader.uid && stats.uid < 0)',
+    'ancestor-owner',
+    'stats.uid !== 0 && stats.uid !== reader.uid',
+    'stats.uid < reader.uid && stats.uid < 0',
   ),
-  change('the owner of a link does not count', start, `if (!stats.isSymbolicLink()) ${start}`),
-  {
-    name: 'only the directories that the links lead to count',
-    edits: [
-      { file, find: 'readlinkSync, readSync,', replace: 'readlinkSync, readSync, realpathSync,' },
-      {
-        file,
-        find: 'const left = namesOf(dirname(path));',
-        replace: 'const left = namesOf(realpathSync(dirname(path)));',
-      },
-    ],
-    needsRoot: true,
-  },
+  change(
+    'the owner of a link does not count',
+    'link-owner',
+    'checkAncestor(',
+    'if (!stats.isSymbolicLink()) checkAncestor(',
+  ),
+  change(
+    'only the directories that the links lead to count',
+    'links-walked',
+    'dirname(path)',
+    "process.getBuiltinModule('node:fs').realpathSync(dirname(path))",
+  ),
 ];

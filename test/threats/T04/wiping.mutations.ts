@@ -1,17 +1,12 @@
 import type { Mutation } from '../run.ts';
 
-const skip = (name: string, file: string, find: string, replace = ''): Mutation => ({
+const skip = (name: string, file: string, at: string): Mutation => ({
   name,
-  edits: [{ file: `supervisor/custody/${file}`, find, replace }],
+  edits: [{ file: `supervisor/custody/${file}`, at, find: '.fill(0)', replace: '.at(0)' }],
 });
 
 export const mutations: readonly Mutation[] = [
-  skip('the buffer of the reading stays', 'trusted-file.ts', '    buffer.fill(0);\n', '    buffer.at(0);\n'),
-  skip(
-    'what was passed on stays',
-    'credentials.ts',
-    "    const base64 = bytes.toString('base64');\n    bytes.fill(0);\n",
-    "    const base64 = bytes.toString('base64');\n",
-  ),
-  skip('what was only checked stays', 'credentials.ts', '      read.bytes.fill(0);\n', '      read.bytes.at(0);\n'),
+  skip('the buffer of the reading stays', 'trusted-file.ts', 'control: trusted-file.wipe'),
+  skip('what was passed on stays', 'credentials.ts', 'control: credentials.wipe-sent'),
+  skip('what was only checked stays', 'credentials.ts', 'control: credentials.wipe-checked'),
 ];

@@ -7,23 +7,21 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/keys/profile.ts',
-        find: 'isPresent: (p) => p.isDeletionAllowed',
-        replace: 'isPresent: () => false',
+        at: 'control: profile.deletion',
+        find: 'p.isDeletionAllowed',
+        replace: 'false',
       },
     ],
   },
   {
     name: 'the policy lets the provider delete the key',
+    needsBuild: true,
     edits: [
       {
         file: 'test/support/openbao/provision.ts',
-        find: 'allow(`$' + '{mountPath}/keys/$' + "{keyName}`, 'read')",
-        replace:
-          'allow(`$' +
-          '{mountPath}/keys/$' +
-          "{keyName}`, 'delete'), allow(`$" +
-          '{mountPath}/keys/$' +
-          "{keyName}`, 'read')",
+        at: 'control: policy.key',
+        find: "'read'",
+        replace: `'read", "delete'`,
       },
     ],
   },

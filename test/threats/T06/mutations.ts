@@ -7,8 +7,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/probes/probes.ts',
-        find: '    if (!isUpsertDisabled) {',
-        replace: '    if (isUpsertDisabled === undefined) {',
+        at: 'control: probes.upsert',
+        find: '!isUpsertDisabled',
+        replace: 'isUpsertDisabled === undefined',
       },
     ],
   },

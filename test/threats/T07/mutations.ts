@@ -7,8 +7,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/keys/profile.ts',
-        find: '  if (createdAtUnix !== recordedAtUnix) {',
-        replace: '  if (createdAtUnix < 0) {',
+        at: 'control: profile.created-at',
+        find: '!== recordedAtUnix',
+        replace: '< 0',
       },
     ],
   },

@@ -6,9 +6,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/key-service.ts',
-        find: '  if (found === undefined) throw unknown();\n  return found;',
-        replace:
-          '  const fallback = found ?? deps.cache.active;\n  if (fallback === undefined) throw unknown();\n  return fallback;',
+        at: 'control: key-service.unknown-id',
+        find: 'throw unknown();',
+        replace: '{ if (deps.cache.active === undefined) throw unknown(); return deps.cache.active; }',
       },
     ],
   },
@@ -17,7 +17,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'shared/text/base64url.ts',
-        find: "return bytes.toString('base64url') === text ? bytes : undefined;",
+        at: 'control: base64url.strict',
         replace: 'return bytes;',
       },
     ],
@@ -27,6 +27,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/health/status-cache.ts',
+        at: 'control: status-cache.usable',
         find: "kind === 'active' || kind === 'pending' || kind === 'retired'",
         replace: "kind !== 'rejected'",
       },

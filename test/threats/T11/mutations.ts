@@ -6,8 +6,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/key-service.ts',
-        find: '  checkAnnotations(parseSound(request), snapshot);',
-        replace: '  parseSound(request);',
+        at: 'control: key-service.annotations',
+        replace: 'parseSound(request);',
       },
     ],
   },
@@ -16,8 +16,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/codec.ts',
-        find: 'hasDuplicates = decode(bytes, countAnnotations) !== request.annotations.size',
-        replace: 'hasDuplicates = decode(bytes, countAnnotations) < 0',
+        at: 'control: codec.annotation-twice',
+        find: '!== request.annotations.size',
+        replace: '< 0',
       },
     ],
   },

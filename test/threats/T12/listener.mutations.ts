@@ -1,23 +1,19 @@
 import type { Mutation } from '../run.ts';
 
+const look = 'supervisor/custody/listener-look.ts';
+
 export const mutations: readonly Mutation[] = [
   {
     name: 'nobody looks whether the socket was shut down',
     needsBuild: true,
     needsRoot: true,
-    edits: [
-      {
-        file: 'supervisor/custody/listener-look.ts',
-        find: "(await answerOf({ path }, clock, lookTimeoutMs)) === 'refused'",
-        replace: "(await answerOf({ path }, clock, lookTimeoutMs)) === 'other'",
-      },
-    ],
+    edits: [{ file: look, at: 'control: listener-look.socket', find: "'refused'", replace: "'other'" }],
   },
   {
     name: 'nobody looks at the socket under a plugin that stays',
     needsBuild: true,
     needsRoot: true,
-    edits: [{ file: 'supervisor/custody/watch-custody.ts', find: '  if (isOurs) deps.nameLooked();\n', replace: '' }],
+    edits: [{ file: 'supervisor/custody/watch-custody.ts', at: 'control: watch-custody.look', replace: '' }],
   },
   {
     name: 'nobody looks whether the ports were shut down',
@@ -25,9 +21,10 @@ export const mutations: readonly Mutation[] = [
     needsRoot: true,
     edits: [
       {
-        file: 'supervisor/custody/listener-look.ts',
-        find: '(await isPortShut(port, when))',
-        replace: '(await isPortShut(port, when)) && hangs === undefined',
+        file: look,
+        at: 'control: listener-look.port',
+        find: 'listened.has(port.handle)',
+        replace: 'hangs === undefined',
       },
     ],
   },

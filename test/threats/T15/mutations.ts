@@ -5,45 +5,45 @@ const file = 'plugin/http/tls.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'certificates are not verified',
-    edits: [{ file, find: 'rejectUnauthorized: true', replace: 'rejectUnauthorized: false' }],
+    edits: [{ file, at: 'control: tls.verify', find: 'true', replace: 'false' }],
   },
   {
     name: 'the name is not checked',
     edits: [
       {
         file,
-        find: 'checkServerIdentity: (_host, certificate) => checkName(trust.tlsServerName, certificate),',
-        replace: 'checkServerIdentity: () => undefined,',
+        at: 'control: tls.check-name',
+        find: 'checkName(trust.tlsServerName, certificate)',
+        replace: 'undefined',
       },
     ],
   },
   {
     name: 'a common name counts',
-    edits: [{ file, find: '{ ...certificate, subject: noSubject }', replace: 'certificate' }],
-  },
-  {
-    name: 'system roots are trusted too',
     edits: [
       {
         file,
-        find: "createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true })",
-        replace: "createSecureContext({ minVersion: 'TLSv1.2' })",
+        at: 'control: tls.no-common-name',
+        find: '{ ...certificate, subject: noSubject }',
+        replace: 'certificate',
       },
     ],
+  },
+  {
+    name: 'system roots are trusted too',
+    edits: [{ file, at: 'control: tls.trusted-roots', replace: '' }],
   },
   {
     name: 'old TLS is spoken',
     edits: [
       {
         file,
-        find: "createSecureContext({ ca: blocks, minVersion: 'TLSv1.2', allowPartialTrustChain: true })",
-        replace: "createSecureContext({ ca: blocks, minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' })",
+        at: 'control: tls.context-version',
+        find: "'TLSv1.2'",
+        replace: "'TLSv1'",
       },
-      {
-        file,
-        find: "      minVersion: 'TLSv1.2',\n      ALPNProtocols",
-        replace: "      minVersion: 'TLSv1',\n      ALPNProtocols",
-      },
+      { file, at: 'control: tls.no-dhe', find: '${DEFAULT_CIPHERS}:!kDHE', replace: 'DEFAULT@SECLEVEL=0' },
+      { file, at: 'control: tls.min-version', find: "'TLSv1.2'", replace: "'TLSv1'" },
     ],
   },
 ];

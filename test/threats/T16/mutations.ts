@@ -7,8 +7,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/health/verdict.ts',
-        find: 'metadata.goodAgeMs > limits.statusMaxStalenessMs',
-        replace: 'metadata.goodAgeMs > limits.statusMaxStalenessMs * 1e9',
+        at: 'control: verdict.stale',
+        find: 'limits.statusMaxStalenessMs',
+        replace: 'limits.statusMaxStalenessMs * 1e9',
       },
     ],
   },

@@ -1,20 +1,23 @@
 import type { Mutation } from '../run.ts';
 
 const channel = 'supervisor/channel/channel.ts';
+const commits = 'supervisor/lifecycle/commits.ts';
 
 export const mutations: readonly Mutation[] = [
   {
     name: 'values are not counted before a message is parsed',
     needsBuild: true,
-    edits: [{ file: 'shared/channel/messages.ts', find: '  checkStructure(payload, maxMessage);\n', replace: '' }],
+    edits: [{ file: 'shared/channel/messages.ts', at: 'control: messages.structure', replace: '' }],
   },
   {
     name: 'values are not counted before a state is parsed',
+    needsBuild: true,
     edits: [
       {
         file: 'shared/registry/state.ts',
-        find: 'if (containers > maxContainers || separators > maxSeparators)',
-        replace: 'if (containers < 0 || separators < 0)',
+        at: 'control: state.structure',
+        find: 'containers > maxContainers || separators > maxSeparators',
+        replace: 'containers < 0 || separators < 0',
       },
     ],
   },
@@ -24,8 +27,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/lifecycle/incumbent.ts',
-        find: 'if (isNext || !this.#mayTellResult()) return;',
-        replace: 'if (isNext) return;',
+        at: 'control: credential.result-rate',
+        find: ' || !this.#mayTellResult()',
+        replace: '',
       },
     ],
   },
@@ -35,7 +39,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/lifecycle/incumbent.ts',
-        find: 'if (generation > (from.sent.get(name) ?? 0)) return;',
+        at: 'control: credential.result-sent',
         replace: '',
       },
     ],
@@ -43,7 +47,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'every kind of message may be long',
     needsBuild: true,
-    edits: [{ file: channel, find: 'return maxMessageBytes;', replace: 'return maxFrameBytes;' }],
+    edits: [{ file: channel, at: 'control: channel.message-size', find: 'maxMessageBytes', replace: 'maxFrameBytes' }],
   },
   {
     name: 'a class may be any word',
@@ -51,38 +55,29 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'shared/channel/members.ts',
-        find: 'const className = wordOf(classNames);',
-        replace: 'const className = Type.String({ maxLength: classNames.length });',
+        at: 'control: messages.class-name',
+        find: 'wordOf(classNames)',
+        replace: 'Type.String({ maxLength: classNames.length })',
       },
     ],
   },
   {
     name: 'a frame may take its time',
     needsBuild: true,
-    edits: [
-      {
-        file: channel,
-        find: '&& !this.#isDeaf) this.#frame.begin();',
-        replace: '&& this.#isDeaf) this.#frame.begin();',
-      },
-    ],
+    edits: [{ file: channel, at: 'control: channel.frame-time', find: '!this.#isDeaf', replace: 'this.#isDeaf' }],
   },
   {
     name: 'a plugin may leave unread what it likes',
     needsBuild: true,
-    edits: [{ file: channel, find: 'if (isLate && !this.#isDeaf)', replace: 'if (isLate && this.#isDeaf)' }],
+    edits: [{ file: channel, at: 'control: channel.unread', find: '!this.#isDeaf', replace: 'this.#isDeaf' }],
   },
   {
     name: 'commits are decided as they come, also during a hand-over',
     needsBuild: true,
     edits: [
-      {
-        file: 'supervisor/lifecycle/commits.ts',
-        find: 'isHeld = next;',
-        replace: 'isHeld = next && waiting.length > 99;',
-      },
+      { file: commits, at: 'control: commits.hold', find: 'next', replace: 'next && waiting.length > 99' },
       // Slower than the bound on frames, which would end the plugin and so let the reload through.
-      { file: 'supervisor/lifecycle/commits.ts', find: 'const refillMs = 1_000;', replace: 'const refillMs = 50;' },
+      { file: commits, at: 'control: commits.refill', find: '1_000', replace: '50' },
     ],
   },
 ];

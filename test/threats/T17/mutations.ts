@@ -1,22 +1,17 @@
 import type { Mutation } from '../run.ts';
 
+const command = 'supervisor/launch/plugin-command.ts';
+const channel = 'supervisor/channel/channel.ts';
+
 export const mutations: readonly Mutation[] = [
   {
     name: 'the plugin runs without its permission model',
     needsBuild: true,
     edits: [
-      { file: 'supervisor/launch/plugin-command.ts', find: "    '--permission',\n", replace: '' },
+      { file: command, at: 'control: plugin-command.permission', replace: '' },
       // Without the flag its allowances are unknown options.
-      {
-        file: 'supervisor/launch/plugin-command.ts',
-        find: '    `--allow-fs-read=$' + '{bundle}`,\n',
-        replace: '',
-      },
-      {
-        file: 'supervisor/launch/plugin-command.ts',
-        find: "    '--allow-fs-read=/proc/self/status',\n",
-        replace: '',
-      },
+      { file: command, at: 'control: plugin-command.read-bundle', replace: '' },
+      { file: command, at: 'control: plugin-command.read-status', replace: '' },
     ],
   },
   {
@@ -26,13 +21,14 @@ export const mutations: readonly Mutation[] = [
     needsRoot: true,
     edits: [
       {
-        file: 'supervisor/launch/plugin-command.ts',
-        find: "    privilege.kind === 'separate'\n",
-        replace: "    privilege.kind !== 'separate' && privilege.kind !== 'same-user'\n",
+        file: command,
+        at: 'control: plugin-command.drop',
+        find: "=== 'separate'",
+        replace: "!== 'separate' && privilege.kind !== 'same-user'",
       },
       {
         file: 'shared/confinement/confinement.ts',
-        find: "if (found.noNewPrivs !== 1) return 'no_new_privs';",
+        at: 'control: confinement.no-new-privs',
         replace: 'if (found !== undefined) return undefined;',
       },
     ],
@@ -40,20 +36,15 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the supervisor does not look at the rate of frames',
     needsBuild: true,
-    edits: [
-      {
-        file: 'supervisor/channel/channel.ts',
-        find: 'this.#recent.length > maxFramesPerSecond',
-        replace: 'this.#recent.length < 0',
-      },
-    ],
+    edits: [{ file: channel, at: 'control: channel.frame-rate', find: '> maxFramesPerSecond', replace: '< 0' }],
   },
   {
     name: 'messages may come at any time',
     needsBuild: true,
     edits: [
       {
-        file: 'supervisor/channel/channel.ts',
+        file: channel,
+        at: 'control: channel.phase',
         find: '!allowed[this.#phase].includes(message.kind)',
         replace: 'allowed[this.#phase] === undefined',
       },

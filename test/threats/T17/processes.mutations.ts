@@ -1,20 +1,14 @@
 import type { Mutation } from '../run.ts';
 
-const child = 'supervisor/launch/child.ts';
+const file = 'supervisor/launch/child.ts';
 
 export const mutations: readonly Mutation[] = [
   {
     name: 'only the plugin itself is ended',
-    edits: [{ file: child, find: "    process.kill(-pid, 'SIGKILL');", replace: "    process.kill(pid, 'SIGKILL');" }],
+    edits: [{ file, at: 'control: child.kill-group', find: '-pid', replace: 'pid' }],
   },
   {
     name: 'the end waits until nobody has the pipes any more',
-    edits: [
-      {
-        file: child,
-        find: 'options.clock.after(lastWordsMs, settle)',
-        replace: 'options.clock.after(1_000 * lastWordsMs, settle)',
-      },
-    ],
+    edits: [{ file, at: 'control: child.last-words', find: 'lastWordsMs', replace: '1_000 * lastWordsMs' }],
   },
 ];

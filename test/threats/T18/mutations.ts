@@ -1,5 +1,7 @@
 import type { Mutation } from '../run.ts';
 
+const response = 'plugin/openbao/response.ts';
+
 export const mutations: readonly Mutation[] = [
   {
     name: 'the path of a request stands in the log',
@@ -7,8 +9,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/auth/authorized.ts',
-        find: 'operation: call.operation.name, label',
-        replace: 'operation: call.path, label',
+        at: 'control: authorized.noted-operation',
+        find: 'call.operation.name',
+        replace: 'call.path',
       },
     ],
   },
@@ -18,8 +21,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/kms.ts',
-        find: 'noted.keyIdHash = hashText(view.keyId);\n  const resolved',
-        replace: 'noted.keyIdHash = view.keyId;\n  const resolved',
+        at: 'control: decrypt.noted-key-id',
+        find: 'hashText(view.keyId)',
+        replace: 'view.keyId',
       },
     ],
   },
@@ -27,21 +31,18 @@ export const mutations: readonly Mutation[] = [
     name: 'the server’s text stands in messages, and messages in the log',
     needsBuild: true,
     edits: [
+      { file: response, at: 'control: response.message', find: 'failed: ', replace: '' },
       {
-        file: 'plugin/openbao/response.ts',
-        find: 'failed: ',
-        replace: '',
-      },
-      {
-        file: 'plugin/openbao/response.ts',
-        find: 'return baoError(classify(reply.status, readErrors(reply.body)), operation, reply.status, more);',
+        file: response,
+        at: 'control: response.refusal',
         replace:
           'return new ProviderError(classify(reply.status, readErrors(reply.body)), readErrors(reply.body), { facts: { status: reply.status, waitMs: retryAfterMs ?? 0 } });',
       },
       {
         file: 'plugin/telemetry/observer.ts',
-        find: '    openbao_operation: event.operation,',
-        replace: '    openbao_operation: event.error instanceof Error ? event.error.message : event.operation,',
+        at: 'control: observer.operation',
+        find: 'event.operation',
+        replace: 'event.error instanceof Error ? event.error.message : event.operation',
       },
     ],
   },

@@ -1,7 +1,5 @@
 import type { Mutation } from '../run.ts';
 
-const output = 'supervisor/launch/plugin-output.ts';
-
 export const mutations: readonly Mutation[] = [
   {
     name: 'what is no line of the log goes on as it came',
@@ -9,7 +7,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/commands/serve.ts',
-        find: "text: (text) => current('error', 'plugin.output', { output: text }),",
+        at: 'control: serve.plugin-output',
         replace: "text: (text) => deps.writeLine(text.concat('\\n')),",
       },
     ],
@@ -17,28 +15,23 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a line names its process itself',
     needsBuild: true,
-    edits: [
-      {
-        file: 'shared/log/relay.ts',
-        find: "process: 'plugin', ...allowedFields(fields), message",
-        replace: "process: 'supervisor', ...allowedFields(fields), message",
-      },
-    ],
+    edits: [{ file: 'shared/log/relay.ts', at: 'control: relay.process', find: "'plugin'", replace: "'supervisor'" }],
   },
   {
     name: 'any number of lines goes on',
     needsBuild: true,
     edits: [
       {
-        file: output,
-        find: 'if (this.#second.lines <= maxLinesPerSecond)',
-        replace: 'if (this.#second.lines <= 1e9)',
+        file: 'supervisor/launch/plugin-output.ts',
+        at: 'control: plugin-output.lines',
+        find: 'maxLinesPerSecond',
+        replace: '1e9',
       },
     ],
   },
   {
     name: 'descriptors from outside stay open',
     needsBuild: true,
-    edits: [{ file: 'supervisor/main.ts', find: '  system.closeInherited();\n', replace: '' }],
+    edits: [{ file: 'supervisor/main.ts', at: 'control: main.close-inherited', replace: '' }],
   },
 ];

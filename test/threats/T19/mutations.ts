@@ -7,8 +7,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/telemetry/collect.ts',
-        find: 'hash: hashText(active.kubernetesKeyId)',
-        replace: 'hash: active.kubernetesKeyId',
+        at: 'control: collect.key-id-hash',
+        find: 'hashText(active.kubernetesKeyId)',
+        replace: 'active.kubernetesKeyId',
       },
     ],
   },
@@ -18,8 +19,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/telemetry/observer.ts',
-        find: "metrics.count('grpc_requests_total', { method, status: isOk ? 'ok' : 'error' });",
-        replace: "metrics.count('grpc_requests_total', { method, status: event.uid ?? 'ok' });",
+        at: 'control: observer.status-label',
+        find: "isOk ? 'ok' : 'error'",
+        replace: "event.uid ?? 'ok'",
       },
     ],
   },

@@ -1,7 +1,9 @@
 import type { Mutation } from '../run.ts';
 
-const file = 'supervisor/gate/yaml-bounds.ts';
-const skip = (name: string, find: string, replace = ''): Mutation => ({ name, edits: [{ file, find, replace }] });
+const skip = (name: string, what: string): Mutation => ({
+  name,
+  edits: [{ file: 'supervisor/gate/yaml-bounds.ts', at: `control: yaml.${what}`, replace: '' }],
+});
 
 export const mutations: readonly Mutation[] = [
   {
@@ -9,18 +11,19 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/gate/yaml.ts',
-        find: 'const excess = yamlExcessOf(text);',
-        replace: 'const excess = undefined as ReturnType<typeof yamlExcessOf>;',
+        at: 'control: yaml.counted-before',
+        find: 'yamlExcessOf(text)',
+        replace: 'undefined as ReturnType<typeof yamlExcessOf>',
       },
     ],
     needsBuild: true,
   },
-  skip('keys are not counted', '    if (keys > maxYamlKeys) return excesses.keys;\n'),
-  skip('depth is not looked at', '    if (depth + 1 > maxYamlDepth) return excesses.depth;\n'),
-  skip('scalars may be long', '    if (token.length > maxYamlScalarLength) return excesses.scalar;\n'),
-  skip('signs are not counted', '    if (tokens > maxYamlTokens) return excesses.tokens;\n'),
+  skip('keys are not counted', 'keys'),
+  skip('depth is not looked at', 'depth'),
+  skip('scalars may be long', 'scalar'),
+  skip('signs are not counted', 'tokens'),
   {
     name: 'each fault copies a part of the text',
-    edits: [{ file: 'supervisor/gate/yaml.ts', find: 'prettyErrors: false', replace: 'prettyErrors: true' }],
+    edits: [{ file: 'supervisor/gate/yaml.ts', at: 'control: yaml.pretty-errors', find: 'false', replace: 'true' }],
   },
 ];

@@ -1,23 +1,31 @@
 import type { Mutation } from '../run.ts';
 
+const endpoints = 'plugin/telemetry/endpoints.ts';
+
 export const mutations: readonly Mutation[] = [
   {
     name: 'every client renders /metrics anew and requests are served as they come',
     needsBuild: true,
     edits: [
       {
-        file: 'plugin/telemetry/endpoints.ts',
-        find: "    socket.off('data', hear);\n",
+        file: endpoints,
+        at: 'control: endpoints.one-request',
+        find: 'socket.off',
         replace:
-          "    for (let rest = 0; rest < 1_499; rest += 1) void answer(asked).then((one) => socket.write(shown(one).repeat(8)));\n    socket.off('data', hear);\n",
+          'for (let rest = 0; rest < 1_499; rest += 1) void answer(asked).then((one) => socket.write(shown(one).repeat(8)));\n    socket.off',
       },
-      { file: 'plugin/telemetry/endpoints.ts', find: 'nowMs - renderedAtMs >= sharedTextMs', replace: 'true' },
+      {
+        file: endpoints,
+        at: 'control: endpoints.shared-text',
+        find: 'nowMs - renderedAtMs >= sharedTextMs',
+        replace: 'true',
+      },
     ],
   },
   {
     name: 'what is pipelined is dropped',
     needsBuild: true,
-    edits: [{ file: 'plugin/telemetry/endpoints.ts', find: '  if (!isFollowed) return', replace: '  return' }],
+    edits: [{ file: endpoints, at: 'control: endpoints.pipelined', find: 'if (!isFollowed) ', replace: '' }],
   },
   {
     name: 'nobody makes room',
@@ -25,8 +33,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/telemetry/visitors.ts',
-        find: '      planRoom();\n      if (present.size > maxCrowd) makeRoom();\n',
-        replace: '      if (present.size > maxVisitors) return end(visitor, "crowded"), () => {};\n',
+        at: 'control: visitors.make-room',
+        replace: 'if (present.size > maxVisitors) return end(visitor, "crowded"), () => {};',
       },
     ],
   },
@@ -36,8 +44,8 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/custody/bound-handle.ts',
-        find: '    handle.close();\n    return undefined;\n',
-        replace: "    handle.close();\n    throw unavailable(field, 'is in use');\n",
+        at: 'control: bound-handle.in-use',
+        replace: "throw unavailable(field, 'is in use');",
       },
     ],
   },
@@ -47,8 +55,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'supervisor/commands/guard.ts',
-        find: 'port !== undefined && port !== deps.portsGiven()?.[name]',
-        replace: 'port !== undefined && deps.portsGiven()?.[name] === undefined',
+        at: 'control: guard.port-given',
+        find: 'port !== deps.portsGiven()?.[name]',
+        replace: 'deps.portsGiven()?.[name] === undefined',
       },
     ],
   },
@@ -56,11 +65,8 @@ export const mutations: readonly Mutation[] = [
     name: 'a port in use is not tried again',
     needsBuild: true,
     edits: [
-      {
-        file: 'supervisor/custody/port-watch.ts',
-        find: '    if (deps.unserved().length > 0 && mayReplace()) deps.replace();\n    deps.clock.after(portRetryMs, tick);\n',
-        replace: '',
-      },
+      // What follows it plans the next look.
+      { file: 'supervisor/custody/port-watch.ts', at: 'control: port-watch.again', replace: 'return;' },
     ],
   },
 ];

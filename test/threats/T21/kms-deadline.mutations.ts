@@ -6,8 +6,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/openbao/exchange.ts',
-        find: 'connection = await deps.pool.acquire(signal, isFresh);',
-        replace: 'connection = await deps.pool.acquire(new AbortController().signal, isFresh);',
+        at: 'control: exchange.acquire',
+        find: 'signal',
+        replace: 'new AbortController().signal',
       },
     ],
   },
@@ -16,8 +17,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/openbao/client.ts',
-        find: 'timeoutMs: connectTimeoutMs, signal }',
-        replace: 'timeoutMs: 1_000 * connectTimeoutMs, signal }',
+        at: 'control: client.connect-timeout',
+        find: 'connectTimeoutMs',
+        replace: '1_000 * connectTimeoutMs',
       },
     ],
   },

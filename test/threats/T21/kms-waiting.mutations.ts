@@ -4,7 +4,12 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'any number of annotations',
     edits: [
-      { file: 'plugin/kms/limits.ts', find: 'annotations.size > maxAnnotations', replace: 'annotations.size < 0' },
+      {
+        file: 'plugin/kms/limits.ts',
+        at: 'control: limits.annotations',
+        find: '> maxAnnotations',
+        replace: '< 0',
+      },
     ],
   },
   {
@@ -12,8 +17,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/limits.ts',
-        find: 'value.length <= maxAnnotationValueBytes',
-        replace: 'value.length >= 0',
+        at: 'control: limits.annotation-value',
+        find: '<= maxAnnotationValueBytes',
+        replace: '>= 0',
       },
     ],
   },
@@ -22,8 +28,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/kms.ts',
-        find: 'context.retained.take(call.connection, request.sizeBytes',
-        replace: 'context.retained.take(call.connection, 0 * request.sizeBytes',
+        at: 'control: decrypt.retained',
+        find: 'request.sizeBytes',
+        replace: '0 * request.sizeBytes',
       },
     ],
   },
@@ -32,8 +39,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/fair-share.ts',
-        find: 'return isFair ? greatest.newest : undefined',
-        replace: 'return isFair ? undefined : undefined',
+        at: 'control: fair-share.greatest-yields',
+        find: 'greatest.newest',
+        replace: 'undefined',
       },
     ],
   },
@@ -42,8 +50,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       {
         file: 'plugin/kms/decrypt-queue.ts',
-        find: 'if (running >= fewest) continue;',
-        replace: 'if (next !== undefined) continue;',
+        at: 'control: decrypt.fewest-running',
+        find: 'running >= fewest',
+        replace: 'next !== undefined',
       },
     ],
   },
