@@ -170,8 +170,11 @@ function checkWaiting(was: Snapshot, now: Snapshot, pending: Snapshot | undefine
   checkTimes({ ...now, transitVersionCreatedAtUnix: 0 }, isAhead);
 }
 
+/** Member by member: of a full registry this is done 4 096 times a save. */
 function isSame(one: object, other: object): boolean {
-  return JSON.stringify(Object.entries(one).sort()) === JSON.stringify(Object.entries(other).sort());
+  const members = new Map<string, unknown>(Object.entries(other));
+  const ours = Object.entries(one);
+  return ours.length === members.size && ours.every(([name, value]) => members.get(name) === value);
 }
 
 function unbelievable(what: string): ProviderError {

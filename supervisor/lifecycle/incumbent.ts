@@ -362,8 +362,8 @@ export class Incumbent {
     const running = this.#running;
     if (running?.generation === generation) {
       return this.#commits.add(() => {
-        if (this.#running === running) void this.#commit(commitId, state, running);
-        else this.#refuseLate(running.channel, commitId);
+        if (this.#running === running) return this.#commit(commitId, state, running);
+        return this.#refuseLate(running.channel, commitId);
       });
     }
     // The next plugin proposed a state before the hand-over finished; it is decided after the hand-over.

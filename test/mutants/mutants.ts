@@ -572,6 +572,13 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/unit/supervisor/lifecycle/plugin-words.test.ts'],
   },
   {
+    name: 'costly saves follow each other without a rest',
+    file: 'supervisor/lifecycle/commits.ts',
+    at: 'control: commits.rest',
+    replace: '',
+    tests: ['test/unit/supervisor/lifecycle/commits.test.ts'],
+  },
+  {
     name: 'six commits are decided at once',
     file: 'supervisor/lifecycle/commits.ts',
     at: 'control: commits.burst',

@@ -42,7 +42,7 @@ export const mutations: readonly Mutation[] = [
         find: "'TLSv1.2'",
         replace: "'TLSv1'",
       },
-      { file, at: 'control: tls.no-dhe', find: '${DEFAULT_CIPHERS}:!kDHE', replace: 'DEFAULT@SECLEVEL=0' },
+      { file, at: 'control: tls.no-dhe', find: ':!kDHE', replace: ':@SECLEVEL=0' },
       { file, at: 'control: tls.min-version', find: "'TLSv1.2'", replace: "'TLSv1'" },
     ],
   },

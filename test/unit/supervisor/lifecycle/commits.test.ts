@@ -27,6 +27,29 @@ test('five are decided at once, the others one a second, in order', async () => 
   assert.equal(done, [1, 2, 3, 4, 5, 6, 7]);
 });
 
+test('after one that took long nothing is decided for four times as long, and one at a time', async () => {
+  const { clock, done, commits, add } = bench();
+  const costly = Promise.withResolvers<void>();
+  commits.add(() => costly.promise);
+  add(1, 2);
+  await clock.advance(1_500);
+  assert.equal(done, [], 'not before the answer to the first');
+  costly.resolve();
+  await clock.settle();
+  await clock.advance(5_999);
+  assert.equal(done, []);
+  await clock.advance(1);
+  assert.equal(done, [1, 2]);
+});
+
+test('a quick one holds nobody up, nor does one that fails', async () => {
+  const { clock, done, commits, add } = bench();
+  commits.add(() => Promise.reject(new Error('no')));
+  add(1);
+  await clock.settle();
+  assert.equal(done, [1]);
+});
+
 test('a pause of five seconds gives back five and no more', async () => {
   const { clock, done, add } = bench();
   add(1, 2, 3, 4, 5);
