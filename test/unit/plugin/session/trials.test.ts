@@ -94,7 +94,7 @@ test('a candidate that has to wait is no reason to go without a token: a login i
   const state = stateOf({ openbao_ca: { inUse: inUse(1) }, login: { candidate: waiting, lastTrialAtMs: 90_000 } });
   assert.equal(step(state, { kind: 'tick' }, { hasToken: false }).effects[0], {
     kind: 'try',
-    name: 'jwt',
+    name: 'login',
     generation: undefined,
   });
   assert.equal(kinds(step(state, { kind: 'tick' }).effects), ['arm']);
