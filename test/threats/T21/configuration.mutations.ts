@@ -2,6 +2,7 @@ import type { Mutation } from '../run.ts';
 
 const skip = (name: string, what: string): Mutation => ({
   name,
+  needsBuild: true,
   edits: [{ file: 'supervisor/gate/yaml-bounds.ts', at: `control: yaml.${what}`, replace: '' }],
 });
 
@@ -24,6 +25,7 @@ export const mutations: readonly Mutation[] = [
   skip('signs are not counted', 'tokens'),
   {
     name: 'each fault copies a part of the text',
+    needsBuild: true,
     edits: [{ file: 'supervisor/gate/yaml.ts', at: 'control: yaml.pretty-errors', find: 'false', replace: 'true' }],
   },
 ];
