@@ -59,7 +59,7 @@ export const logEvents = {
   'port.replaced': supervisor(
     'A port refused every connection and was bound anew. The plugin may have been taken over.',
   ),
-  'port.served': supervisor('A second plugin serves on all ports of the diagnostics.'),
+  'port.served': supervisor('A second plugin serves on every port of the diagnostics that is ours.'),
   'port.shut': supervisor('A port was shut down and cannot be bound at present; it is tried again every 5 s.'),
   'port.taken': supervisor('Another process has a port of the diagnostics; it is tried again every 5 s.'),
   'reload.done': supervisor('The configuration was read again, and a plugin serves with it.'),

@@ -30,7 +30,9 @@ export type GuardDeps = {
   readonly loop: Loop;
   readonly listenerLook: Pick<ListenerLook, 'isSocketShut'>;
   /** Binds ports anew that were shut down. */
-  readonly renewPorts: (when: 'look') => Promise<void>;
+  readonly renewPorts: (when: 'resting' | 'serving') => Promise<void>;
+  /** These could not be opened by the plugin that was given them. */
+  readonly portsUnopened: (names: readonly PortName[]) => void;
   /** Why this process is about to end. */
   readonly departing: (reason: string) => void;
 };
@@ -85,11 +87,13 @@ export function guardCustody(deps: GuardDeps): Guard {
     departure.saveDue();
   };
   const settings = () => passed().config.server;
+  const given = (name: PortName) => deps.portsGiven()?.[name];
   /** One that was bound again is another one. */
   const isUnserved = (name: PortName) => {
     const port = deps.listeners()[name];
-    return port !== undefined && port !== deps.portsGiven()?.[name]; // control: guard.port-given
+    return port !== undefined && port !== given(name); // control: guard.port-given
   };
+  const isWithheld = (name: PortName) => deps.listeners()[name] === undefined && given(name) !== undefined;
   const tellPorts = watchPorts({
     clock,
     log,
@@ -98,14 +102,12 @@ export function guardCustody(deps: GuardDeps): Guard {
     bind: (name) => bindPort(settings(), name),
     bound: (name, port) => deps.listenersChanged({ ...deps.listeners(), [name]: port }),
     unserved: () => portNames.filter(isUnserved),
+    withheld: () => portNames.filter(isWithheld),
     countersChanged: loop.countersChanged,
     replace: () => loop.event({ kind: 'port_bound' }),
   });
   const portsUnopened = (names: readonly PortName[]) => {
-    for (const name of names) {
-      deps.listeners()[name]?.handle.close();
-      deps.listenersChanged({ ...deps.listeners(), [name]: undefined });
-    }
+    deps.portsUnopened(names);
     tellPorts();
   };
   return { rewatch: watch.rewatch, look: watch.look, stateNeeded, portsUnopened };
@@ -115,5 +117,5 @@ export function guardCustody(deps: GuardDeps): Guard {
 async function lookAtListeners({ loop, listeners, listenerLook, passed, renewPorts }: GuardDeps): Promise<void> {
   const { directory, name } = passed().socket;
   if (await listenerLook.isSocketShut(listeners(), directory.at(name))) loop.event({ kind: 'name_lost' });
-  await renewPorts('look');
+  await renewPorts(loop.isServing() ? 'serving' : 'resting');
 }

@@ -193,6 +193,7 @@ class Serve {
       portsGiven: () => this.#holdings.portsGiven,
       listenerLook: this.#listenerLook,
       renewPorts: (when) => this.#holdings.renewPorts(when),
+      portsUnopened: (names) => this.#holdings.portsUnopened(names),
       loop: this.#loop,
       departing: (reason) => {
         this.#lastWord = departureLine(reason);

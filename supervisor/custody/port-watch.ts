@@ -8,7 +8,7 @@ import { createSpacing } from '../../shared/time/spacing.ts';
 import type { BoundTcp } from './bound-handle.ts';
 
 export const portRetryMs = 5_000;
-/** Whoever plays with a port makes us replace the plugin no more often. */
+/** Whoever plays with a port makes us replace the plugin no more often, for each of the two reasons. */
 export const replaceSpacingMs = 60_000;
 
 export type PortWatchDeps = {
@@ -22,6 +22,8 @@ export type PortWatchDeps = {
   readonly bound: (name: PortName, port: BoundTcp) => void;
   /** Bound by us, and the plugin was launched without it. */
   readonly unserved: () => readonly PortName[];
+  /** Let go by us because it was shut down, and the plugin has it still: nobody can bind it before that one is gone. */
+  readonly withheld: () => readonly PortName[];
   readonly countersChanged: () => void;
   /** A plugin with all ports is wanted. */
   readonly replace: () => void;
@@ -29,7 +31,8 @@ export type PortWatchDeps = {
 
 /** Looks at once, then every 5 s. @returns what to call when a port turned out to be taken after all */
 export function watchPorts(deps: PortWatchDeps): () => void {
-  const mayReplace = createSpacing(deps.clock, replaceSpacingMs);
+  const mayServe = createSpacing(deps.clock, replaceSpacingMs);
+  const mayRelease = createSpacing(deps.clock, replaceSpacingMs);
   const tell = () => {
     const before = deps.counters.portsTaken;
     const now = [...deps.taken()];
@@ -50,7 +53,8 @@ export function watchPorts(deps: PortWatchDeps): () => void {
       if (port !== undefined) deps.bound(name, port);
     }
     tell();
-    if (deps.unserved().length > 0 && mayReplace()) deps.replace(); // control: port-watch.again
+    if (deps.withheld().length > 0 && mayRelease()) deps.replace(); // control: port-watch.release
+    if (deps.unserved().length > 0 && mayServe()) deps.replace(); // control: port-watch.again
     deps.clock.after(portRetryMs, tick);
   };
   tell();

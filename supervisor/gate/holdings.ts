@@ -2,11 +2,11 @@
 // again before each relaunch, prepared for a second plugin. What is prepared is not in force: adopting it swaps everything at once,
 // abandoning it leaves nothing.
 
-import type { Counters } from '../../shared/channel/messages.ts';
+import type { Counters, PortName } from '../../shared/channel/messages.ts';
 import type { ConfigOptions } from '../../shared/config/config.ts';
 import type { Log } from '../../shared/log/fields.ts';
 import { newsOnce } from '../custody/credentials.ts';
-import type { ListenerLook } from '../custody/listener-look.ts';
+import type { ListenerLook, LookKind } from '../custody/listener-look.ts';
 import { bindListeners, bindPortAnew, type Listeners, type Ports } from '../custody/listeners.ts';
 import { GateRefusal, refusalFields } from '../refusal.ts';
 import { check, type GateDeps } from './checks/check.ts';
@@ -115,7 +115,7 @@ export class Holdings {
   }
 
   /** Ports that were shut down by the plugin before are bound anew; one that somebody else takes meanwhile is tried again later. */
-  async renewPorts(when: 'launch' | 'look'): Promise<void> {
+  async renewPorts(when: LookKind): Promise<void> {
     const { listenerLook, log } = this.#deps;
     if (this.#listeners === undefined) return;
     for (const name of await listenerLook.shutPorts(this.#listeners, when)) {
@@ -126,6 +126,15 @@ export class Holdings {
       this.#listeners = { ...this.#listeners, [name]: port };
       if (port === undefined) log('error', 'port.shut', { name, hint: unboundHint });
       else log('error', 'port.replaced', { name, hint: shutHint });
+    }
+  }
+
+  /** The plugin that was given these ports could not open them: somebody else listens there. */
+  portsUnopened(names: readonly PortName[]): void {
+    for (const name of names) {
+      this.#listeners?.[name]?.handle.close();
+      if (this.#listeners !== undefined) this.#listeners = { ...this.#listeners, [name]: undefined };
+      if (this.#portsGiven !== undefined) this.#portsGiven = { ...this.#portsGiven, [name]: undefined };
     }
   }
 

@@ -65,6 +65,8 @@ export type Loop = {
   readonly countersChanged: () => void;
   /** Whether there is an incumbent. */
   readonly hasPlugin: () => boolean;
+  /** Whether the incumbent is ready: it listens on what it was given. */
+  readonly isServing: () => boolean;
   /** Whether the incumbent has a credential that goes on, or may still log in; true as well while there is none. */
   readonly hasCredential: () => boolean;
   /** Resolves to the exit code. */
@@ -185,6 +187,8 @@ class LifeLoop implements Loop {
   countersChanged = (): void => this.#incumbent.countersChanged();
 
   hasPlugin = (): boolean => this.#incumbent.pid !== undefined;
+
+  isServing = (): boolean => this.#state.kind === 'serving' || this.#state.kind === 'replacing';
 
   hasCredential = (): boolean => this.#incumbent.hasCredential;
 

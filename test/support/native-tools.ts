@@ -17,6 +17,12 @@ export function shutDownDescriptor(pid: number, descriptor: number): void {
   if (status !== 0) throw new Error(`shutdown-descriptor: ${stderr.toString()}`);
 }
 
+/** Puts a filter on a TCP listener that another process holds. `deaf`: nothing passes; `mute`: handshakes do, requests do not. */
+export function filterDescriptor(pid: number, descriptor: number, kind: 'deaf' | 'mute'): void {
+  const { status, stderr } = spawnSync(build('filter-descriptor'), [String(pid), String(descriptor), kind]);
+  if (status !== 0) throw new Error(`filter-descriptor: ${stderr.toString()}`);
+}
+
 function build(name: string): string {
   if (directory === undefined) {
     directory = mkdtempSync(join(tmpdir(), 'bao-kms-native-'));

@@ -56,8 +56,8 @@ export const mutations: readonly Mutation[] = [
       {
         file: 'supervisor/commands/guard.ts',
         at: 'control: guard.port-given',
-        find: 'port !== deps.portsGiven()?.[name]',
-        replace: 'deps.portsGiven()?.[name] === undefined',
+        find: 'port !== given(name)',
+        replace: 'given(name) === undefined',
       },
     ],
   },

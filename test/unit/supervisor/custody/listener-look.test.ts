@@ -73,7 +73,7 @@ test('while somebody listens nothing was shut down, and the connections of the l
     const look = createListenerLook(patient);
     look.served(listeners);
     assert.is(await look.isSocketShut(listeners, path), false);
-    for (const when of ['launch', 'look'] as const) assert.equal(await look.shutPorts(listeners, when), []);
+    for (const when of ['launch', 'resting'] as const) assert.equal(await look.shutPorts(listeners, when), []);
     for (let tries = 0; tries < 400 && ends.size < 3; tries += 1)
       await new Promise((resolve) => setTimeout(resolve, 5));
     assert.is(ends.size, 3);
@@ -86,11 +86,11 @@ test('what refuses was shut down, at a launch as at a look, once it was served',
     renameSync(path, `${path}.kept`);
     await Promise.all([close(socketServer), close(portServer)]);
     renameSync(`${path}.kept`, path);
-    assert.equal([await look.isSocketShut(listeners, path), await look.shutPorts(listeners, 'look')], [false, []]);
+    assert.equal([await look.isSocketShut(listeners, path), await look.shutPorts(listeners, 'resting')], [false, []]);
     look.served(listeners);
     assert.is(await look.isSocketShut(listeners, path), true);
     assert.equal(await look.shutPorts(listeners, 'launch'), ['metrics']);
-    assert.equal(await look.shutPorts(listeners, 'look'), ['metrics']);
+    assert.equal(await look.shutPorts(listeners, 'resting'), ['metrics']);
   }));
 
 test('another error than a refusal says nothing against a listener', () =>
@@ -110,14 +110,39 @@ test('a connect that hangs counts for a port at the second look in a row, never 
     assert.is(await look.isSocketShut(listeners, path), false);
     for (let count = 0; count < 3; count += 1) assert.equal(await look.shutPorts(listeners, 'launch'), []);
     assert.equal(limits, [1_000, 100, 100, 100]);
-    assert.equal(await look.shutPorts(listeners, 'look'), []);
+    assert.equal(await look.shutPorts(listeners, 'resting'), []);
     isHanging = false;
-    assert.equal(await look.shutPorts(listeners, 'look'), [], 'an answer ends the row');
+    assert.equal(await look.shutPorts(listeners, 'resting'), [], 'an answer ends the row');
     isHanging = true;
-    assert.equal(await look.shutPorts(listeners, 'look'), []);
-    assert.equal(await look.shutPorts(listeners, 'look'), ['metrics']);
+    assert.equal(await look.shutPorts(listeners, 'resting'), []);
+    assert.equal(await look.shutPorts(listeners, 'resting'), ['metrics']);
     const anew = { ...listeners, metrics: { ...metrics, handle: { fd: 10, close: () => {} } } };
-    assert.equal(await look.shutPorts(anew, 'look'), [], 'one that was bound anew was not served yet');
+    assert.equal(await look.shutPorts(anew, 'resting'), [], 'one that was bound anew was not served yet');
+  }));
+
+test('while a plugin serves, a port whose requests nobody answers counts at the second look in a row; any answer will do', () =>
+  withBench(async ({ listeners, portServer }) => {
+    let answer: (socket: Socket) => void = () => {};
+    portServer.on('connection', (socket) => answer(socket));
+    // The time of the look is over only for who does not answer.
+    const look = createListenerLook({
+      after: (_, run) => {
+        const timer = setTimeout(run, 300);
+        return () => clearTimeout(timer);
+      },
+    });
+    look.served(listeners);
+    assert.equal(await look.shutPorts(listeners, 'serving'), []);
+    for (const answers of [(socket: Socket) => socket.write('HTTP'), (socket: Socket) => socket.end()]) {
+      answer = answers;
+      assert.equal(await look.shutPorts(listeners, 'serving'), []);
+      answer = () => {};
+      assert.equal(await look.shutPorts(listeners, 'serving'), [], 'an answer ended the row');
+    }
+    look.served(listeners);
+    assert.equal(await look.shutPorts(listeners, 'serving'), [], 'another plugin begins anew');
+    assert.equal(await look.shutPorts(listeners, 'serving'), ['metrics']);
+    assert.equal(await look.shutPorts(listeners, 'resting'), [], 'without a plugin nobody has to answer');
   }));
 
 test.run();

@@ -11,6 +11,7 @@ function createBench(isTaken: { metrics: boolean; health: boolean }) {
   const clock = createFakeClock();
   const ours = new Set<PortName>();
   const given = new Set<PortName>();
+  const withheld = new Set<PortName>();
   const told: string[] = [];
   const counters = { portsTaken: [] as PortName[] };
   const names = ['metrics', 'health'] as const;
@@ -28,10 +29,11 @@ function createBench(isTaken: { metrics: boolean; health: boolean }) {
     },
     bound: (name) => ours.add(name),
     unserved: () => [...ours].filter((name) => !given.has(name)),
+    withheld: () => [...withheld],
     countersChanged: () => told.push('counters'),
     replace: () => told.push('replace'),
   });
-  return { clock, ours, given, told, counters, look };
+  return { clock, ours, given, withheld, told, counters, look };
 }
 
 test('nothing is said while every port is ours', async () => {
@@ -65,6 +67,21 @@ test('a port that a plugin could not open is told at once', () => {
   ours.delete('metrics');
   look();
   assert.equal([told, counters.portsTaken], [['warn port.taken metrics', 'counters'], ['metrics']]);
+});
+
+test('a plugin that has a port which was let go is replaced, once a minute, whatever was replaced for another reason', async () => {
+  const { clock, ours, given, withheld, told } = createBench({ metrics: false, health: false });
+  given.delete('metrics');
+  ours.delete('health');
+  withheld.add('health');
+  await clock.advance(portRetryMs);
+  assert.equal(told.splice(0), ['replace', 'replace']);
+  await clock.advance(replaceSpacingMs - portRetryMs);
+  assert.equal(told, []);
+  withheld.clear();
+  given.add('metrics');
+  await clock.advance(2 * replaceSpacingMs);
+  assert.equal(told, []);
 });
 
 test.run();
