@@ -47,7 +47,9 @@ export const logEvents = {
   'plugin.giving_up': supervisor('A plugin cannot serve, and says why.'),
   'plugin.not_greeted': supervisor('A new plugin could not be told what to do and is killed.'),
   'plugin.output': supervisor('The plugin wrote a line that is no event of the log; it stands in `output`.'),
-  'plugin.output_dropped': supervisor('The plugin wrote too many lines in a second; `suppressed` were dropped.'),
+  'plugin.output_dropped': supervisor(
+    'The plugin wrote too many lines in a second, or said too often how its credentials do; `suppressed` were dropped.',
+  ),
   'plugin.started': supervisor('A plugin process was started.'),
   'plugin.stuck': supervisor('A plugin does not read what it is told and is replaced.'),
   'plugin.unconfined': supervisor('A plugin is not confined as it must be and is killed.'),

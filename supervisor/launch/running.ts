@@ -50,8 +50,8 @@ export type Running = {
   cancelKill: Cancel;
   /** On the caller's monotonic clock. */
   readonly startedAtMs: number;
-  /** Credentials that it said it uses. */
-  readonly inUse: Set<CredentialName>;
+  /** The generation of each credential that it said it uses. */
+  readonly inUse: Map<CredentialName, number>;
   /** The newest generation of each credential that it got. */
   readonly sent: Map<CredentialName, number>;
   /** A proposal that came before the hand-over to it. */
@@ -96,7 +96,7 @@ export function startRunning(
     lastHealth: undefined,
     cancelKill: () => {},
     startedAtMs: greeting.clock.nowMs(),
-    inUse: new Set(),
+    inUse: new Map(),
     sent: new Map(),
     early: undefined,
   };

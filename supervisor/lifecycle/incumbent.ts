@@ -24,6 +24,7 @@ import { watchLiveness } from '../launch/liveness.ts';
 import { type Custody, type Proposal, type Running, sendCredential, startRunning } from '../launch/running.ts';
 import { GateRefusal, refusalFields } from '../refusal.ts';
 import { type Commits, createCommits } from './commits.ts';
+import { type CredentialResult, CredentialResults } from './credential-results.ts';
 import { departureReasons } from './departure.ts';
 import type { Event, ReplacementCause } from './events.ts';
 import { refusalOf } from './giving-up.ts';
@@ -44,8 +45,6 @@ export type IncumbentDeps = {
   readonly becameIncumbent: () => void;
 };
 
-type CredentialResult = Extract<PluginMessage, { kind: 'credential_result' }>;
-
 const handOverEvents: Readonly<Record<ReplacementCause, LogEventName>> = {
   reload: 'reload.done',
   socket_lost: 'socket.repaired',
@@ -59,9 +58,6 @@ const clockToldEveryMs = 60_000;
 const clockHint = 'the clock of this node stands before a time in the state: times cannot be judged; correct the clock';
 /** How long a plugin that is ready and not healthy yet may leave one that is well in service. */
 const proofMs = 3_000;
-/** A plugin says of six credentials how each of its trials went; trials are seconds apart. */
-const maxResultsPerMinute = 30;
-const resultWindowMs = 60_000;
 /** A second plugin that was overtaken by a save is started again this often, then the first one stays. */
 const maxNextAttempts = 3;
 
@@ -80,14 +76,14 @@ export class Incumbent {
   #givenUp: Error | undefined;
   readonly #mayTellClock: () => boolean;
   readonly #commits: Commits;
+  readonly #results: CredentialResults;
   #isStopping = false;
-  /** When the results that were told of late came. */
-  #resultsAtMs: number[] = [];
 
   constructor(deps: IncumbentDeps) {
     this.#deps = deps;
     this.#mayTellClock = createSpacing(deps.clock, clockToldEveryMs);
     this.#commits = createCommits(deps.clock);
+    this.#results = new CredentialResults(deps.clock, deps.log);
   }
 
   get health(): HealthMessage | undefined {
@@ -114,6 +110,7 @@ export class Incumbent {
   }
 
   launch(custody: Custody): void {
+    this.#results.renew();
     this.#running = this.#start(custody, 'now');
   }
 
@@ -153,6 +150,7 @@ export class Incumbent {
     const next = this.#next;
     if (next === undefined) return undefined;
     this.#running = next;
+    this.#results.renew();
     this.#setNext(undefined);
     this.#watchLiveness(next);
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
@@ -409,12 +407,9 @@ export class Incumbent {
     return finding;
   }
 
-  /** It is the word of the plugin: of what it was sent only, and no more often than one that is honest has to say something. */
   #credentialResult(message: CredentialResult, from: Running, isNext: boolean): void {
     const { name, generation, result, detail, nextTryMs } = message;
-    if (generation > (from.sent.get(name) ?? 0)) return; // control: credential.result-sent
-    if (result === 'in_use') from.inUse.add(name);
-    if (isNext || !this.#mayTellResult()) return; // control: credential.result-rate
+    if (!this.#results.take(from, message) || isNext) return;
     if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
     const event = result === 'refused' ? 'credential.refused' : 'credential.unproven';
     const cause = { error_class: message.class, detail, hint: credentialHintOf(message.class, detail) };
@@ -424,15 +419,6 @@ export class Incumbent {
     const { credentialRefusals } = this.#deps.counters;
     credentialRefusals[key] = (credentialRefusals[key] ?? 0) + 1;
     this.countersChanged();
-  }
-
-  /** Over all plugins: a new one is no reason to hear more. */
-  #mayTellResult(): boolean {
-    const nowMs = this.#deps.clock.nowMs();
-    this.#resultsAtMs = this.#resultsAtMs.filter((atMs) => atMs > nowMs - resultWindowMs);
-    if (this.#resultsAtMs.length >= maxResultsPerMinute) return false;
-    this.#resultsAtMs.push(nowMs);
-    return true;
   }
 
   #forget(): void {

@@ -558,17 +558,17 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a plugin says something of a credential that it was never sent',
-    file: 'supervisor/lifecycle/incumbent.ts',
+    file: 'supervisor/lifecycle/credential-results.ts',
     at: 'control: credential.result-sent',
     replace: '',
     tests: ['test/unit/supervisor/lifecycle/plugin-words.test.ts'],
   },
   {
     name: 'a plugin says as much of its credentials as it likes',
-    file: 'supervisor/lifecycle/incumbent.ts',
+    file: 'supervisor/lifecycle/credential-results.ts',
     at: 'control: credential.result-rate',
-    find: ' || !this.#mayTellResult()',
-    replace: '',
+    find: 'maxTrialsPerMinute',
+    replace: '1e9',
     tests: ['test/unit/supervisor/lifecycle/plugin-words.test.ts'],
   },
   {

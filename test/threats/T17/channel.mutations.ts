@@ -26,10 +26,10 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'supervisor/lifecycle/incumbent.ts',
+        file: 'supervisor/lifecycle/credential-results.ts',
         at: 'control: credential.result-rate',
-        find: ' || !this.#mayTellResult()',
-        replace: '',
+        find: 'maxTrialsPerMinute',
+        replace: '1e9',
       },
     ],
   },
@@ -38,7 +38,7 @@ export const mutations: readonly Mutation[] = [
     needsBuild: true,
     edits: [
       {
-        file: 'supervisor/lifecycle/incumbent.ts',
+        file: 'supervisor/lifecycle/credential-results.ts',
         at: 'control: credential.result-sent',
         replace: '',
       },

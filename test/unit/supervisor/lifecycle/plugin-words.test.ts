@@ -152,6 +152,28 @@ test('a minute later more is told; nothing is of a generation that the plugin wa
   assert.equal(counters.credentialRefusals, { 'jwt auth_rejected': 31 });
 });
 
+test('a generation comes into use once; what was dropped is said once a minute; another plugin is heard again', async () => {
+  const { clock, incumbent, log, loop, plugins } = await bench();
+  const inUse = { kind: 'credential_result', name: 'jwt', generation: 1, result: 'in_use' } as PluginMessage;
+  for (let count = 0; count < 20; count += 1) incumbent.say(inUse);
+  await clock.settle();
+  const told = (event: string) => log.filter((line) => line === event).length;
+  assert.equal([told('credential.in_use'), told('plugin.output_dropped')], [1, 1]);
+  for (let count = 0; count < 29; count += 1) incumbent.say(refused('auth_rejected'));
+  await clock.advance(1_000);
+  for (let count = 0; count < 29; count += 1) incumbent.say(refused('auth_rejected'));
+  await clock.settle();
+  assert.equal([told('credential.refused'), told('plugin.output_dropped')], [30, 1]);
+  loop.event({ kind: 'exited', reason: 'signal' });
+  await clock.advance(1_000);
+  const successor = plugins[1];
+  successor?.say({ kind: 'ready', confinement, isPermissionModelOn: true });
+  await clock.settle();
+  successor?.say(refused('auth_rejected'));
+  await clock.settle();
+  assert.is(told('credential.refused'), 31);
+});
+
 test('a plugin that cannot be greeted is ended and launched again; the life machine never stands still', async () => {
   const { clock, log, plugins, counters, loop } = await bench();
   // Larger than a frame: the greeting of the next plugin throws.
