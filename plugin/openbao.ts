@@ -23,8 +23,8 @@ export type OpenBaoDeps = {
   readonly clock: Clock;
   readonly random: () => number;
   readonly send: (message: PluginMessage) => void;
-  readonly observeRequest: (event: RequestEvent) => void;
-  readonly observeToken: (event: TokenEvent) => void;
+  readonly recordRequest: (event: RequestEvent) => void;
+  readonly recordToken: (event: TokenEvent) => void;
   readonly stopped: AbortSignal;
 };
 
@@ -84,7 +84,7 @@ export class OpenBao {
   }
 
   #createTokens(): Tokens {
-    const { config, clock, random, observeToken } = this.#deps;
+    const { config, clock, random, recordToken } = this.#deps;
     const { session } = this;
     const { loginTimeoutMs } = config.auth;
     const { timeoutMs } = config.openbao;
@@ -97,21 +97,21 @@ export class OpenBao {
         renewToken(session.pools().login, options, token, { timeoutMs: loginTimeoutMs, signal }),
       isAlive: (token, signal) => isTokenAlive(session.pools().login, token, { timeoutMs, signal }).catch(() => true),
       settings: config.auth,
-      observe: observeToken,
+      record: recordToken,
     });
   }
 
   #createSend(): SendAuthorized {
-    const { config, clock, observeRequest } = this.#deps;
+    const { config, clock, recordRequest } = this.#deps;
     const { session } = this;
     return createAuthorizedSend({
       http: () => session.pools().transit,
       tokens: this.tokens,
       timeoutMs: config.openbao.timeoutMs,
       nowMs: clock.nowMs,
-      observe: (event) => {
+      record: (event) => {
         session.used(event.error);
-        observeRequest(event);
+        recordRequest(event);
       },
     });
   }

@@ -290,8 +290,8 @@ class Service implements Serving {
       clock,
       random,
       send,
-      observeRequest: this.#observer.request,
-      observeToken: (event) => {
+      recordRequest: this.#observer.request,
+      recordToken: (event) => {
         this.#observer.token(event);
         if (event.error === undefined) this.#evidence.answeredWell();
       },
@@ -310,7 +310,7 @@ class Service implements Serving {
       readRights: this.#openbao.readRights,
       commit: this.#commits.propose,
       randomBytes,
-      observe: this.#probed,
+      record: this.#probed,
       settings: {
         identity,
         identityFingerprint: deriveFingerprint(identity),
@@ -347,7 +347,7 @@ class Service implements Serving {
         pluginVersion: this.#start.build.version,
       }),
       settings: { ...server, timeoutMs: openbao.timeoutMs },
-      observe: (event) => {
+      record: (event) => {
         this.#lastCalls.called(event.method);
         this.#observer.kms(event);
       },

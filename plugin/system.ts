@@ -1,4 +1,4 @@
-// The real world of the plugin: clocks, dice, the channel's descriptor, standard error, /proc/self/status. With main.ts the
+// The real world of the plugin: clocks, random, the channel's descriptor, standard error, /proc/self/status. With main.ts the
 // only file here that meets the process or the file system, and all it reads is its own status.
 
 import { randomBytes, randomInt } from 'node:crypto';

@@ -1,4 +1,4 @@
-// The real world of the supervisor: clocks, dice, identity, helpers. With custody/ and main.ts the only files here that meet
+// The real world of the supervisor: clocks, random, identity, helpers. With custody/ and main.ts the only files here that meet
 // the process, the file system or execa.
 
 import { randomBytes, randomInt } from 'node:crypto';

@@ -21,7 +21,7 @@ export type AuthorizedDeps = {
   readonly tokens: Pick<Tokens, 'token' | 'recover'>;
   readonly timeoutMs: number;
   readonly nowMs: () => number;
-  readonly observe: (event: RequestEvent) => void;
+  readonly record: (event: RequestEvent) => void;
 };
 
 export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
@@ -34,10 +34,10 @@ export function createAuthorizedSend(deps: AuthorizedDeps): SendAuthorized {
       const options = { ...(body === undefined ? {} : { body }), ...(signal === undefined ? {} : { signal }) };
       const reply = await deps.http().send({ operation, path, token, timeoutMs: deps.timeoutMs, isLast, ...options });
       const answer = readReply(operation, reply);
-      deps.observe({ ...event, durationMs: deps.nowMs() - startedAtMs, requestId: answer.requestId });
+      deps.record({ ...event, durationMs: deps.nowMs() - startedAtMs, requestId: answer.requestId });
       return answer;
     } catch (error) {
-      deps.observe({ ...event, durationMs: deps.nowMs() - startedAtMs, error });
+      deps.record({ ...event, durationMs: deps.nowMs() - startedAtMs, error });
       throw error;
     }
   };

@@ -22,7 +22,7 @@ export type TokensDeps = {
     /** Bounds one refresh, a failed renewal and the login after it together. */
     readonly loginTimeoutMs: number;
   };
-  readonly observe: (event: TokenEvent) => void;
+  readonly record: (event: TokenEvent) => void;
 };
 
 export type TokenEvent = { readonly kind: 'login' | 'renewal'; readonly durationMs: number; readonly error?: unknown };
@@ -218,16 +218,16 @@ export class Tokens {
   /** @returns whether nothing more is to be done in this flight */
   async #tryRenewal(held: Held, signal: AbortSignal): Promise<boolean> {
     const startedAtMs = this.#deps.clock.nowMs();
-    const observe = (error?: unknown) => this.#observe('renewal', startedAtMs, error);
+    const record = (error?: unknown) => this.#record('renewal', startedAtMs, error);
     try {
       const grant = await this.#deps.renew(held.value, signal);
       signal.throwIfAborted();
       if (this.#held !== held) return true;
       this.#hold({ ...grant, token: grant.token ?? held.value });
-      observe();
+      record();
       return true;
     } catch (error) {
-      observe(error);
+      record(error);
       return this.#stopped.signal.aborted;
     }
   }
@@ -239,11 +239,11 @@ export class Tokens {
       const grant = await this.#deps.login(signal, isTrial);
       signal.throwIfAborted();
       this.#hold(grant);
-      this.#observe('login', startedAtMs);
+      this.#record('login', startedAtMs);
     } catch (error) {
       if (this.#stopped.signal.aborted) return;
       if (!isTrial || this.#usable() === undefined) this.#failed(error);
-      this.#observe('login', startedAtMs, error);
+      this.#record('login', startedAtMs, error);
     }
   }
 
@@ -269,9 +269,9 @@ export class Tokens {
     this.#nextRetryAtMs = this.#deps.clock.nowMs() + jitterMs(delayMs, this.#deps.random(), login.capMs);
   }
 
-  #observe(kind: TokenEvent['kind'], startedAtMs: number, error?: unknown): void {
+  #record(kind: TokenEvent['kind'], startedAtMs: number, error?: unknown): void {
     const durationMs = this.#deps.clock.nowMs() - startedAtMs;
-    this.#deps.observe(error === undefined ? { kind, durationMs } : { kind, durationMs, error });
+    this.#deps.record(error === undefined ? { kind, durationMs } : { kind, durationMs, error });
   }
 }
 

@@ -9,9 +9,9 @@ import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { type ActivationWait, afterObservation, elapsedKeyId } from './activation-wait.ts';
 import { isBookkeepingOnly } from './pending-commit.ts';
 import type { KeyProfile } from './profile.ts';
-import { bootstrap, type Observation, observe } from './rotation.ts';
+import * as rotation from './rotation.ts';
 
-/** Changed by `readKey` only; times are of the caller's monotonic clock. */
+/** Changed by `advance` only; times are of the caller's monotonic clock. */
 export type Ledger = {
   /** Status, Encrypt and Decrypt see this and nothing else. */
   published: RegistryState | undefined;
@@ -80,13 +80,13 @@ export type Reading = {
  *
  * @throws ProviderError `profile_invalid`, `version_rollback`, `state_unavailable`, `state_save_failed`
  */
-export function* readKey(ledger: Ledger, settings: LedgerSettings, reading: Reading): ProbeSteps<ProbeOutcome> {
+export function* advance(ledger: Ledger, settings: LedgerSettings, reading: Reading): ProbeSteps<ProbeOutcome> {
   const known = (yield* finishPendingCommit(ledger, settings, reading)) ?? ledger.published;
   if (known === undefined) return yield* makeFirstState(ledger, settings, reading);
   const base = yield* catchUp(ledger, settings, reading, known);
   const isCounted = reading.startedAtMs - ledger.lastCountedAtMs >= settings.probeIntervalMs / 2; // control: ledger.spacing
   const look = (promotable: string | undefined) =>
-    observe({ ...inputOf(base, settings, reading, isCounted), promotable });
+    rotation.advance({ ...inputOf(base, settings, reading, isCounted), promotable });
   const found = look(elapsedKeyId(ledger.wait, reading.nowMs()));
   const isProven = found.outcome !== 'promoted' || (yield* prove(found)); // control: ledger.prove
   const result = isProven ? found : look(undefined);
@@ -110,7 +110,7 @@ export function* readKey(ledger: Ledger, settings: LedgerSettings, reading: Read
  * Takes a jump over many versions in parts, each saved and published. What is left after a few of them is for the next probe.
  *
  * @returns the base of the observation
- * @throws ProviderError as `readKey`
+ * @throws ProviderError as `advance`
  */
 function* catchUp(
   ledger: Ledger,
@@ -120,7 +120,7 @@ function* catchUp(
 ): ProbeSteps<RegistryState> {
   let base = from;
   for (let part = 0; part < partsPerProbe; part += 1) {
-    const found = observe({ ...inputOf(base, settings, reading, false), promotable: undefined });
+    const found = rotation.advance({ ...inputOf(base, settings, reading, false), promotable: undefined });
     if (!found.isPartial || found.outcome === 'unchanged') break;
     yield* save(ledger, settings, reading, found.state, base);
     yield* publish(ledger, found.state, false);
@@ -142,22 +142,22 @@ function inputOf(state: RegistryState, settings: LedgerSettings, reading: Readin
 }
 
 /** Discovery mode, its result thrown away. */
-function lookOnly(state: RegistryState, settings: LedgerSettings, profile: KeyProfile): Observation {
+function lookOnly(state: RegistryState, settings: LedgerSettings, profile: KeyProfile): rotation.Observation {
   const { keyName, stableCount, rejectVersionRollback } = settings;
   const fixed = { mode: 'discover', nowUnix: 0, isCounted: false, promotable: undefined } as const;
-  return observe({ state, profile, keyName, stableCount, rejectVersionRollback, ...fixed });
+  return rotation.advance({ state, profile, keyName, stableCount, rejectVersionRollback, ...fixed });
 }
 
 function* makeFirstState(ledger: Ledger, settings: LedgerSettings, reading: Reading): ProbeSteps<ProbeOutcome> {
   const { identity, identityFingerprint, keyName } = settings;
-  const state = bootstrap(identity, identityFingerprint, reading.profile, keyName, reading.nowUnix);
+  const state = rotation.bootstrap(identity, identityFingerprint, reading.profile, keyName, reading.nowUnix);
   yield* save(ledger, settings, reading, state, undefined);
   yield* publish(ledger, state, false);
   return 'done';
 }
 
 /** A candidate encrypts and decrypts before anything is proposed, so Status never dips (spec/rotation 3.2). */
-function* prove(found: Observation): ProbeSteps<boolean> {
+function* prove(found: rotation.Observation): ProbeSteps<boolean> {
   return (yield { kind: 'prove', candidate: activeSnapshot(found.state) }) === true;
 }
 

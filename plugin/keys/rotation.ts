@@ -9,7 +9,7 @@ import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { checkProfile, checkRegistry, type KeyProfile } from './profile.ts';
 import { profileInvalid } from './profile-findings.ts';
 
-export type ObserveInput = {
+export type AdvanceInput = {
   readonly state: RegistryState;
   readonly profile: KeyProfile;
   readonly keyName: string;
@@ -42,7 +42,7 @@ export type Observation = {
  *
  * @throws ProviderError `profile_invalid` or `version_rollback`; nothing is stored then
  */
-export function observe(input: ObserveInput): Observation {
+export function advance(input: AdvanceInput): Observation {
   const { state, profile } = input;
   checkProfile(profile, input.keyName);
   const active = activeSnapshot(state);
@@ -115,7 +115,7 @@ function unchanged(state: RegistryState, isEncryptionBlocked: boolean): Observat
 
 type Candidate = { readonly snapshot: Snapshot; readonly isKnown: boolean };
 
-function candidateOf(input: ObserveInput, active: Snapshot): Candidate {
+function candidateOf(input: AdvanceInput, active: Snapshot): Candidate {
   const fresh = newSnapshot(active, input.profile, input.profile.latestVersion, 'pending', 0);
   const known = input.state.snapshots.find((snapshot) => snapshot.kubernetesKeyId === fresh.kubernetesKeyId);
   if (known === undefined) {
@@ -169,7 +169,7 @@ function seen(snapshot: Snapshot, nowUnix: number): Snapshot {
   return { ...snapshot, observedAtUnix: snapshot.observedAtUnix || nowUnix };
 }
 
-function count(snapshot: Snapshot, input: ObserveInput): Snapshot {
+function count(snapshot: Snapshot, input: AdvanceInput): Snapshot {
   const observed = seen(snapshot, input.nowUnix);
   const isOpen = input.isCounted && observed.stableObservationCount < input.stableCount;
   const stableObservationCount = observed.stableObservationCount + (isOpen ? 1 : 0);
@@ -179,7 +179,7 @@ function count(snapshot: Snapshot, input: ObserveInput): Snapshot {
 }
 
 /** Every record is kept; a superseded candidate retires; skipped versions come in as retired (a peer may use them). */
-function merge(input: ObserveInput, active: Snapshot, candidate: Snapshot, newest: number): Snapshot[] {
+function merge(input: AdvanceInput, active: Snapshot, candidate: Snapshot, newest: number): Snapshot[] {
   const isCandidate = (snapshot: Snapshot) => snapshot.kubernetesKeyId === candidate.kubernetesKeyId;
   const kept = input.state.snapshots
     .filter((snapshot) => !isCandidate(snapshot))
@@ -189,7 +189,7 @@ function merge(input: ObserveInput, active: Snapshot, candidate: Snapshot, newes
 }
 
 /** @param newest  versions below it */
-function intermediates(input: ObserveInput, active: Snapshot, newest: number): Snapshot[] {
+function intermediates(input: AdvanceInput, active: Snapshot, newest: number): Snapshot[] {
   // control: rotation.jumped-over
   const versions = unrecordedVersions(input, active).filter((version) => version < newest);
   return versions.map((version) => {
@@ -200,7 +200,7 @@ function intermediates(input: ObserveInput, active: Snapshot, newest: number): S
 }
 
 /** Above the active version, up to the latest one, ascending; one more than a commit may add at most. */
-function unrecordedVersions({ state, profile }: ObserveInput, active: Snapshot): readonly number[] {
+function unrecordedVersions({ state, profile }: AdvanceInput, active: Snapshot): readonly number[] {
   const isUsable = ({ state: kind }: Snapshot) => kind !== 'removed' && kind !== 'rejected';
   const recorded = new Set(state.snapshots.filter(isUsable).map(({ transitVersion }) => transitVersion));
   const found: number[] = [];
@@ -216,7 +216,7 @@ function unrecordedVersions({ state, profile }: ObserveInput, active: Snapshot):
  * next part supersedes. Nothing is counted on the way.
  */
 function advancePart(
-  input: ObserveInput,
+  input: AdvanceInput,
   active: Snapshot,
   unrecorded: readonly number[],
   isBlocked: boolean,
@@ -247,7 +247,7 @@ function checkCreated(one: Snapshot, state: RegistryState | undefined, nowUnix: 
   }
 }
 
-function isPromotable(candidate: Snapshot, input: ObserveInput): boolean {
+function isPromotable(candidate: Snapshot, input: AdvanceInput): boolean {
   return (
     input.mode === 'advance' &&
     candidate.stableAtUnix !== 0 &&
@@ -256,7 +256,7 @@ function isPromotable(candidate: Snapshot, input: ObserveInput): boolean {
   );
 }
 
-function promote(input: ObserveInput, active: Snapshot, candidate: Snapshot, merged: readonly Snapshot[]): Observation {
+function promote(input: AdvanceInput, active: Snapshot, candidate: Snapshot, merged: readonly Snapshot[]): Observation {
   // control: rotation.min-encryption-version
   if (input.profile.minEncryptionVersion > candidate.transitVersion) {
     const field = 'min_encryption_version=above_newest';
@@ -283,7 +283,7 @@ function promote(input: ObserveInput, active: Snapshot, candidate: Snapshot, mer
 }
 
 function pend(
-  input: ObserveInput,
+  input: AdvanceInput,
   merged: readonly Snapshot[],
   candidate: Snapshot,
   isEncryptionBlocked: boolean,

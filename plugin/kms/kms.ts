@@ -97,7 +97,7 @@ export type KmsDeps = {
     /** Our own deadline for one call; 0 means none. */
     readonly timeoutMs: number;
   };
-  readonly observe: (observation: KmsObservation) => void;
+  readonly record: (observation: KmsObservation) => void;
   readonly countKeyIdError: (reason: 'key_id_malformed' | 'key_id_unknown') => void;
   readonly countAadError: (reason: 'aad_missing' | 'annotation_invalid' | 'aad_mismatch') => void;
   /** Hears that a bound was reached. */
@@ -185,7 +185,7 @@ function enter({ deps, limits }: Context, method: 'status' | 'encrypt', connecti
     return { slot: limits[method].take(connection, 1, lose) };
   } catch (error) {
     const failure = kmsFailureOf(error, method);
-    deps.observe({ method, durationMs: 0, status: failure.label, errorClass: failure.errorClass });
+    deps.record({ method, durationMs: 0, status: failure.label, errorClass: failure.errorClass });
     return { failure };
   }
 }
@@ -197,7 +197,7 @@ function takeSlot({ limits }: Context, method: KmsMethod, call: KmsCall): Share 
   return slot;
 }
 
-/** Slot, run, release, classify, observe once: in this order, whatever happens inside. */
+/** Slot, run, release, classify, record once: in this order, whatever happens inside. */
 async function observed<T>(
   context: Context,
   method: KmsMethod,
@@ -225,7 +225,7 @@ async function observed<T>(
   }
   const durationMs = deps.clock.nowMs() - startedAtMs;
   const outcome = { status: failure?.label ?? 'ok', errorClass: failure?.errorClass } as const;
-  deps.observe({ method, durationMs, uid, ...noted, ...outcome });
+  deps.record({ method, durationMs, uid, ...noted, ...outcome });
   return answer;
 }
 

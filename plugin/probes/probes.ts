@@ -10,6 +10,7 @@ import { withDeadline } from '../../shared/time/deadline.ts';
 import type { StatusCache } from '../health/status-cache.ts';
 import { startWait } from '../keys/activation-wait.ts';
 import {
+  advance,
   type CommitOutcome,
   checkKey,
   type Ledger,
@@ -17,7 +18,6 @@ import {
   type LedgerEffect,
   type LedgerSettings,
   type ProbeOutcome,
-  readKey,
 } from '../keys/ledger.ts';
 import type { KeyProfile } from '../keys/profile.ts';
 import type { RightFinding } from '../keys/rights.ts';
@@ -48,7 +48,7 @@ export type ProbeDeps = {
   readonly readRights: (signal: AbortSignal) => Promise<readonly RightFinding[]>;
   readonly commit: (state: string) => Promise<CommitOutcome>;
   readonly randomBytes: (sizeBytes: number) => Buffer;
-  readonly observe: (event: ProbeEvent) => void;
+  readonly record: (event: ProbeEvent) => void;
   readonly settings: LedgerSettings & {
     readonly timeoutMs: number;
     readonly stable: { readonly keyId: string; readonly elapsedMs: number } | undefined;
@@ -73,7 +73,7 @@ export class Probes {
     this.#rights = new RightsLook({
       cache: deps.cache,
       read: (signal) => this.#bounded(signal, deps.readRights),
-      observe: (findings, error) => this.#rightsSeen(findings, error),
+      record: (findings, error) => this.#rightsSeen(findings, error),
     });
     this.#ledger = {
       published: undefined,
@@ -163,7 +163,7 @@ export class Probes {
   #isSkipped(kind: ProbeKind, trigger: Trigger): boolean {
     const nowMs = this.#deps.clock.nowMs();
     const isSkipped = trigger !== 'bootstrap' && pace.isPaused(this.#paces[kind], nowMs);
-    if (isSkipped) this.#deps.observe({ kind: 'skipped', probe: kind, trigger });
+    if (isSkipped) this.#deps.record({ kind: 'skipped', probe: kind, trigger });
     else this.#paces[kind] = pace.started(this.#paces[kind], nowMs);
     return isSkipped;
   }
@@ -192,10 +192,10 @@ export class Probes {
       throw new ProviderError('upsert_allowed', 'the Transit mount makes keys on demand; set disable_upsert=true');
     }
     const profile = await transit.readKey(signal).catch(failedAt('metadata_read_failed'));
-    this.#deps.observe({ kind: 'profile', profile });
+    this.#deps.record({ kind: 'profile', profile });
     if (mode === 'check') return this.#checkOnly(profile, startedAt);
     this.#ledger.published = cache.state;
-    const steps = readKey(this.#ledger, settings, {
+    const steps = advance(this.#ledger, settings, {
       profile,
       mode,
       startedAtMs: startedAt.nowMs,
@@ -210,7 +210,7 @@ export class Probes {
   }
 
   async #perform(effect: LedgerEffect, startedAt: Reading, signal: AbortSignal): Promise<LedgerAnswer> {
-    const { cache, commit, observe } = this.#deps;
+    const { cache, commit, record } = this.#deps;
     switch (effect.kind) {
       case 'save':
         return commit(encodeState(effect.state));
@@ -224,7 +224,7 @@ export class Probes {
         return undefined;
       case 'promoted':
       case 'clock_regressed':
-        observe(effect);
+        record(effect);
         return undefined;
     }
   }
@@ -264,12 +264,12 @@ export class Probes {
 
   /** While a right is missing a probe comes soon, and with it the next look. */
   #rightsSeen(findings: readonly RightFinding[], error: unknown): void {
-    const { clock, random, observe } = this.#deps;
+    const { clock, random, record } = this.#deps;
     if (this.#rights.isMissing) {
       const retryAtMs = this.#paces.deep.retryAtMs ?? clock.nowMs() + pauseAfterFailureMs(random());
       this.#paces.deep = { ...this.#paces.deep, retryAtMs };
     }
-    observe({ kind: 'rights', findings, ...(error === undefined ? {} : { error }) });
+    record({ kind: 'rights', findings, ...(error === undefined ? {} : { error }) });
   }
 
   #bounded<T>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -308,6 +308,6 @@ export class Probes {
 
   #report(probe: ProbeKind, trigger: Trigger, startedAt: Reading, failed?: FailedWith): void {
     const durationMs = this.#deps.clock.nowMs() - startedAt.nowMs;
-    this.#deps.observe({ kind: 'probe', probe, trigger, durationMs, ...(failed === undefined ? {} : { failed }) });
+    this.#deps.record({ kind: 'probe', probe, trigger, durationMs, ...(failed === undefined ? {} : { failed }) });
   }
 }

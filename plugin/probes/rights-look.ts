@@ -8,7 +8,7 @@ import { isDenial } from './probe-failure.ts';
 export type RightsLookDeps = {
   readonly cache: Pick<StatusCache, 'rightFindings' | 'rightsSeen' | 'rightsUnanswered'>;
   readonly read: (signal: AbortSignal) => Promise<readonly RightFinding[]>;
-  readonly observe: (findings: readonly RightFinding[], error?: unknown) => void;
+  readonly record: (findings: readonly RightFinding[], error?: unknown) => void;
 };
 
 const probesPerLook = 2;
@@ -40,16 +40,16 @@ export class RightsLook {
 
   /** For a caller that holds the turn. Never throws. */
   async look(signal: AbortSignal): Promise<void> {
-    const { cache, read, observe } = this.#deps;
+    const { cache, read, record } = this.#deps;
     if (signal.aborted || !(this.#isWanted || this.isMissing)) return;
     this.#isWanted = false;
     try {
       cache.rightsSeen(await read(signal));
-      observe(cache.rightFindings);
+      record(cache.rightFindings);
     } catch (error) {
       if (signal.aborted) return;
       cache.rightsUnanswered(isDenial(error));
-      observe(cache.rightFindings, error);
+      record(cache.rightFindings, error);
     }
   }
 }

@@ -1,6 +1,6 @@
 // Credentials on trial, as one pure machine for every credential name. The newest generation on disk is the candidate until it
 // is in use or a newer one replaces it; it is tried again and again, and nothing that still works is given up for it. What is
-// done when what happens stands here and nowhere else: no clock, no dice, no I/O (docs/states.md, "Credentials on trial").
+// done when what happens stands here and nowhere else: no clock, no random, no I/O (docs/states.md, "Credentials on trial").
 
 import type { Cause } from '../../shared/errors/cause.ts';
 import { doublingDelayMs, jitterMs } from '../../shared/time/backoff.ts';

@@ -11,7 +11,7 @@ import { parseState, type RegistryState } from '../../shared/registry/state.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { checkProfile, checkServed, contradictedVersions, type KeyProfile, profileWarnings } from '../keys/profile.ts';
-import { bootstrap, observe } from '../keys/rotation.ts';
+import { advance, bootstrap } from '../keys/rotation.ts';
 import { OpenBao } from '../openbao.ts';
 import { isDenial } from '../probes/probe-failure.ts';
 
@@ -90,8 +90,8 @@ async function connect(
     clock: deps.clock,
     random: deps.random,
     send: deps.send,
-    observeRequest: () => {},
-    observeToken: () => {},
+    recordRequest: () => {},
+    recordToken: () => {},
     stopped: new AbortController().signal,
   });
   for (const message of credentials) openbao.credential(message);
@@ -125,7 +125,7 @@ function findPending(
   profile: KeyProfile,
   nowUnix: number,
 ): Pick<KeyReport, 'pending'> {
-  const found = observe({
+  const found = advance({
     state,
     profile,
     keyName: config.identity.transitKeyName,

@@ -1,4 +1,4 @@
-// Delays that grow: pure arithmetic, the dice are an argument.
+// Delays that grow: pure arithmetic, the random number is an argument.
 
 /**
  * Doubling back-off: failure 1 waits `baseMs`, failure n waits `baseMs * 2^(n-1)`, at most `capMs`.

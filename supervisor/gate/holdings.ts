@@ -206,7 +206,7 @@ export class Holdings {
     if (!isComplete) log('warn', 'state.save_failed', { reason: 'predecessor', hint: owedHint });
     if (isComplete && pair.kind === 'accepted' && pair.writeCheckpoint === 'missing') {
       counters.checkpointsRecreated += 1;
-      log('warn', 'state.checkpoint_recreated', { generation: pair.state.generation });
+      log('warn', 'state.checkpoint_recreated', { state_generation: pair.state.generation });
     }
     const { metricsAddress, healthAddress } = passed.config.server;
     const options = socketOptions(passed, gate);

@@ -37,7 +37,7 @@ export type Custody = {
 export type Proposal = Extract<PluginMessage, { kind: 'propose' }>;
 
 export type Running = {
-  readonly generation: number;
+  readonly launch: number;
   readonly child: Child;
   readonly channel: SupervisorChannel;
   /** The state it was started with. */
@@ -59,7 +59,7 @@ export type Running = {
 };
 
 export type RunningEvents = {
-  readonly receive: (message: PluginMessage, generation: number) => void;
+  readonly receive: (message: PluginMessage, launch: number) => void;
   readonly violated: (errorClass: ErrorClass, running: Running) => void;
   /** It does not read what it is told. */
   readonly stuck: (running: Running) => void;
@@ -71,7 +71,7 @@ export type RunningEvents = {
 /** Launches a plugin, sends `start` and every credential, and reports what it says and how it ends. */
 export function startRunning(
   custody: Custody,
-  generation: number,
+  launch: number,
   greeting: { readonly listen: StartMessage['listen']; readonly counters: Counters; readonly clock: Clock },
   events: RunningEvents,
 ): Running {
@@ -79,14 +79,14 @@ export function startRunning(
   const channel = openSupervisorChannel(
     child.channel,
     {
-      receive: (message) => events.receive(message, generation),
+      receive: (message) => events.receive(message, launch),
       violated: (errorClass) => events.violated(errorClass, running),
       stuck: () => events.stuck(running),
     },
     greeting.clock,
   );
   const running: Running = {
-    generation,
+    launch,
     child,
     channel,
     startedWith: custody.store.current?.currentHash,

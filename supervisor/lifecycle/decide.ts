@@ -1,5 +1,5 @@
 // The life of the plugin, as one pure machine: what is done when what happens. Whoever wants to know "what if X happens
-// while Y" finds one line here. It does not wait, log, read a clock or roll dice.
+// while Y" finds one line here. It does not wait, log, read a clock or draw a random number.
 
 import { exitCodes } from '../../shared/errors/exit-codes.ts';
 import { jitterMs } from '../../shared/time/backoff.ts';
@@ -7,20 +7,20 @@ import type { Effect, Event, Policy, ReplacementCause, RestartReason, State, Ste
 
 type Carried = Pick<State, 'failures' | 'hasServed'>;
 
-/** @param dice  0 up to but not including 1, for the jitter of a back-off */
-export function decide(rules: Policy, state: State, event: Event, nowMs: number, dice: number): Step {
+/** @param random  0 up to but not including 1, for the jitter of a back-off */
+export function decide(rules: Policy, state: State, event: Event, nowMs: number, random: number): Step {
   switch (state.kind) {
     case 'gating':
-      return whileGating(rules, state, event, dice);
+      return whileGating(rules, state, event, random);
     case 'blocked':
     case 'waiting':
-      return whileResting(rules, state, event, dice);
+      return whileResting(rules, state, event, random);
     case 'starting':
-      return whileStarting(rules, state, event, nowMs, dice);
+      return whileStarting(rules, state, event, nowMs, random);
     case 'serving':
-      return whileServing(rules, state, event, nowMs, dice);
+      return whileServing(rules, state, event, nowMs, random);
     case 'replacing':
-      return whileReplacing(rules, state, event, nowMs, dice);
+      return whileReplacing(rules, state, event, nowMs, random);
     case 'stopping':
       return whileStopping(state, event);
     case 'ended':
@@ -35,7 +35,7 @@ const isReload = (cause: ReplacementCause) => cause === 'reload';
 const wantsReload = (state: State) =>
   ('isReloadWanted' in state && state.isReloadWanted) || (state.kind === 'replacing' && isReload(state.cause));
 
-function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Event, dice: number): Step {
+function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Event, random: number): Step {
   switch (event.kind) {
     case 'gate_passed':
       return {
@@ -47,10 +47,10 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
       if (state.isReloadWanted) return gateAgain(state, true);
       return {
         state: { kind: 'blocked', failures: state.failures + 1, hasServed: state.hasServed },
-        effects: [{ kind: 'arm', afterMs: backoffMs(rules, state.failures + 1, dice) }],
+        effects: [{ kind: 'arm', afterMs: backoffMs(rules, state.failures + 1, random) }],
       };
     case 'effect_failed':
-      return state.isFirst ? end(state, exitCodes.runtime) : standBack(rules, state, dice);
+      return state.isFirst ? end(state, exitCodes.runtime) : standBack(rules, state, random);
     case 'stop':
       return end(state, exitCodes.success);
     case 'depart':
@@ -76,12 +76,17 @@ function whileGating(rules: Policy, state: State & { kind: 'gating' }, event: Ev
 }
 
 /** `blocked` and `waiting`: no plugin, a timer runs. */
-function whileResting(rules: Policy, state: State & { kind: 'blocked' | 'waiting' }, event: Event, dice: number): Step {
+function whileResting(
+  rules: Policy,
+  state: State & { kind: 'blocked' | 'waiting' },
+  event: Event,
+  random: number,
+): Step {
   switch (event.kind) {
     case 'timer':
       return gateAgain(state, wantsReload(state));
     case 'effect_failed':
-      return standBack(rules, state, dice);
+      return standBack(rules, state, random);
     case 'reload':
       return gateAgain(state, true);
     case 'stop':
@@ -127,23 +132,23 @@ function whileStarting(
   state: State & { kind: 'starting' },
   event: Event,
   nowMs: number,
-  dice: number,
+  random: number,
 ): Step {
   switch (event.kind) {
     case 'ready':
       return serve({ failures: state.failures, hasServed: true }, nowMs, state.isReloadWanted, [{ kind: 'disarm' }]);
     case 'timer':
-      return retry(rules, state, 'not_ready', dice);
+      return retry(rules, state, 'not_ready', random);
     case 'exited':
-      return retry(rules, state, event.reason, dice);
+      return retry(rules, state, event.reason, random);
     case 'unfit':
       if (event.reason === 'confinement' && !state.hasServed) return end(state, exitCodes.runtime);
-      return retry(rules, state, event.reason, dice);
+      return retry(rules, state, event.reason, random);
     case 'giving_up':
       if (!event.canRelaunchHelp && !state.hasServed) return refuseStart(state, event.exitCode);
-      return retry(rules, state, 'not_ready', dice);
+      return retry(rules, state, 'not_ready', random);
     case 'effect_failed':
-      return standBack(rules, state, dice);
+      return standBack(rules, state, random);
     case 'stop':
       return end(state, exitCodes.success);
     case 'depart':
@@ -177,15 +182,15 @@ function whileServing(
   state: State & { kind: 'serving' },
   event: Event,
   nowMs: number,
-  dice: number,
+  random: number,
 ): Step {
   const isGood = nowMs - state.sinceMs >= rules.forgetMs;
   const seasoned = isGood ? { ...state, failures: 0 } : state;
   switch (event.kind) {
     case 'exited':
-      return retry(rules, seasoned, event.reason, dice);
+      return retry(rules, seasoned, event.reason, random);
     case 'unfit':
-      return retry(rules, seasoned, event.reason, dice);
+      return retry(rules, seasoned, event.reason, random);
     case 'reload':
       if (state.isPreparing) return nothing({ ...state, isReloadWanted: true });
       return { state: { ...state, isPreparing: true }, effects: [{ kind: 'prepare', cause: 'reload' }] };
@@ -211,7 +216,7 @@ function whileServing(
     case 'preparation_failed':
       return serve(state, state.sinceMs, state.isReloadWanted, []);
     case 'effect_failed':
-      return standBack(rules, state, dice);
+      return standBack(rules, state, random);
     case 'stop':
       return drain(rules, state, exitCodes.success);
     case 'depart':
@@ -234,7 +239,7 @@ function whileReplacing(
   state: State & { kind: 'replacing' },
   event: Event,
   nowMs: number,
-  dice: number,
+  random: number,
 ): Step {
   switch (event.kind) {
     case 'next_ready':
@@ -253,7 +258,7 @@ function whileReplacing(
     // The incumbent is gone: start again in the usual order, with the configuration that a reload asked for.
     case 'exited':
     case 'unfit': {
-      const { state: next, effects } = retry(rules, state, event.reason, dice);
+      const { state: next, effects } = retry(rules, state, event.reason, random);
       return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
     }
     case 'stop':
@@ -266,7 +271,7 @@ function whileReplacing(
       return { state: next, effects: [{ kind: 'kill_next' }, ...effects] };
     }
     case 'effect_failed':
-      return standBack(rules, state, dice);
+      return standBack(rules, state, random);
     case 'reload':
       return nothing({ ...state, isReloadWanted: true });
     // Only one replacement is prepared at a time.
@@ -330,11 +335,15 @@ function refuseStart(state: Carried, exitCode: number): Step {
   return { state: next, effects: [{ kind: 'refuse_start' }, ...effects] };
 }
 
-function retry(rules: Policy, state: State, reason: RestartReason, dice: number): Step {
+function retry(rules: Policy, state: State, reason: RestartReason, random: number): Step {
   const failures = state.failures + 1;
   return {
     state: { kind: 'waiting', failures, hasServed: state.hasServed, isReloadWanted: wantsReload(state) },
-    effects: [{ kind: 'kill' }, { kind: 'count', reason }, { kind: 'arm', afterMs: backoffMs(rules, failures, dice) }],
+    effects: [
+      { kind: 'kill' },
+      { kind: 'count', reason },
+      { kind: 'arm', afterMs: backoffMs(rules, failures, random) },
+    ],
   };
 }
 
@@ -342,18 +351,22 @@ function retry(rules: Policy, state: State, reason: RestartReason, dice: number)
  * Something of ours went wrong and nobody knows how much of it was done: everything is put away, and a timer begins anew. What is
  * counted is left out, as it may be what went wrong.
  */
-function standBack(rules: Policy, state: State, dice: number): Step {
+function standBack(rules: Policy, state: State, random: number): Step {
   const failures = state.failures + 1;
   return {
     state: { kind: 'waiting', failures, hasServed: state.hasServed, isReloadWanted: wantsReload(state) },
-    effects: [{ kind: 'kill_next' }, { kind: 'kill' }, { kind: 'arm', afterMs: backoffMs(rules, failures + 1, dice) }],
+    effects: [
+      { kind: 'kill_next' },
+      { kind: 'kill' },
+      { kind: 'arm', afterMs: backoffMs(rules, failures + 1, random) },
+    ],
   };
 }
 
-function backoffMs(rules: Policy, failures: number, dice: number): number {
+function backoffMs(rules: Policy, failures: number, random: number): number {
   const index = Math.min(failures, rules.backoffMs.length) - 1;
   const delayMs = rules.backoffMs[index] ?? 0;
-  return jitterMs(delayMs, dice, Number.POSITIVE_INFINITY);
+  return jitterMs(delayMs, random, Number.POSITIVE_INFINITY);
 }
 
 function end(state: Carried, exitCode: number): Step {

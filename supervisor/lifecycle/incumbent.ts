@@ -72,7 +72,7 @@ export class Incumbent {
   /** Somebody waits for what a plugin says of its health. */
   #healthHeard: () => void = () => {};
   readonly #draining = new Map<number, SupervisorChannel>();
-  #generation = 0;
+  #launches = 0;
   #givenUp: Error | undefined;
   readonly #mayTellClock: () => boolean;
   readonly #commits: Commits;
@@ -156,8 +156,8 @@ export class Incumbent {
     if (next.lastHealth !== undefined) this.#deps.healthChanged(next.lastHealth);
     if (before !== undefined) this.#retire(before, deadlineMs, killMs); // step: incumbent.retire
     this.#deps.becameIncumbent();
-    this.#deps.log('info', handOverEvents[this.#nextCause], { generation: next.generation });
-    if (next.early !== undefined) this.#proposed(next.early, next.generation);
+    this.#deps.log('info', handOverEvents[this.#nextCause], { launch: next.launch });
+    if (next.early !== undefined) this.#proposed(next.early, next.launch);
     return next.custody;
   }
 
@@ -190,7 +190,7 @@ export class Incumbent {
   #credentialChanged(message: CredentialMessage, plugins: readonly Running[]): void {
     const { name, generation } = message;
     const isNew = plugins.some(({ sent }) => generation > (sent.get(name) ?? 0));
-    if (isNew) this.#deps.log('info', 'credential.changed', { name, generation });
+    if (isNew) this.#deps.log('info', 'credential.changed', { name, credential_generation: generation });
     for (const running of plugins) sendCredential(running, message);
   }
 
@@ -200,22 +200,22 @@ export class Incumbent {
   }
 
   #start(custody: Custody, listen: StartMessage['listen']): Running {
-    this.#generation += 1;
+    this.#launches += 1;
     const greeting = { listen, counters: this.#deps.counters, clock: this.#deps.clock };
-    const running = startRunning(custody, this.#generation, greeting, {
+    const running = startRunning(custody, this.#launches, greeting, {
       receive: this.#receive,
       violated: this.#violated,
       stuck: this.#stuck,
       ended: this.#childEnded,
-      notGreeted: (errorClass, { generation }) =>
-        this.#deps.log('error', 'plugin.not_greeted', { error_class: errorClass, generation }),
+      notGreeted: (errorClass, { launch }) =>
+        this.#deps.log('error', 'plugin.not_greeted', { error_class: errorClass, launch }),
     });
-    this.#deps.log('info', 'plugin.started', { pid: running.child.pid, generation: running.generation });
+    this.#deps.log('info', 'plugin.started', { pid: running.child.pid, launch: running.launch });
     return running;
   }
 
   #violated = (errorClass: ErrorClass, running: Running): void => {
-    this.#deps.log('error', 'plugin.violation', { error_class: errorClass, generation: running.generation });
+    this.#deps.log('error', 'plugin.violation', { error_class: errorClass, launch: running.launch });
     if (running === this.#next) return this.#deps.event({ kind: 'next_failed' });
     if (running === this.#running) return this.#deps.event({ kind: 'unfit', reason: 'violation' });
     running.child.kill();
@@ -223,19 +223,19 @@ export class Incumbent {
 
   /** Alive, it may be, but it does not read what it is told. */
   #stuck = (running: Running): void => {
-    this.#deps.log('error', 'plugin.stuck', { generation: running.generation, hint: stuckHint });
+    this.#deps.log('error', 'plugin.stuck', { launch: running.launch, hint: stuckHint });
     if (running === this.#next) return this.#deps.event({ kind: 'next_failed' });
     if (running === this.#running) return this.#deps.event({ kind: 'unfit', reason: 'hung' });
     running.child.kill();
   };
 
   #childEnded = (running: Running, { reason, exitCode, signal }: ChildEnd): void => {
-    const { generation, child } = running;
+    const { launch, child } = running;
     const isIncumbent = running === this.#running;
     const isNext = running === this.#next;
     const isWanted = (this.#isStopping && exitCode === 0) || !(isIncumbent || isNext);
     const level = isWanted ? 'info' : 'warn';
-    this.#deps.log(level, 'plugin.exited', { pid: child.pid, generation, exit_code: exitCode, signal });
+    this.#deps.log(level, 'plugin.exited', { pid: child.pid, launch, exit_code: exitCode, signal });
     if (isNext) {
       this.#setNext(undefined);
       return this.#deps.event({ kind: 'next_failed' });
@@ -283,17 +283,17 @@ export class Incumbent {
   #retire(before: Running, deadlineMs: number, killMs: number): void {
     before.liveness?.stop();
     before.channel.setPhase('draining');
-    this.#draining.set(before.generation, before.channel);
+    this.#draining.set(before.launch, before.channel);
     before.channel.send({ kind: 'drain', reason: 'replace', deadlineMs });
     before.cancelKill = this.#deps.clock.after(killMs, before.child.kill);
     void before.child.ended.then(() => {
       before.cancelKill();
-      this.#draining.delete(before.generation);
+      this.#draining.delete(before.launch);
     });
   }
 
-  #receive = (message: PluginMessage, generation: number): void => {
-    const from = [this.#running, this.#next].find((running) => running?.generation === generation);
+  #receive = (message: PluginMessage, launch: number): void => {
+    const from = [this.#running, this.#next].find((running) => running?.launch === launch);
     const isNext = from !== undefined && from === this.#next;
     switch (message.kind) {
       case 'ready':
@@ -305,26 +305,26 @@ export class Incumbent {
         if (isNext) return;
         return this.#deps.healthChanged(message);
       case 'propose':
-        return this.#proposed(message, generation);
+        return this.#proposed(message, launch);
       case 'pong':
         return from?.liveness?.pong(message.id);
       case 'credential_result':
         return from === undefined ? undefined : this.#credentialResult(message, from, isNext);
       case 'giving_up':
-        return from === undefined ? undefined : this.#gaveUp(message, generation, isNext);
+        return from === undefined ? undefined : this.#gaveUp(message, launch, isNext);
       // Of a task, never of a plugin that serves: the channel refuses it.
       case 'report':
         return;
       case 'drained':
-        return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut, generation });
+        return this.#deps.log('info', 'plugin.drained', { calls_cut: message.cut, launch });
     }
   };
 
-  #gaveUp(message: Extract<PluginMessage, { kind: 'giving_up' }>, generation: number, isNext: boolean): void {
+  #gaveUp(message: Extract<PluginMessage, { kind: 'giving_up' }>, launch: number, isNext: boolean): void {
     const refusal = refusalOf(message);
     this.#givenUp = refusal;
     const { hint, field } = refusalFields(refusal);
-    const facts = { error_class: message.class, finding: message.finding, field, hint, generation };
+    const facts = { error_class: message.class, finding: message.finding, field, hint, launch };
     this.#deps.log('error', 'plugin.giving_up', facts);
     if (isNext) return this.#deps.event({ kind: 'next_failed' });
     const exitCode = refusal instanceof GateRefusal ? refusal.exitCode : exitCodes.runtime;
@@ -355,21 +355,21 @@ export class Incumbent {
   }
 
   /** Only the incumbent proposes; a proposal that was overtaken by a hand-over is refused, which is no violation. */
-  #proposed(proposal: Proposal, generation: number): void {
+  #proposed(proposal: Proposal, launch: number): void {
     const { commitId, state } = proposal;
     const running = this.#running;
-    if (running?.generation === generation) {
+    if (running?.launch === launch) {
       return this.#commits.add(() => {
         if (this.#running === running) return this.#commit(commitId, state, running);
         return this.#refuseLate(running.channel, commitId);
       });
     }
     // The next plugin proposed a state before the hand-over finished; it is decided after the hand-over.
-    if (this.#next?.generation === generation) {
+    if (this.#next?.launch === launch) {
       this.#next.early = proposal;
       return;
     }
-    this.#refuseLate(this.#draining.get(generation), commitId);
+    this.#refuseLate(this.#draining.get(launch), commitId);
   }
 
   #refuseLate(channel: SupervisorChannel | undefined, commitId: number): void {
@@ -410,10 +410,11 @@ export class Incumbent {
   #credentialResult(message: CredentialResult, from: Running, isNext: boolean): void {
     const { name, generation, result, detail, nextTryMs } = message;
     if (!this.#results.take(from, message) || isNext) return;
-    if (result === 'in_use') return this.#deps.log('info', 'credential.in_use', { name, generation });
+    if (result === 'in_use')
+      return this.#deps.log('info', 'credential.in_use', { name, credential_generation: generation });
     const event = result === 'refused' ? 'credential.refused' : 'credential.unproven';
     const cause = { error_class: message.class, detail, hint: credentialHintOf(message.class, detail) };
-    this.#deps.log('warn', event, { name, generation, ...cause, next_try_ms: nextTryMs });
+    this.#deps.log('warn', event, { name, credential_generation: generation, ...cause, next_try_ms: nextTryMs });
     if (result !== 'refused') return;
     const key = `${name} ${message.class ?? 'other'}`;
     const { credentialRefusals } = this.#deps.counters;

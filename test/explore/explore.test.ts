@@ -77,7 +77,7 @@ function createReal() {
       },
       commit: (state) => store.commit(state),
       randomBytes: (size) => Buffer.alloc(size, 7),
-      observe: () => {},
+      record: () => {},
       // Every probe may count, as in the model.
       settings: { ...settings, probeIntervalMs: 0, timeoutMs: 2_000, stable: store.stable },
     });
@@ -95,7 +95,7 @@ const brief = (state: RegistryState | undefined) =>
 type Walked = { readonly label: string; readonly node: Node };
 
 /** Rolls a step of the model. */
-function roll(node: Node, profile: KeyProfile, dice: () => number): Walked {
+function roll(node: Node, profile: KeyProfile, random: () => number): Walked {
   const wanted = [
     'advance',
     'advance',
@@ -105,8 +105,8 @@ function roll(node: Node, profile: KeyProfile, dice: () => number): Walked {
     'deep probe',
     'plugin killed',
   ];
-  const kind = wanted[Math.floor(dice() * wanted.length)] ?? 'advance';
-  const isDiskFull = dice() < 0.15;
+  const kind = wanted[Math.floor(random() * wanted.length)] ?? 'advance';
+  const isDiskFull = random() < 0.15;
   const steps = stepsOf(node, profile).filter(({ label }) => label.startsWith(kind));
   const fits = (label: string) => {
     const fates = label.split(': ')[1]?.split(', ') ?? [];
@@ -122,10 +122,10 @@ function roll(node: Node, profile: KeyProfile, dice: () => number): Walked {
 }
 
 async function walk(seed: number): Promise<void> {
-  let random = seed;
-  const dice = () => {
-    random = (random * 1_103_515_245 + 12_345) % 2_147_483_648;
-    return random / 2_147_483_648;
+  let seeded = seed;
+  const random = () => {
+    seeded = (seeded * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return seeded / 2_147_483_648;
   };
   const real = createReal();
   await real.store.load();
@@ -137,13 +137,13 @@ async function walk(seed: number): Promise<void> {
   node = start(node);
   const path: string[] = [];
   for (let count = 0; count < 30; count += 1) {
-    if (dice() < 0.1 && real.world.profile.latestVersion < 3)
+    if (random() < 0.1 && real.world.profile.latestVersion < 3)
       real.world.profile = profileOf(real.world.profile.latestVersion + 1);
-    if (dice() < 0.1) {
+    if (random() < 0.1) {
       const { latestVersion } = real.world.profile;
-      real.world.profile = profileOf(latestVersion, { minEncryptionVersion: dice() < 0.5 ? 0 : latestVersion });
+      real.world.profile = profileOf(latestVersion, { minEncryptionVersion: random() < 0.5 ? 0 : latestVersion });
     }
-    const { label, node: next } = roll(node, real.world.profile, dice);
+    const { label, node: next } = roll(node, real.world.profile, random);
     path.push(`${label} at ${real.world.profile.latestVersion}/${real.world.profile.minEncryptionVersion}`);
     real.world.isDiskFull = label.endsWith('full');
     node = next;

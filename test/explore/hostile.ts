@@ -3,7 +3,7 @@
 // that tells the truth. It must come to serve the latest version, if need be after the one command that its refusal names.
 
 import { contradictedVersions, type KeyProfile } from '../../plugin/keys/profile.ts';
-import { observe } from '../../plugin/keys/rotation.ts';
+import { advance } from '../../plugin/keys/rotation.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { checkBelief } from '../../shared/registry/belief.ts';
 import { checkpointOf } from '../../shared/registry/checkpoint.ts';
@@ -185,7 +185,7 @@ function refusalOf(state: RegistryState, profile: KeyProfile): ProviderError | u
   try {
     const { keyName, stableCount, rejectVersionRollback } = settings;
     const fixed = { mode: 'advance', nowUnix, isCounted: true, promotable: undefined } as const;
-    observe({ state, profile, keyName, stableCount, rejectVersionRollback, ...fixed });
+    advance({ state, profile, keyName, stableCount, rejectVersionRollback, ...fixed });
     return undefined;
   } catch (error) {
     return error as ProviderError;

@@ -5,10 +5,10 @@ import type { sentences } from './node.ts';
 
 export type Planted = Mutation & { readonly breaks: keyof typeof sentences };
 
-const observe = 'plugin/keys/rotation.ts';
+const rotation = 'plugin/keys/rotation.ts';
 const ledger = 'plugin/keys/ledger.ts';
 const supersededForgotten = {
-  file: observe,
+  file: rotation,
   at: 'control: rotation.superseded',
   replace: ".filter((snapshot) => snapshot.state !== 'pending');",
 };
@@ -19,7 +19,7 @@ export const planted: readonly Planted[] = [
     breaks: 'honest',
     edits: [
       {
-        file: observe,
+        file: rotation,
         at: 'control: rotation.promotable',
         replace: 'candidate.transitVersion > 0',
       },
@@ -35,7 +35,7 @@ export const planted: readonly Planted[] = [
     breaks: 'readable',
     edits: [
       {
-        file: observe,
+        file: rotation,
         at: 'control: rotation.jumped-over',
         find: '< newest',
         replace: '< Math.min(newest, 0)',
@@ -71,7 +71,7 @@ export const planted: readonly Planted[] = [
     breaks: 'free',
     edits: [
       {
-        file: observe,
+        file: rotation,
         at: 'control: rotation.candidate',
         find: 'const candidate',
         replace: 'if (isBlocked) return unchanged(state, true);\n  const candidate',
@@ -81,7 +81,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'a promotion removes the version before',
     breaks: 'honest',
-    edits: [{ file: observe, at: 'control: rotation.retired', find: "'retired'", replace: "'removed'" }],
+    edits: [{ file: rotation, at: 'control: rotation.retired', find: "'retired'", replace: "'removed'" }],
   },
   {
     name: 'the rule of succession lets records go',

@@ -5,11 +5,11 @@
 import { judge } from '../../plugin/health/verdict.ts';
 import { startWait } from '../../plugin/keys/activation-wait.ts';
 import {
+  advance,
   type Ledger,
   type LedgerAnswer,
   type LedgerEffect,
   type LedgerSettings,
-  readKey,
 } from '../../plugin/keys/ledger.ts';
 import type { KeyProfile } from '../../plugin/keys/profile.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
@@ -330,7 +330,7 @@ function runProbe(
     lastCountedAtMs: Number.NEGATIVE_INFINITY,
   };
   const isDeepGood = plugin.deepKeyId !== undefined && plugin.deepKeyId === plugin.published?.activeKeyId;
-  const steps = readKey(ledger, settings, { profile: read, mode, startedAtMs: 0, nowUnix, nowMs: () => 0, isDeepGood });
+  const steps = advance(ledger, settings, { profile: read, mode, startedAtMs: 0, nowUnix, nowMs: () => 0, isDeepGood });
   let node = before;
   let next = 0;
   const proven = new Set<string>();

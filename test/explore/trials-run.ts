@@ -85,7 +85,7 @@ export const plantedTrials: readonly PlantedTrial[] = [
 export function describeTrials(limits: TrialBounds, outcome: TrialOutcome): string {
   const { names, generations, changes, tokenEnds, random, earlyMs } = limits;
   const what = `${names.join(' and ')}, ${generations} generations, ${changes} changes of mind, ${tokenEnds} ended tokens`;
-  return `${what}, dice ${random}, early by ${earlyMs / 1000} s: ${outcome.states} states`;
+  return `${what}, random ${random}, early by ${earlyMs / 1000} s: ${outcome.states} states`;
 }
 
 export type PlantedTrialResult = { readonly name: string; readonly wanted: string; readonly found: string | undefined };

@@ -60,23 +60,23 @@ const tokens = [
   '__proto__',
 ];
 
-function mutate(input: Buffer, dice: (below: number) => number): Buffer {
+function mutate(input: Buffer, random: (below: number) => number): Buffer {
   let bytes = Buffer.from(input);
-  for (let count = 1 + dice(4); count > 0; count -= 1) {
-    const at = dice(bytes.length + 1);
-    const kind = dice(5);
-    if (kind === 0 && at < bytes.length) bytes[at] = dice(256);
-    if (kind === 1) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + dice(8))]);
+  for (let count = 1 + random(4); count > 0; count -= 1) {
+    const at = random(bytes.length + 1);
+    const kind = random(5);
+    if (kind === 0 && at < bytes.length) bytes[at] = random(256);
+    if (kind === 1) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + random(8))]);
     if (kind === 2)
       bytes = Buffer.concat([
         bytes.subarray(0, at),
-        Buffer.from(tokens[dice(tokens.length)] ?? ''),
+        Buffer.from(tokens[random(tokens.length)] ?? ''),
         bytes.subarray(at),
       ]);
     if (kind === 3)
       bytes = Buffer.concat([
         bytes.subarray(0, at),
-        bytes.subarray(dice(bytes.length + 1), dice(bytes.length + 1)),
+        bytes.subarray(random(bytes.length + 1), random(bytes.length + 1)),
         bytes.subarray(at),
       ]);
     if (kind === 4) bytes = bytes.subarray(0, at);
@@ -86,12 +86,12 @@ function mutate(input: Buffer, dice: (below: number) => number): Buffer {
 
 function fuzz(name: string, samples: readonly Buffer[], property: (bytes: Buffer) => void): void {
   test(`${name}: a classed error, or the same value again`, () => {
-    const dice = createDice(seed);
+    const random = createDice(seed);
     const endsAtMs = performance.now() + budgetMs;
     let rounds = 0;
     for (const sample of samples) property(sample);
     while (performance.now() < endsAtMs) {
-      const bytes = mutate(samples[dice(samples.length)] ?? Buffer.alloc(0), dice);
+      const bytes = mutate(samples[random(samples.length)] ?? Buffer.alloc(0), random);
       rounds += 1;
       try {
         property(bytes);

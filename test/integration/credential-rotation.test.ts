@@ -13,7 +13,8 @@ const rotations = 50;
 
 const inUse = (provider: Provider, name: string, generation: number) =>
   provider.line(
-    (line) => line.message === 'credential.in_use' && line['name'] === name && line['generation'] === generation,
+    (line) =>
+      line.message === 'credential.in_use' && line['name'] === name && line['credential_generation'] === generation,
     30_000,
   );
 
@@ -61,7 +62,7 @@ test('a JWT that is written in two parts is refused half, changes nothing, and c
     const jwt = issuer.issue({ jti: 'in two parts' });
     writeFileSync(workplace.jwtPath, jwt.slice(0, jwt.length / 2));
     const refused = await provider.line(
-      (line) => line.message === 'credential.refused' && line['name'] === 'jwt' && line['generation'] === 2,
+      (line) => line.message === 'credential.refused' && line['name'] === 'jwt' && line['credential_generation'] === 2,
     );
     assert.is(refused['error_class'], 'jwt_malformed');
     assert.is((await provider.client.status()).healthz, 'ok');

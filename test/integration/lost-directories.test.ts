@@ -92,7 +92,8 @@ function putJwt({ workplace, issuer }: Installed, jti: string, claims: Record<st
 
 const isInUse = (provider: Provider, generation: number) =>
   provider.line(
-    (line) => line.message === 'credential.in_use' && line['name'] === 'jwt' && line['generation'] === generation,
+    (line) =>
+      line.message === 'credential.in_use' && line['name'] === 'jwt' && line['credential_generation'] === generation,
     looksMs,
   );
 

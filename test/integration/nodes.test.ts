@@ -250,8 +250,8 @@ test('one call never costs more than two extra requests, a rejected token includ
       ({ count }) => answers[count - 1] ?? good,
       async (http, node) => {
         const tokens = { token: async () => 's.old', recover: async () => 's.new' } as never;
-        const observe = () => {};
-        const send = createAuthorizedSend({ http: () => http, tokens, timeoutMs: 5_000, nowMs: clock.nowMs, observe });
+        const record = () => {};
+        const send = createAuthorizedSend({ http: () => http, tokens, timeoutMs: 5_000, nowMs: clock.nowMs, record });
         await send({ operation: operations.decrypt, path: 'x', body: {} }).catch(() => undefined);
 
         assert.is(node.requests(), 3);

@@ -35,7 +35,7 @@ test('a credential file that was modified before 1970 is as good as any other', 
     if (process.geteuid?.() === 0) chownSync(next, workplace.uid, workplace.uid);
     execFileSync('touch', ['-d', '1969-12-30', next]);
     renameSync(next, workplace.jwtPath);
-    await provider.line((line) => line.message === 'credential.in_use' && line['generation'] === 2, 30_000);
+    await provider.line((line) => line.message === 'credential.in_use' && line['credential_generation'] === 2, 30_000);
     await serves(provider);
   }));
 

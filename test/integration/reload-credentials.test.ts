@@ -21,7 +21,7 @@ test('a second plugin that proves itself takes a good JWT that arrives meanwhile
     workplace.replaceFile(workplace.jwtPath, createJwtIssuer().issue({ jti: 'of a foreign key' }));
     await provider.event('credential.refused', 30_000);
     provider.child.kill('SIGHUP');
-    await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 2, 30_000);
+    await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 2, 30_000);
     await provider.line((line) => line.message === 'auth.login' && line['status'] !== 'ok', 30_000);
     workplace.replaceFile(workplace.jwtPath, issuer.issue({ jti: 'good' }));
     const end = await provider.line(({ message }) => message === 'reload.done' || message === 'reload.refused', 90_000);
@@ -49,9 +49,11 @@ test('while another configuration is prepared, the incumbent hears of its own fi
       ((config['auth'] as Record<string, Record<string, unknown>>)['jwt'] ?? {})['jwtFile'] = otherPath;
     });
     provider.child.kill('SIGHUP');
-    await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 2, 30_000);
+    await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 2, 30_000);
     const ofJwt = (message: string, generation: number) =>
-      provider.line((line) => line.message === message && line['name'] === 'jwt' && line['generation'] === generation);
+      provider.line(
+        (line) => line.message === message && line['name'] === 'jwt' && line['credential_generation'] === generation,
+      );
     workplace.replaceFile(workplace.jwtPath, issuer.issue({ jti: 'two' }));
     await ofJwt('credential.in_use', 2);
     workplace.replaceFile(otherPath, stranger.issue({ jti: 'three' }));

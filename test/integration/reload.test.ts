@@ -208,7 +208,7 @@ test('a JWT behind a directory link is noticed when the link is swapped, within 
     await untilHealthy(provider);
     put('..two', issuer.issue({ jti: 'two' }));
     await provider.line(
-      (line) => line.message === 'credential.in_use' && line['name'] === 'jwt' && line['generation'] === 2,
+      (line) => line.message === 'credential.in_use' && line['name'] === 'jwt' && line['credential_generation'] === 2,
       5_000,
     );
   }));
@@ -220,7 +220,7 @@ test('a hundred rewrites in a burst are one or few generations, a vanished file 
     for (let index = 0; index < 100; index += 1)
       workplace.replaceFile(workplace.jwtPath, issuer.issue({ jti: String(index) }));
     await provider.line(
-      (line) => line.message === 'credential.in_use' && line['name'] === 'jwt' && line['generation'] !== 1,
+      (line) => line.message === 'credential.in_use' && line['name'] === 'jwt' && line['credential_generation'] !== 1,
       15_000,
     );
     const generations = provider.log.filter(

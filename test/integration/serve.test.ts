@@ -221,11 +221,12 @@ test('a changed JWT and a changed CA come into use without a restart', () =>
     await untilHealthy(provider);
     workplace.replaceFile(workplace.jwtPath, issuer.issue({ jti: 'second' }));
     await provider.line(
-      (line) => line.message === 'credential.in_use' && line['name'] === 'jwt' && line['generation'] === 2,
+      (line) => line.message === 'credential.in_use' && line['name'] === 'jwt' && line['credential_generation'] === 2,
     );
     workplace.replaceFile(workplace.caPath, `${authority.pem}\n`, 0o644);
     await provider.line(
-      (line) => line.message === 'credential.in_use' && line['name'] === 'openbao_ca' && line['generation'] === 2,
+      (line) =>
+        line.message === 'credential.in_use' && line['name'] === 'openbao_ca' && line['credential_generation'] === 2,
     );
     workplace.replaceFile(workplace.jwtPath, issuer.issue({ iss: 'https://other' }));
     await provider.line((line) => line.message === 'credential.refused' && line['name'] === 'jwt');

@@ -117,14 +117,14 @@ function startNode(world: World, seed: number, signal: AbortSignal): StatusCache
     renew: async () => ({ token: tokenOf(world.generation), leaseMs: 1_800_000, isRenewable: true }),
     isAlive: async (token) => token === tokenOf(world.generation),
     settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
-    observe: () => {},
+    record: () => {},
   });
   const send = createAuthorizedSend({
     http: () => http,
     tokens,
     timeoutMs: 2_000,
     nowMs: clock.nowMs,
-    observe: () => {},
+    record: () => {},
   });
   const transit = createTransit('transit', identity.transitKeyName, send);
   const cache = new StatusCache(clock, { statusMaxStalenessMs: 120_000, deepMaxAgeMs: 900_000 });
@@ -136,7 +136,7 @@ function startNode(world: World, seed: number, signal: AbortSignal): StatusCache
     cache,
     commit: async () => ({ outcome: 'saved', onDisk: 'attempted' }),
     randomBytes: (size) => Buffer.alloc(size, 7),
-    observe: () => {},
+    record: () => {},
     settings: {
       identity,
       identityFingerprint: fingerprint,

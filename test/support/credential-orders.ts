@@ -70,8 +70,8 @@ export async function runOrder(
     clock: system.clock,
     random: system.random,
     send: () => {},
-    observeRequest: () => {},
-    observeToken: () => {},
+    recordRequest: () => {},
+    recordToken: () => {},
     stopped: stopped.signal,
   });
   const generations = { openbao_ca: 0, jwt: 0 };

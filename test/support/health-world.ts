@@ -83,7 +83,7 @@ export function createHealthWorld(random: () => number) {
     },
     commit: async () => ({ outcome: 'saved', onDisk: 'attempted' }),
     randomBytes: (size) => Buffer.alloc(size, 7),
-    observe: (event) => note(event),
+    record: (event) => note(event),
     settings: {
       identity,
       identityFingerprint: fingerprint,

@@ -42,7 +42,7 @@ export function createKmsBench() {
     clock,
     keys,
     settings: { maxConcurrentStatus: 16, maxConcurrentEncrypt: 16, maxConcurrentDecrypt: 16, timeoutMs: 2_000 },
-    observe: () => {},
+    record: () => {},
     countKeyIdError: () => {},
     countAadError: () => {},
   });

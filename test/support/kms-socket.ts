@@ -61,7 +61,7 @@ export async function withKmsSocket(
     clock,
     keys: { ...goodKeys, ...keys },
     settings: { maxConcurrentStatus: 16, maxConcurrentEncrypt: 32, maxConcurrentDecrypt: 64, timeoutMs },
-    observe: () => {},
+    record: () => {},
     countKeyIdError: () => {},
     countAadError: () => {},
     reached: count,

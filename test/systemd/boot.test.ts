@@ -108,7 +108,7 @@ step('a new JWT comes into use without a restart', async ({ machine, issuer }) =
   machine.write('/var/lib/openbao-kms/credentials/next', issuer.issue({ jti: 'two' }), 0o640, 'openbao-kms');
   await machine.run('mv /var/lib/openbao-kms/credentials/next /var/lib/openbao-kms/credentials/identity.jwt');
   await until(
-    async () => /"name":"jwt","generation":2,"message":"credential.in_use"/u.test(await journal(machine)),
+    async () => /"name":"jwt","credential_generation":2,"message":"credential.in_use"/u.test(await journal(machine)),
     'the new generation',
     25_000,
   );
@@ -125,7 +125,7 @@ step(
       await machine.run('mv /etc/openbao-kms/tls/next /etc/openbao-kms/tls/ca.crt');
     };
     const isInUse = async (generation: number) =>
-      new RegExp(`"name":"openbao_ca","generation":${generation},"message":"credential.in_use"`, 'u').test(
+      new RegExp(`"name":"openbao_ca","credential_generation":${generation},"message":"credential.in_use"`, 'u').test(
         await journal(machine),
       );
     await install(`${authority.pem}${next.pem}`);

@@ -210,7 +210,7 @@ test('the supervisor meets files, processes and execa in custody, system.ts, chi
   );
 });
 
-test('clocks and dice come in through the front', () => {
+test('clocks and randomness come in through the front', () => {
   const isDoor = ({ file }: Source) => /(?:^|\/)(?:system|main)\.ts$/u.test(file);
   const reads = ({ code }: Source) =>
     /Date\.now|new Date\(\)|Math\.random|(?<![.\w])set(?:Timeout|Interval)\(/u.test(code);

@@ -23,7 +23,7 @@ if (!skipWithout(hasNativeTools, 'T12 filter', 'root and a C compiler')) {
         filterDescriptor(provider.pluginPid(), metrics, 'deaf');
         filterDescriptor(provider.pluginPid(), health, 'mute');
         process.kill(provider.pluginPid(), 'SIGKILL');
-        await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 2);
+        await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 2);
         await untilHealthy(provider);
         for (const name of ['metrics', 'health']) {
           await provider.line((line) => line.message === 'port.shut' && line['name'] === name, 80_000);

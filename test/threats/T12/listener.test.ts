@@ -34,7 +34,7 @@ const killed = () =>
     assert.is((await provider.client.decrypt(sealed)).plaintext.toString(), 'a seed');
     // What is good now stays as it is.
     process.kill(provider.pluginPid(), 'SIGKILL');
-    await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 3);
+    await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 3);
     await untilHealthy(provider);
     assert.ok(isOnce(provider, 'socket.replaced'));
   });

@@ -69,7 +69,7 @@ function violateInTurn(trials: typeof violations): Promise<void> {
 const hangs = () =>
   withExchangeable(async ({ provider, turnHostile, turnGood }) => {
     await turnHostile('a frame that never ends');
-    const hostile = await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 2);
+    const hostile = await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 2);
     await provider.line((line) => line.message === 'hostile' && line['name'] === 'began');
     turnGood();
     await provider.line((line) => line.message === 'plugin.exited' && line['pid'] === hostile['pid'], 40_000);

@@ -52,7 +52,7 @@ const readsNothing = () =>
     const { workplace } = installed;
     const ca = readFileSync(workplace.caPath, 'utf8');
     await turnHostile('reads nothing');
-    await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 2);
+    await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 2);
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     turnGood();
     const seen = provider.log.length;
@@ -69,7 +69,7 @@ const readsNothing = () =>
 const commits = () =>
   withExchangeable(async ({ provider, turnHostile, turnGood }) => {
     await turnHostile('commits all the time');
-    await provider.line((line) => line.message === 'plugin.started' && line['generation'] === 2);
+    await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 2);
     await new Promise((resolve) => setTimeout(resolve, 2_000));
     turnGood();
     process.kill(provider.child.pid ?? 0, 'SIGHUP');
@@ -93,7 +93,7 @@ const liesAboutCredentials = () =>
     await untilHealthy(provider, 40_000);
     const lies = provider.log.filter(isLie);
     assert.ok(lies.length <= 30, `${lies.length} lines`);
-    assert.not.ok(lies.some(({ generation }) => generation === 999));
+    assert.not.ok(lies.some((line) => line['credential_generation'] === 999));
     const [, counted] =
       /credential_refusals_total\{name="jwt",class="auth_rejected"\} (\d+)/u.exec(await provider.metrics()) ?? [];
     assert.ok(Number(counted) <= 30, `${counted} counted`);

@@ -69,7 +69,7 @@ function encryptOver({ http, clock }: Silent) {
       resolve: () => Promise.reject(new Error('unused')),
     },
     settings: { maxConcurrentStatus: 1, maxConcurrentEncrypt: 8, maxConcurrentDecrypt: 1, timeoutMs: 2_000 },
-    observe: () => {},
+    record: () => {},
     countKeyIdError: () => {},
     countAadError: () => {},
   });

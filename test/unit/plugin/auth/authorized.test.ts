@@ -28,7 +28,7 @@ async function thrownBy(tokens: Partial<Tokens>, more: { readonly mayRecover?: f
     tokens: tokens as Tokens,
     timeoutMs: 1_000,
     nowMs: () => 0,
-    observe: () => {},
+    record: () => {},
   });
   return send({ operation: operations.upsertRead, path: 'transit/config/keys', ...more }).then(
     () => undefined,
@@ -112,7 +112,7 @@ for (const [status, errors, isRecovered] of [
       tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as Tokens,
       timeoutMs: 1_000,
       nowMs: () => 0,
-      observe: () => {},
+      record: () => {},
     });
     await send({ operation: operations.decrypt, path: 'transit/decrypt/k' }).catch(() => undefined);
 
@@ -136,7 +136,7 @@ test('a call whose first answer was a second one already is not sent twice again
     tokens: { token: async () => 's.one', recover: async () => 's.two' } as unknown as Tokens,
     timeoutMs: 1_000,
     nowMs: () => (nowMs += 5),
-    observe: ({ label, durationMs, error }) => observed.push(`${label} ${durationMs} ${causeOf(error).class}`),
+    record: ({ label, durationMs, error }) => observed.push(`${label} ${durationMs} ${causeOf(error).class}`),
   });
   await send({ operation: operations.decrypt, path: 'transit/decrypt/k' }).catch(() => undefined);
 

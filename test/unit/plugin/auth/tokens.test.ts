@@ -57,7 +57,7 @@ function createBench(
     },
     isAlive: async () => options.isAlive?.() ?? false,
     settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
-    observe: () => {},
+    record: () => {},
   });
   return { clock, calls, tokens };
 }
@@ -144,7 +144,7 @@ test('a login and a renewal are told with how long they took, and a failure with
       }),
     isAlive: async () => true,
     settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
-    observe: ({ kind, durationMs, error }) =>
+    record: ({ kind, durationMs, error }) =>
       told.push(`${kind} ${durationMs} ${error === undefined ? 'ok' : 'failed'}`),
   });
   await clock.advance(7_000);
@@ -199,7 +199,7 @@ test('a login that does not end counts as failed at its deadline', async () => {
     renew: () => Promise.reject(new Error('unused')),
     isAlive: async () => true,
     settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
-    observe: () => {},
+    record: () => {},
   });
   const waiting = rejectsClass(tokens.token(), 'timeout');
   await clock.advance(5_000);
@@ -361,7 +361,7 @@ test('a renewal that ends after its token was found dead does not bring the toke
     renew: () => renewal.promise,
     isAlive: async () => false,
     settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
-    observe: () => {},
+    record: () => {},
   });
   await tokens.token();
   await clock.advance(1_500_000);
@@ -434,7 +434,7 @@ test('processes that were started together renew up to a tenth of the window apa
       },
       isAlive: async () => true,
       settings: { loginBeforeTokenExpiryMs: 300_000, loginTimeoutMs: 5_000 },
-      observe: () => {},
+      record: () => {},
     });
     await tokens.token();
   }

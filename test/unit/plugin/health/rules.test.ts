@@ -140,7 +140,7 @@ function createLook(read: (signal: AbortSignal) => Promise<readonly RightFinding
   const clock = createFakeClock();
   const cache = new StatusCache(clock, { statusMaxStalenessMs: 120_000, deepMaxAgeMs: 900_000 });
   const observed: unknown[] = [];
-  const look = new RightsLook({ cache, read, observe: (_, error) => observed.push(error) });
+  const look = new RightsLook({ cache, read, record: (_, error) => observed.push(error) });
   return { cache, look, observed };
 }
 

@@ -161,18 +161,18 @@ async function step(walk: Walk): Promise<void> {
   const { faults, world, pick, random, clock } = walk;
   // What the step before woke begins first.
   await clock.runUntil(clock.nowMs());
-  const dice = random();
-  if (dice < 0.15) faults[pick(operations)] = pick(wrongAnswers);
-  else if (dice < 0.25) faults[pick(operations)] = pick(noAnswers);
-  else if (dice < 0.3) world.isDeletionAllowed = !world.isDeletionAllowed;
-  else if (dice < 0.35)
+  const drawn = random();
+  if (drawn < 0.15) faults[pick(operations)] = pick(wrongAnswers);
+  else if (drawn < 0.25) faults[pick(operations)] = pick(noAnswers);
+  else if (drawn < 0.3) world.isDeletionAllowed = !world.isDeletionAllowed;
+  else if (drawn < 0.35)
     world.missing = pick([[], ['missing_decrypt'], ['extra_export'], ['missing_encrypt', 'extra_root']]);
-  else if (dice < 0.42) delete faults[pick(operations)];
-  else if (dice < 0.47) mend(walk);
-  else if (dice < 0.49) world.latestVersion = Math.min(4, world.latestVersion + 1);
-  else if (dice < 0.55) walk.evidence.answeredWell();
-  else if (dice < 0.65) await probeOnce(walk);
-  else if (dice < 0.85) await callOnce(walk);
+  else if (drawn < 0.42) delete faults[pick(operations)];
+  else if (drawn < 0.47) mend(walk);
+  else if (drawn < 0.49) world.latestVersion = Math.min(4, world.latestVersion + 1);
+  else if (drawn < 0.55) walk.evidence.answeredWell();
+  else if (drawn < 0.65) await probeOnce(walk);
+  else if (drawn < 0.85) await callOnce(walk);
   else await pass(walk, 60_000 * random() * random());
   checkNow(walk);
 }

@@ -95,7 +95,7 @@ for (const [random, lifeMs] of [
   [0, 540_000],
   [0.999_999, 660_000],
 ] as const) {
-  test(`a connection lives for ${lifeMs / 60_000} min at dice ${random}: idle it is closed then, in use when it is given back`, async () => {
+  test(`a connection lives for ${lifeMs / 60_000} min at random ${random}: idle it is closed then, in use when it is given back`, async () => {
     const table = createTable(2, random);
     const [idle, used] = [await opened(table), await opened(table)];
     table.pool.release(idle);

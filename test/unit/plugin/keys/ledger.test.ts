@@ -3,7 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { afterObservation, startWait } from '../../../../plugin/keys/activation-wait.ts';
-import { type Ledger, type LedgerSettings, type Reading, readKey } from '../../../../plugin/keys/ledger.ts';
+import { advance, type Ledger, type LedgerSettings, type Reading } from '../../../../plugin/keys/ledger.ts';
 import type { RegistryState } from '../../../../shared/registry/state.ts';
 import { fingerprint, firstState, identity, nextState, profile, snapshot } from '../../../support/vectors.ts';
 
@@ -40,7 +40,7 @@ function probe(ledger: Ledger, canEncrypt: boolean, change: Partial<Reading> = {
     isDeepGood: true,
     ...change,
   };
-  const steps = readKey(ledger, settings, reading);
+  const steps = advance(ledger, settings, reading);
   const kinds: string[] = [];
   const saved: RegistryState[] = [];
   for (let step = steps.next(); step.done !== true; ) {

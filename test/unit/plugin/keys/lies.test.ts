@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { observe } from '../../../../plugin/keys/rotation.ts';
+import { advance } from '../../../../plugin/keys/rotation.ts';
 import { readKeyProfile } from '../../../../plugin/transit/read-key-profile.ts';
 import { ProviderError } from '../../../../shared/errors/error.ts';
 import { checkSuccessor } from '../../../../shared/registry/successor.ts';
@@ -34,7 +34,7 @@ const lies: readonly unknown[] = [
 function look(data: Record<string, unknown>): string {
   const state = firstState();
   try {
-    const found = observe({
+    const found = advance({
       state,
       profile: readKeyProfile(data),
       keyName: identity.transitKeyName,
@@ -107,9 +107,9 @@ test('a clock that runs backwards keeps the order of the recorded times, and say
     isCounted: true,
     rejectVersionRollback: true,
   } as const;
-  const seen = observe({ ...input, state, nowUnix: 2_000_000_000, promotable: undefined });
+  const seen = advance({ ...input, state, nowUnix: 2_000_000_000, promotable: undefined });
   const candidate = seen.stable?.kubernetesKeyId;
-  const promoted = observe({ ...input, state: seen.state, nowUnix: 1_000_000_000, promotable: candidate });
+  const promoted = advance({ ...input, state: seen.state, nowUnix: 1_000_000_000, promotable: candidate });
   assert.is(promoted.outcome, 'promoted');
   assert.ok(promoted.isClockRegressed);
   assert.is(promoted.state.snapshots[0]?.promotedAtUnix, 2_000_000_000);

@@ -3,9 +3,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { afterObservation, elapsedKeyId, startWait } from '../../../../plugin/keys/activation-wait.ts';
-import { type Ledger, type LedgerSettings, readKey } from '../../../../plugin/keys/ledger.ts';
+import { advance as advanceLedger, type Ledger, type LedgerSettings } from '../../../../plugin/keys/ledger.ts';
 import type { KeyProfile } from '../../../../plugin/keys/profile.ts';
-import { bootstrap, type ObserveInput, observe } from '../../../../plugin/keys/rotation.ts';
+import { type AdvanceInput, advance, bootstrap } from '../../../../plugin/keys/rotation.ts';
 import { checkBelief, maxRecords } from '../../../../shared/registry/belief.ts';
 import type { RegistryState } from '../../../../shared/registry/state.ts';
 import { checkSuccessor } from '../../../../shared/registry/successor.ts';
@@ -14,8 +14,8 @@ import { fingerprint, firstState, identity, nextState, profile, snapshot } from 
 
 const now = 1_750_000_500;
 
-function look(state: RegistryState, seen: KeyProfile, change: Partial<ObserveInput> = {}) {
-  const result = observe({
+function look(state: RegistryState, seen: KeyProfile, change: Partial<AdvanceInput> = {}) {
+  const result = advance({
     state,
     profile: seen,
     keyName: identity.transitKeyName,
@@ -239,7 +239,7 @@ function probe(ledger: Ledger, latest: number, mode: 'advance' | 'discover' = 'a
     rejectVersionRollback: true,
   };
   const reading = { profile: profile(latest), mode, startedAtMs: 0, nowUnix: now, nowMs: () => 0, isDeepGood: true };
-  const steps = readKey(ledger, settings, reading);
+  const steps = advanceLedger(ledger, settings, reading);
   for (let step = steps.next(); step.done !== true; ) {
     if (step.value.kind === 'save') {
       checkBelief(saved.at(-1) ?? before, step.value.state, now);

@@ -86,7 +86,7 @@ function createBench(options: Options = {}): Bench {
       maxConcurrentDecrypt: options.slots ?? 4,
       timeoutMs: 2_000,
     },
-    observe: (observation) => observations.push(observation),
+    record: (observation) => observations.push(observation),
     countKeyIdError: (reason) => counted.push(reason),
     countAadError: (reason) => counted.push(reason),
   });

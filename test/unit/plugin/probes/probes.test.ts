@@ -80,7 +80,7 @@ function createBench() {
       return world.commit;
     },
     randomBytes: (size) => Buffer.alloc(size, 7),
-    observe: (event) => {
+    record: (event) => {
       if (event.kind === 'promoted') world.promoted += 1;
       if (event.kind === 'probe') world.reports.push(`${event.probe} ${event.failed?.failure.cause.class ?? 'ok'}`);
     },

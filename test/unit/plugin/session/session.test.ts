@@ -98,7 +98,7 @@ function createBench() {
     renew: () => Promise.reject(new ProviderError('auth_rejected', 'no renewal')),
     isAlive: async () => false,
     settings: times,
-    observe: () => {},
+    record: () => {},
   });
   const offer = (name: 'openbao_ca' | 'jwt', generation: number, bytes: Buffer | string) =>
     session.offer({

@@ -11,7 +11,7 @@ import { events, states } from '../../../support/life-machine.ts';
 
 const at = (kind: State['kind'], change: Partial<State> = {}) =>
   ({ ...states.find((state) => state.kind === kind && state.hasServed), ...change }) as State;
-const step = (state: State, event: Event, nowMs = 0, dice = 0.5) => decide(policy, state, event, nowMs, dice);
+const step = (state: State, event: Event, nowMs = 0, random = 0.5) => decide(policy, state, event, nowMs, random);
 const kinds = (effects: readonly Effect[]) => effects.map(({ kind }) => kind);
 
 for (const state of states) {

@@ -179,7 +179,7 @@ test('a promotion before the delay kills whoever proposes it, and nothing is wri
   assert.is((await store.commit(encodeState(promoted))).outcome, 'saved', 'after the delay it is legal');
 });
 
-test('each plugin that is launched is told with its process and its generation', async () => {
+test('each plugin that is launched is told with its process and its number', async () => {
   const { inService, reload, clock, world } = await createBench();
   await inService();
   const next = await reload();
@@ -188,8 +188,8 @@ test('each plugin that is launched is told with its process and its generation',
   assert.equal(
     world.lines.filter(({ message }) => message === 'plugin.started').map(({ fields }) => fields),
     [
-      { pid: 1, generation: 1 },
-      { pid: 2, generation: 2 },
+      { pid: 1, launch: 1 },
+      { pid: 2, launch: 2 },
     ],
   );
 });
