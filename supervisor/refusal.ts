@@ -14,6 +14,7 @@ export const checkIds = [
   'gate.lock',
   'gate.state',
   'gate.socket',
+  'gate.listeners',
 ] as const;
 
 export type CheckId = (typeof checkIds)[number];

@@ -52,6 +52,16 @@ export function bindPort(settings: PortSettings, name: PortName): BoundTcp | und
   return listener && bindTcp(`server.${fieldOf(name)}`, listener.host, listener.port);
 }
 
+/**
+ * Whether this host has the address of a port: a port that the kernel chooses is bound there for a moment, whoever has the one that is meant.
+ *
+ * @throws ProviderError `listener_unavailable`
+ */
+export function checkAddress(settings: PortSettings, name: PortName): void {
+  const listener = parseListener(settings[fieldOf(name)]);
+  if (listener !== undefined) bindTcp(`server.${fieldOf(name)}`, listener.host, 0)?.handle.close();
+}
+
 /** The same address once more, for a port that was shut down. @returns undefined when it cannot be bound at present */
 export function bindPortAnew(name: PortName, { host, port }: BoundTcp): BoundTcp | undefined {
   try {

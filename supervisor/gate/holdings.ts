@@ -210,7 +210,8 @@ export class Holdings {
     }
     const { metricsAddress, healthAddress } = passed.config.server;
     const options = socketOptions(passed, gate);
-    const listeners = bindListeners({ socket: passed.socket, options, metricsAddress, healthAddress }); // step: listeners.bind
+    const settings = { socket: passed.socket, options, metricsAddress, healthAddress };
+    const listeners = await check('gate.listeners', () => bindListeners(settings)); // step: listeners.bind
     if (socketFinding === 'dead') {
       counters.staleSockets += 1;
       log('warn', 'socket.stale_removed');

@@ -49,7 +49,8 @@ export async function reopen(
     const wasShut = isOurs && (await look.isSocketShut(listeners, directory.at(name)));
     if (isOurs && !wasShut) return unchanged(runtime, listeners);
     await check('gate.socket', () => proveSocketDead(runtime.socket, deps.clock));
-    return { ...boundAnew(runtime, listeners, bindSocket(runtime.socket, socketOptions(passed, deps))), wasShut };
+    const socket = await check('gate.listeners', () => bindSocket(runtime.socket, socketOptions(passed, deps)));
+    return { ...boundAnew(runtime, listeners, socket), wasShut };
   } catch (error) {
     runtime.abandon();
     throw error;

@@ -179,7 +179,7 @@ test('with a user of its own the plugin has no ids, groups or capabilities of an
     const client = createKmsClient(workplace.socketPath);
     try {
       await untilHealthy({ client, text: () => text });
-      const pid = /"pid":(\d+),"generation"|"generation":\d+,"pid":(\d+)/u.exec(text);
+      const pid = /"pid":(\d+),"launch"|"launch":\d+,"pid":(\d+)/u.exec(text);
       const status = readFileSync(`/proc/${pid?.[1] ?? pid?.[2]}/status`, 'utf8');
       assert.match(status, /^Uid:\t64399\t64399\t64399\t64399$/mu);
       assert.match(status, /^Gid:\t64399\t64399\t64399\t64399$/mu);

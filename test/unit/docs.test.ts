@@ -118,7 +118,7 @@ const names: Readonly<Record<string, readonly string[]>> = {
   'Warnings about the key': profileWarningCodes,
   'Reasons of a restart': restartReasons,
   'Reasons of a refused plugin': confinementProblems,
-  'Checks of the gate': [...checkIds, 'gate.listeners'],
+  'Checks of the gate': [...checkIds],
   'Classes of KMS calls': kmsErrorClasses,
   'Status of logins in metrics': tokenStatuses,
 };

@@ -39,12 +39,10 @@ const now: Record<string, () => unknown> = {
   precedence,
   gateExitCodes: () =>
     Object.fromEntries(
-      checkIds.map((id) => [
-        id,
-        Object.fromEntries(
-          errorClasses.map((name) => [name, new GateRefusal(id, new ProviderError(name, 'x')).exitCode]),
-        ),
-      ]),
+      checkIds.map((id) => {
+        const codes = errorClasses.map((name) => new GateRefusal(id, new ProviderError(name, 'x')).exitCode);
+        return [id, [...new Set(codes)]];
+      }),
     ),
   series: () => metricSeries.map(({ name, type, labels }) => `${name} ${type} ${labels.join(',')}`),
   fields: () =>

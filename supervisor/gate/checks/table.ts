@@ -5,6 +5,7 @@ import type { FactName, Facts, GateCheck, Visit } from './check.ts';
 import { config } from './config.ts';
 import { credentials } from './credentials.ts';
 import { identity } from './identity.ts';
+import { listeners } from './listeners.ts';
 import { locks, stateLock } from './lock.ts';
 import { runtime } from './runtime.ts';
 import { runtimeDirectory } from './runtime-directory.ts';
@@ -48,6 +49,7 @@ const table = {
   'gate.lock': { ...place(locks), ...onlyServing },
   'gate.state': { ...place(state), ...forAll },
   'gate.socket': { ...place(socket), ...onlyServing },
+  'gate.listeners': { ...place(listeners), ...onlyServing },
 } as const satisfies Record<CheckId, Unnamed & { readonly isForCommands: boolean }>;
 
 const named = (id: CheckId): Row => ({ id, ...table[id] });
