@@ -137,5 +137,6 @@ function openPools({ config, version, clock, random }: OpenBaoDeps, ca: Buffer):
       random,
       connections,
     });
-  return { login: open(loginConnections), transit: open(transitConnections) };
+  const trustEndsAtUnixMs = trust.endsAtUnixMs;
+  return { login: open(loginConnections), transit: open(transitConnections), trustEndsAtUnixMs };
 }

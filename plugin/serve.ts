@@ -254,6 +254,7 @@ class Service implements Serving {
       counters: () => this.#counters,
       tokens: () => this.#openbao.tokens.status(),
       login: () => this.#openbao.session.facts(),
+      trustTtlMs: () => this.#openbao.session.trustTtlMs(),
       generations: () => this.#openbao.session.generations(),
       credentialFiles: this.#credentialFiles,
       isBreakerOpen: () => this.#probes.breakerState() === 'open',

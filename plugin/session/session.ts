@@ -26,7 +26,12 @@ import {
 } from './trials.ts';
 
 /** Two pools over one trust. */
-export type Pools = { readonly login: Http; readonly transit: Http };
+export type Pools = {
+  readonly login: Http;
+  readonly transit: Http;
+  /** When the first certificate of the trust ends. */
+  readonly trustEndsAtUnixMs: number;
+};
 
 export type SessionDeps = {
   readonly clock: Clock;
@@ -97,6 +102,12 @@ export class Session {
     const names = ['openbao_ca', ...this.#deps.method.credentials] as const;
     const inUse = trialNames.flatMap((name) => this.#inUse(name)?.parts ?? []);
     return Object.fromEntries(names.map((name) => [name, inUse.find((part) => part.name === name)?.generation ?? 0]));
+  };
+
+  /** Life left of the trust in use, not below zero; 0 without one. */
+  trustTtlMs = (): number => {
+    const endsAtUnixMs = this.#inUse('openbao_ca')?.pools?.trustEndsAtUnixMs ?? 0;
+    return Math.max(0, endsAtUnixMs - this.#deps.clock.wallMs());
   };
 
   facts = (): LoginFacts => this.#deps.method.facts(this.#inUse('login')?.validity);

@@ -23,6 +23,8 @@ export type CollectDeps = {
   readonly counters: () => Counters;
   readonly tokens: () => TokenStatus;
   readonly login: () => LoginFacts;
+  /** Life left of the trust in use; 0 without one. */
+  readonly trustTtlMs: () => number;
   readonly generations: () => Readonly<Record<string, number>>;
   /** Modification time of the newest file sent, Unix milliseconds, by name. */
   readonly credentialFiles: ReadonlyMap<string, number>;
@@ -108,6 +110,7 @@ function collectCredentials(deps: CollectDeps, metrics: Metrics): void {
   const { jwtTtlMs, certificateTtlMs } = deps.login();
   metrics.set('certificate_ttl_seconds', certificateTtlMs / 1000);
   metrics.set('jwt_ttl_seconds', jwtTtlMs / 1000);
+  metrics.set('openbao_ca_ttl_seconds', deps.trustTtlMs() / 1000);
   for (const [name, generation] of Object.entries(deps.generations())) {
     metrics.set('credential_generation', generation, { name });
   }

@@ -31,6 +31,12 @@ const series = [
   ['token_refresh_window_seconds', 'gauge', [], 'how long before its end a token is refreshed'],
   ['certificate_ttl_seconds', 'gauge', [], 'life left of the client certificate; 0 without one'],
   ['jwt_ttl_seconds', 'gauge', [], 'life left of the JWT in use'],
+  [
+    'openbao_ca_ttl_seconds',
+    'gauge',
+    [],
+    'life left of the certificate in openbao.caCertFile that ends first; 0 without one in use',
+  ],
   ['status_key_id_hash', 'gauge', ['hash'], '1 for the active key'],
   ['key_version', 'gauge', [], 'Transit version used for new encryptions'],
   ['state_generation', 'gauge', [], 'generation of the registry state'],

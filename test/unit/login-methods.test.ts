@@ -104,7 +104,7 @@ const session: Session = new Session({
   clock,
   random: () => 0,
   method,
-  openPools: () => ({ login: http, transit: http }),
+  openPools: () => ({ login: http, transit: http, trustEndsAtUnixMs: 0 }),
   loginNow: async () => void (await session.login(new AbortController().signal, true)),
   hasToken: () => false,
   timeoutMs: 1_000,

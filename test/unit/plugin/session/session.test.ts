@@ -32,6 +32,7 @@ const times = { loginBeforeTokenExpiryMs: 300_000, tokenRenewalIncrementMs: 3_60
 /** OpenBao accepts CAs and JWTs by their names. */
 function createBench() {
   const clock = createFakeClock();
+  const startedAtUnixMs = clock.wallMs();
   const accepts = { ca: new Set(['ca1']), jwt: new Set(['jwt1']), isSilent: false };
   /** What an answer waits for. */
   const answers: { hold: Promise<void> | undefined } = { hold: undefined };
@@ -79,7 +80,7 @@ function createBench() {
       const ca = bytes.toString();
       seen.push(bytes);
       if (ca === '') throw new ProviderError('ca_invalid', 'empty');
-      return { login: httpOf(ca), transit: httpOf(ca) };
+      return { login: httpOf(ca), transit: httpOf(ca), trustEndsAtUnixMs: startedAtUnixMs + 7_200_000 };
     },
     loginNow: () => tokens.loginNow(),
     hasToken: () => tokens.hasToken(),
@@ -171,6 +172,16 @@ test('the life of the JWT in use is counted by the wall clock, and never below n
   assert.is(bench.session.facts().jwtTtlMs, 3_600_000 - 1_000);
   bench.clock.jumpWall(3_600_000);
   assert.is(bench.session.facts().jwtTtlMs, 0);
+  await bench.end();
+});
+
+test('the life of the trust in use is counted by the wall clock, never below nothing, and is nothing without one', async () => {
+  const bench = createBench();
+  assert.is(bench.session.trustTtlMs(), 0);
+  await bench.begin();
+  assert.is(bench.session.trustTtlMs(), 7_199_000);
+  bench.clock.jumpWall(8_000_000);
+  assert.is(bench.session.trustTtlMs(), 0);
   await bench.end();
 });
 
