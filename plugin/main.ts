@@ -9,9 +9,9 @@ import { errorClassOf } from '../shared/errors/error.ts';
 import { policyOf } from '../shared/errors/policy.ts';
 import { createLog } from '../shared/log/logger.ts';
 import { openChannel } from './channel/channel.ts';
-import { type Serving, startServing } from './serve.ts';
 import * as system from './system.ts';
-import { runReadKey } from './tasks/read-key.ts';
+import { type Serving, startServing } from './tasks/serve.ts';
+import { tasks } from './tasks/table.ts';
 import { createEventLoopLag } from './telemetry/event-loop-lag.ts';
 
 system.ignoreSignals(); // step: plugin.signals
@@ -44,8 +44,8 @@ const confinement = () => ({
 });
 
 async function start(message: StartMessage): Promise<void> {
-  if (message.task === 'read_key') {
-    return runReadKey(message, credentials, { clock: system.clock, random: system.random, send, confinement });
+  if (message.task !== 'serve') {
+    return tasks[message.task](message, credentials, { clock: system.clock, random: system.random, send, confinement });
   }
   try {
     const config = requireConfig(message.config, { overrides: new Map(Object.entries(message.overrides)) });

@@ -10,7 +10,7 @@ export const store = 'supervisor/custody/state-store.ts';
 const loop = 'supervisor/lifecycle/loop.ts';
 export const incumbent = 'supervisor/lifecycle/incumbent.ts';
 const running = 'supervisor/launch/running.ts';
-const pluginServe = 'plugin/serve.ts';
+const pluginServe = 'plugin/tasks/serve.ts';
 const commits = 'plugin/keys/commits.ts';
 
 export const starting: readonly CrashStep[] = [

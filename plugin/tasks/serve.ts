@@ -8,37 +8,37 @@ import type {
   PluginMessage,
   StartMessage,
   SupervisorMessage,
-} from '../shared/channel/messages.ts';
-import { type Config, requireConfig } from '../shared/config/config.ts';
-import { ProviderError } from '../shared/errors/error.ts';
-import type { Log } from '../shared/log/fields.ts';
-import { deriveFingerprint } from '../shared/registry/fingerprint.ts';
-import { checkBinding } from '../shared/registry/pair.ts';
-import { parseState } from '../shared/registry/state.ts';
-import type { Clock } from '../shared/time/clock.ts';
-import { createLastCalls, type LastCalls } from './health/last-calls.ts';
-import { createHealthReporter, type HealthReporter } from './health/reporter.ts';
-import { StatusCache } from './health/status-cache.ts';
-import { type CredentialWarning, type Warning, warningsOf } from './health/warnings.ts';
-import { createKeyService } from './key-service.ts';
-import { pluginVersionPattern } from './keys/annotations.ts';
-import { type Commits, createCommits } from './keys/commits.ts';
-import { createKms, type Kms } from './kms/kms.ts';
-import { createKmsServer, type KmsServer } from './kms/server.ts';
-import { closeEndpoints, type Endpoints, openListeners } from './listeners.ts';
-import { OpenBao } from './openbao.ts';
-import { type CallEvidence, createCallEvidence } from './probes/call-evidence.ts';
-import { createDiscovery, type Discovery } from './probes/discovery.ts';
-import type { ProbeEvent } from './probes/probe-event.ts';
-import { Probes } from './probes/probes.ts';
-import { createScheduler, type Scheduler, stopping, untilProvenHealthy } from './probes/scheduler.ts';
-import { createBounds, type Reached } from './telemetry/bounds.ts';
-import { createCollector } from './telemetry/collect.ts';
-import { createHealthEndpoint, createMetricsEndpoint } from './telemetry/endpoints.ts';
-import type { EventLoopLag } from './telemetry/event-loop-lag.ts';
-import { createMetrics, type Metrics } from './telemetry/metrics.ts';
-import { createObserver, type Observer } from './telemetry/observer.ts';
-import type { ReadyFacts } from './telemetry/ready.ts';
+} from '../../shared/channel/messages.ts';
+import { type Config, requireConfig } from '../../shared/config/config.ts';
+import { ProviderError } from '../../shared/errors/error.ts';
+import type { Log } from '../../shared/log/fields.ts';
+import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
+import { checkBinding } from '../../shared/registry/pair.ts';
+import { parseState } from '../../shared/registry/state.ts';
+import type { Clock } from '../../shared/time/clock.ts';
+import { createLastCalls, type LastCalls } from '../health/last-calls.ts';
+import { createHealthReporter, type HealthReporter } from '../health/reporter.ts';
+import { StatusCache } from '../health/status-cache.ts';
+import { type CredentialWarning, type Warning, warningsOf } from '../health/warnings.ts';
+import { createKeyService } from '../key-service.ts';
+import { pluginVersionPattern } from '../keys/annotations.ts';
+import { type Commits, createCommits } from '../keys/commits.ts';
+import { createKms, type Kms } from '../kms/kms.ts';
+import { createKmsServer, type KmsServer } from '../kms/server.ts';
+import { closeEndpoints, type Endpoints, openListeners } from '../listeners.ts';
+import { OpenBao } from '../openbao.ts';
+import { type CallEvidence, createCallEvidence } from '../probes/call-evidence.ts';
+import { createDiscovery, type Discovery } from '../probes/discovery.ts';
+import type { ProbeEvent } from '../probes/probe-event.ts';
+import { Probes } from '../probes/probes.ts';
+import { createScheduler, type Scheduler, stopping, untilProvenHealthy } from '../probes/scheduler.ts';
+import { createBounds, type Reached } from '../telemetry/bounds.ts';
+import { createCollector } from '../telemetry/collect.ts';
+import { createHealthEndpoint, createMetricsEndpoint } from '../telemetry/endpoints.ts';
+import type { EventLoopLag } from '../telemetry/event-loop-lag.ts';
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { createObserver, type Observer } from '../telemetry/observer.ts';
+import type { ReadyFacts } from '../telemetry/ready.ts';
 
 export type ServeDeps = {
   readonly clock: Clock;
