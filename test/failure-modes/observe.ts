@@ -87,20 +87,20 @@ export async function observe(provider: Provider, { socketPath }: Workplace, sea
     last = await look();
   }
   const seen = [...(last.status === 'ok' ? reasons : lateReasons)];
-  return { ...last, reasons: shownOf(last.status, seen, await toldReasons(provider)), wronglyOkMs };
+  return { ...last, reasons: shownOf(seen, await toldReasons(provider)), wronglyOkMs };
 }
 
 const toldReasons = async (provider: Provider): Promise<string[]> =>
   ((await provider.ready()).body['reasons'] as string[] | undefined) ?? [];
 
 /** The reasons that are the failure's own, in the alphabet's order. */
-function shownOf(status: string, seen: readonly string[], told: readonly string[]): string {
+function shownOf(seen: readonly string[], told: readonly string[]): string {
   // The breaker opens and closes meanwhile, and staleness follows from the rest: what stands behind them is what matters.
   const behind = seen.filter(
     (reason) => !['circuit_breaker_open', 'status_stale', 'metadata_unverified'].includes(reason),
   );
-  // What was only told until the first probes had passed is no sign of the failure.
-  const lasting = behind.filter((reason) => status !== 'ok' || reason !== 'deep_probe_pending');
+  // Whether the first deep probe had passed before the failure was seen is chance.
+  const lasting = behind.filter((reason) => reason !== 'deep_probe_pending');
   // OpenBao may go away between the two reads of a probe; from the next one on it is the first that fails.
   const isFirstRead = lasting.includes('upsert_check_failed');
   const settled = lasting.filter((reason) => !isFirstRead || reason !== 'metadata_read_failed');
