@@ -44,7 +44,7 @@ export function copySources(): SourceCopy {
       );
     },
     compile: () => {
-      const { stdout } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', '.'], {
+      const { stdout } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', '.', '--pretty', 'false'], {
         cwd: directory,
         encoding: 'utf8',
       });

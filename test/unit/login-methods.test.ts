@@ -27,7 +27,7 @@ function replaceIn(file: string, before: string, after: string): void {
 /** The files in which the compiler finds an error, and what it says. */
 function compile(): { readonly files: readonly string[]; readonly output: string } {
   const tsc = join(root, 'node_modules/.bin/tsc');
-  const { stdout } = spawnSync(tsc, ['-p', '.'], { cwd: directory, encoding: 'utf8' });
+  const { stdout } = spawnSync(tsc, ['-p', '.', '--pretty', 'false'], { cwd: directory, encoding: 'utf8' });
   const files = [...stdout.matchAll(/^([^\s(]+)\(\d/gmu)].map(([, file = '']) => file);
   return { files: [...new Set(files)], output: stdout };
 }
