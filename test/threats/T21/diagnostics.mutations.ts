@@ -50,14 +50,14 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a port that was bound again counts as served',
+    name: 'a port that was bound later is not served by another plugin',
     needsBuild: true,
     edits: [
       {
         file: 'supervisor/commands/guard.ts',
         at: 'control: guard.port-given',
         find: 'port !== given(name)',
-        replace: 'given(name) === undefined',
+        replace: 'false',
       },
     ],
   },
