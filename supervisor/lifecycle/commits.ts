@@ -33,10 +33,14 @@ export function createCommits(clock: Pick<Clock, 'nowMs' | 'after'>): Commits {
   let restsUntilMs = Number.NEGATIVE_INFINITY;
   const begin = async (decide: (() => unknown) | undefined) => {
     const fromMs = clock.nowMs();
-    const done = decide?.();
-    if (!(done instanceof Promise)) return;
-    isDeciding = true;
-    await done.catch(() => undefined);
+    try {
+      const done = decide?.();
+      if (!(done instanceof Promise)) return;
+      isDeciding = true;
+      await done;
+    } catch {
+      // Whoever decides says what failed. The next one is decided all the same.
+    }
     isDeciding = false;
     const spentMs = clock.nowMs() - fromMs;
     if (spentMs > quickMs) restsUntilMs = clock.nowMs() + restFactor * spentMs; // control: commits.rest

@@ -90,4 +90,15 @@ test('a hold that begins while one waits for its second keeps it', async () => {
   assert.is(done.length, 6);
 });
 
+test('one that throws, at once or later, ends nothing: the next is decided', async () => {
+  const { clock, done, commits, add } = bench();
+  commits.add(() => {
+    throw new Error('at once');
+  });
+  commits.add(() => Promise.reject(new Error('later')));
+  add(1, 2);
+  await clock.settle();
+  assert.equal(done, [1, 2]);
+});
+
 test.run();
