@@ -48,7 +48,7 @@ export const logEvents = {
   'plugin.not_greeted': supervisor('A new plugin could not be told what to do and is killed.'),
   'plugin.output': supervisor('The plugin wrote a line that is no event of the log; it stands in `output`.'),
   'plugin.output_dropped': supervisor(
-    'The plugin wrote too many lines in a second, or said too often how its credentials do; `suppressed` were dropped.',
+    'The plugin wrote too many lines in a second, or reported on its credentials too often; `suppressed` were dropped.',
   ),
   'plugin.started': supervisor('A plugin process was started.'),
   'plugin.stuck': supervisor('A plugin does not read what it is told and is replaced.'),

@@ -220,7 +220,8 @@ export class Holdings {
   }
 }
 
-const owedHint = 'the file system is full: the checkpoint of the state is written with the next save; make room';
+const owedHint =
+  'the file system is full, so the checkpoint of the state could not be written; free some space: it is written with the next save';
 
 const shutHint =
   'it refused every connection: a plugin had shut it down. It is bound anew; the plugin may have been taken over';

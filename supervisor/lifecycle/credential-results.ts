@@ -12,7 +12,8 @@ export type CredentialResult = Extract<PluginMessage, { kind: 'credential_result
 /** A plugin says of six credentials how each of its trials went; trials are seconds apart. */
 const maxTrialsPerMinute = 30;
 const windowMs = 60_000;
-const droppedHint = 'the plugin says how its credentials do more often than an honest one has to; the rest is not told';
+const droppedHint =
+  'the plugin reports on its credentials more often than an honest plugin needs to; further reports are not logged';
 
 export class CredentialResults {
   readonly #clock: Pick<Clock, 'nowMs'>;
