@@ -17,8 +17,8 @@ export type SourceCopy = {
   readonly replaceIn: (file: string, before: string, after: string) => void;
   /** The files in which the compiler finds an error, and what it says. */
   readonly compile: () => { readonly files: readonly string[]; readonly output: string };
-  /** What a script of the copy writes to standard output. */
-  readonly run: (script: string) => string;
+  /** What a script of the copy writes, to standard error as well. */
+  readonly run: (script: string, ...words: readonly string[]) => string;
   readonly remove: () => void;
 };
 
@@ -51,8 +51,8 @@ export function copySources(): SourceCopy {
       const files = [...stdout.matchAll(/^([^\s(]+)\(\d/gmu)].map(([, file = '']) => file);
       return { files: [...new Set(files)], output: stdout };
     },
-    run: (script) => {
-      const { stdout, stderr } = spawnSync(process.execPath, ['--no-warnings', script], {
+    run: (script, ...words) => {
+      const { stdout, stderr } = spawnSync(process.execPath, ['--no-warnings', script, ...words], {
         cwd: directory,
         encoding: 'utf8',
       });

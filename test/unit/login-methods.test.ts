@@ -1,36 +1,13 @@
 // A login method is one row in each of the two tables and one file: in a copy of the sources a second one is added in this way, of two
 // credentials. The compiler refuses it while something is missing; then everything that is derived knows it.
 
-import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { minimalDocument } from '../support/config-document.ts';
+import { copySources } from '../support/source-copy.ts';
 
-const root = new URL('../..', import.meta.url).pathname;
-const directory = mkdtempSync(join(tmpdir(), 'bao-kms-login-method-'));
-const sources = ['plugin', 'shared', 'supervisor'];
-for (const entry of [...sources, 'package.json'])
-  cpSync(join(root, entry), join(directory, entry), { recursive: true });
-symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
-const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')) as Record<string, unknown>;
-writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: [...sources, '*.ts'] }));
-
-function replaceIn(file: string, before: string, after: string): void {
-  const text = readFileSync(join(directory, file), 'utf8');
-  assert.is(text.split(before).length, 2, `${JSON.stringify(before)} stands once in ${file}`);
-  writeFileSync(join(directory, file), text.replace(before, after));
-}
-
-/** The files in which the compiler finds an error, and what it says. */
-function compile(): { readonly files: readonly string[]; readonly output: string } {
-  const tsc = join(root, 'node_modules/.bin/tsc');
-  const { stdout } = spawnSync(tsc, ['-p', '.', '--pretty', 'false'], { cwd: directory, encoding: 'utf8' });
-  const files = [...stdout.matchAll(/^([^\s(]+)\(\d/gmu)].map(([, file = '']) => file);
-  return { files: [...new Set(files)], output: stdout };
-}
+const copy = copySources();
+const { compile, replaceIn, write } = copy;
 
 const login = `    login: (http, { pin }, sent) =>
       requestLogin(
@@ -161,7 +138,7 @@ test('a row whose method lacks a part of the port, or wants a credential that it
     'import type { LoginMethod,',
     "import { createCardLogin } from './card.ts';\nimport type { LoginMethod,",
   );
-  writeFileSync(join(directory, file), method.replace(login, '').replace('{ client_chain }', '{ client_chain, jwt }'));
+  write(file, method.replace(login, '').replace('{ client_chain }', '{ client_chain, jwt }'));
   const { files, output } = compile();
 
   assert.equal(files, [file], output);
@@ -170,17 +147,13 @@ test('a row whose method lacks a part of the port, or wants a credential that it
 });
 
 test('two rows and a file are a login method: custody, configuration, session and metrics know it', () => {
-  writeFileSync(join(directory, file), method);
-  writeFileSync(join(directory, 'probe.ts'), probe);
+  write(file, method);
+  write('probe.ts', probe);
   const { output } = compile();
   assert.is(output, '');
-  const run = spawnSync(process.execPath, ['--no-warnings', 'probe.ts', JSON.stringify({ document })], {
-    cwd: directory,
-    encoding: 'utf8',
-  });
-  assert.is(run.stderr, '');
 
-  assert.equal(JSON.parse(run.stdout), {
+  // Anything beside the answer, also on standard error, is no JSON.
+  assert.equal(JSON.parse(copy.run('probe.ts', JSON.stringify({ document }))), {
     methods: ['jwt', 'card'],
     message: ['must be one of jwt or card or cert'],
     files: ['client_chain', 'pin', 'openbao_ca'],
@@ -194,5 +167,5 @@ test('two rows and a file are a login method: custody, configuration, session an
   });
 });
 
-test.after(() => rmSync(directory, { recursive: true, force: true }));
+test.after(copy.remove);
 test.run();
