@@ -157,7 +157,7 @@ function checkVersion(version: number, createdAtUnix: number, profile: KeyProfil
 export function checkRegistry(snapshots: readonly Snapshot[], profile: KeyProfile): void {
   for (const snapshot of snapshots) {
     if (snapshot.state === 'removed' || snapshot.state === 'rejected') continue;
-    checkSnapshotServed(snapshot, profile, () => repairOf(contradictedVersions(snapshots, profile)));
+    checkSnapshotServed(snapshot, profile, () => repairOf(snapshots, profile));
   }
 }
 
@@ -177,11 +177,38 @@ export function contradictedVersions(snapshots: readonly Snapshot[], profile: Ke
     .sort((one, other) => one - other);
 }
 
-/** The command line that drops them, as `/ready` shows it. */
-function repairOf(versions: readonly number[]): { readonly repair?: string; readonly advice: string } {
+/** The clocks of OpenBao and of this node differ, and a plugin may have noted its first look a few minutes late. */
+const firstSlackSeconds = 600;
+
+/**
+ * When OpenBao made version 1, if the record of it was wrong from the start: no other version was ever active here, and OpenBao made
+ * it at another second, but not after it was recorded. A key that was made anew since then is another key, and not meant.
+ *
+ * @returns Unix seconds; undefined: the record is right, or nothing tells that it was wrong from the start
+ */
+export function correctedFirst(snapshots: readonly Snapshot[], profile: KeyProfile): number | undefined {
+  const [first, ...others] = snapshots.filter(
+    ({ state, promotedAtUnix }) => state === 'active' || promotedAtUnix !== 0,
+  );
+  if (first === undefined || others.length > 0 || first.transitVersion !== 1) return undefined;
+  const createdAtUnix = profile.versions.get(1);
+  if (createdAtUnix === undefined || createdAtUnix === first.transitVersionCreatedAtUnix) return undefined;
+  // control: profile.corrected-first
+  return createdAtUnix <= first.observedAtUnix + firstSlackSeconds ? createdAtUnix : undefined;
+}
+
+/** The command line that drops or corrects the records, as `/ready` shows it. */
+function repairOf(
+  snapshots: readonly Snapshot[],
+  profile: KeyProfile,
+): { readonly repair?: string; readonly advice: string } {
+  const contradicted = contradictedVersions(snapshots, profile);
+  const isFirstWrong = correctedFirst(snapshots, profile) !== undefined;
+  const versions = isFirstWrong ? [1, ...contradicted] : contradicted;
   if (versions.length === 0) return { advice: '' };
   const repair = `bao-kms-provider forget-versions --versions ${versions.join(',')}`;
-  return { repair, advice: `; ${repair} plans the way back` };
+  const condition = isFirstWrong ? 'if this key was never deleted and created again, ' : '';
+  return { repair, advice: `; ${condition}${repair} plans the way back` };
 }
 
 /**

@@ -10,7 +10,14 @@ import { deriveFingerprint } from '../../shared/registry/fingerprint.ts';
 import { parseState, type RegistryState } from '../../shared/registry/state.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
-import { checkProfile, checkServed, contradictedVersions, type KeyProfile, profileWarnings } from '../keys/profile.ts';
+import {
+  checkProfile,
+  checkServed,
+  contradictedVersions,
+  correctedFirst,
+  type KeyProfile,
+  profileWarnings,
+} from '../keys/profile.ts';
 import { advance, bootstrap } from '../keys/rotation.ts';
 import { OpenBao } from '../openbao.ts';
 import { isDenial } from '../probes/probe-failure.ts';
@@ -64,6 +71,8 @@ async function report(
       };
     const contradicted = contradictedVersions(state.snapshots, profile).slice(0, maxTold);
     if (contradicted.length > 0) read = { ...read, contradictedVersions: contradicted };
+    const correctedFirstAtUnix = correctedFirst(state.snapshots, profile);
+    if (correctedFirstAtUnix !== undefined) read = { ...read, correctedFirstAtUnix };
     checkServed(state.snapshots, state.activeKeyId, profile, config.identity.transitKeyName);
     return {
       kind: 'report',

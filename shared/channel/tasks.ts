@@ -30,6 +30,8 @@ const readKey = Type.Object({
   ),
   /** Recorded, never active, and not so in OpenBao; ascending, the first of them. */
   contradictedVersions: Type.Optional(Type.Array(count, { maxItems: 256 })),
+  /** When OpenBao made version 1, if the only record that was ever active names another second and was wrong from the start. */
+  correctedFirstAtUnix: Type.Optional(count),
   /** The latest version, which this node retired before it was ever active. */
   retiredCandidate: Type.Optional(count),
   /** The newer version that an observation would see, with what the state knows of it. */

@@ -18,6 +18,8 @@ const largeRecords = 3_072;
 const largeBytes = 3 * 1024 * 1024;
 /** How far ahead of this node's clock a time may stand, seconds: more than clocks of one cluster differ by. */
 const aheadSeconds = 24 * 60 * 60;
+/** How long before its proposal a first state may have been made, seconds: what was wrong from the start is told by this time. */
+const firstBehindSeconds = 300;
 
 /**
  * Refuses a proposal that no honest plugin makes, whatever OpenBao says to it. The caller has checked that it is a legal
@@ -28,7 +30,7 @@ const aheadSeconds = 24 * 60 * 60;
  */
 export function checkBelief(predecessor: RegistryState | undefined, next: RegistryState, nowUnix: number): void {
   const isAhead = timesAhead(predecessor, nowUnix);
-  if (predecessor === undefined) return checkFirst(next, isAhead);
+  if (predecessor === undefined) return checkFirst(next, isAhead, nowUnix);
   if (next.snapshots.length > maxRecords) throw unbelievable('holds more than 4096 records');
   // control: belief.version-jump
   if (highestVersion(next) - highestVersion(predecessor) > maxVersionJump) {
@@ -102,10 +104,12 @@ function timesAhead(predecessor: RegistryState | undefined, nowUnix: number): Is
 }
 
 /** Made from metadata: seen now, promoted at the same moment. */
-function checkFirst(next: RegistryState, isAhead: IsAhead): void {
+function checkFirst(next: RegistryState, isAhead: IsAhead, nowUnix: number): void {
   const only = activeSnapshot(next);
   const { observedAtUnix, promotedAtUnix, stableObservationCount, stableAtUnix } = only;
-  const isFresh = observedAtUnix > 0 && promotedAtUnix > 0 && stableObservationCount === 0 && stableAtUnix === 0;
+  // control: belief.first-seen
+  const isSeenNow = observedAtUnix > 0 && observedAtUnix >= nowUnix - firstBehindSeconds;
+  const isFresh = isSeenNow && promotedAtUnix > 0 && stableObservationCount === 0 && stableAtUnix === 0;
   if (next.snapshots.length !== 1 || only.transitVersion !== 1 || !isFresh) throw unbelievable('is no first state');
   checkTimes(only, isAhead);
 }

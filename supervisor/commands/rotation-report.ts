@@ -110,8 +110,12 @@ function warningsOf(live: KeyReport, state: RegistryState | undefined, invocatio
       'this candidate supersedes another one that was still waiting: two rotations before the nodes converged',
     );
   }
-  const { contradictedVersions = [], retiredCandidate } = live;
-  if (contradictedVersions.length > 0) {
+  const { contradictedVersions = [], correctedFirstAtUnix, retiredCandidate } = live;
+  if (correctedFirstAtUnix !== undefined) {
+    const line = commandLine('forget-versions', [1, ...contradictedVersions].join(','), invocation);
+    const found = 'OpenBao made version 1 at another time than the only record here says';
+    known.push(`${found}; if this key was never deleted and created again, plan the way back: ${line}`);
+  } else if (contradictedVersions.length > 0) {
     const versions = contradictedVersions.join(',');
     const line = commandLine('forget-versions', versions, invocation);
     known.push(`OpenBao does not have version ${versions} as it is recorded here; plan the way back: ${line}`);

@@ -2,6 +2,7 @@
 // transitions that the rules of succession do not allow (spec/rotation 5.1).
 
 import { ProviderError } from '../../shared/errors/error.ts';
+import { deriveKeyId } from '../../shared/registry/key-id.ts';
 import { type RegistryState, type Snapshot, sealState } from '../../shared/registry/state.ts';
 import { activeSnapshot } from '../../shared/registry/successor.ts';
 import { hashText } from '../../shared/text/hash.ts';
@@ -11,6 +12,8 @@ export type Transition = {
   readonly removed: readonly Snapshot[];
   readonly restored: readonly Snapshot[];
   readonly forgotten: readonly Snapshot[];
+  /** Recorded anew, as OpenBao has it. */
+  readonly corrected: Snapshot | undefined;
   /** What waits for activation afterwards and did not before. */
   readonly waiting: Snapshot | undefined;
 };
@@ -48,23 +51,43 @@ export function restoreVersions(state: RegistryState, selectors: readonly string
   return { ...noChange(withRecords(state, records, true)), restored, waiting };
 }
 
+/** What live metadata says of a state. */
+export type LiveEvidence = {
+  /** Recorded, never active, and not so in OpenBao. */
+  readonly contradicted: readonly number[];
+  /** When OpenBao made version 1, if the record of it was wrong from the start, Unix seconds. */
+  readonly correctedFirstAtUnix: number | undefined;
+};
+
 /**
  * Drops records that were never active and that OpenBao does not have as they are recorded. The newest version that remains
- * waits for activation when it is above the active one.
+ * waits for activation when it is above the active one. Version 1, while nothing else was ever active, is recorded anew when it
+ * was wrong from the start.
  *
- * @param contradicted  what live metadata says of this state: recorded, never active, and not so in OpenBao
  * @throws ProviderError `transition_refused`
  */
-export function forgetVersions(
-  state: RegistryState,
-  versions: readonly number[],
-  contradicted: readonly number[],
-): Transition {
+export function forgetVersions(state: RegistryState, versions: readonly number[], live: LiveEvidence): Transition {
   if (new Set(versions).size !== versions.length) throw refused('--versions names a version twice');
-  const forgotten = versions.map((version) => selectForgettable(state, version, contradicted));
+  const corrected = versions.includes(1) ? correctFirst(state, live.correctedFirstAtUnix) : undefined;
+  const dropped = versions.filter((version) => version !== 1 || corrected === undefined);
+  const forgotten = dropped.map((version) => selectForgettable(state, version, live.contradicted));
   const left = state.snapshots.filter((one) => !forgotten.includes(one));
   const { records, waiting } = withCandidate(state, left);
-  return { ...noChange(withRecords(state, records, true)), forgotten, waiting };
+  if (corrected === undefined) return { ...noChange(withRecords(state, records, true)), forgotten, waiting };
+  const anew = records.map((one) => (one.state === 'active' ? corrected : one));
+  const next = withRecords(state, anew, true, corrected.kubernetesKeyId);
+  return { ...noChange(next), forgotten: [activeSnapshot(state), ...forgotten], waiting, corrected };
+}
+
+/** Version 1 as OpenBao has it. @returns undefined: its record is not one that may be corrected */
+function correctFirst(state: RegistryState, createdAtUnix: number | undefined): Snapshot | undefined {
+  const active = activeSnapshot(state);
+  const others = state.snapshots.filter((one) => one !== active);
+  // control: transition.correct-first
+  const isOnly = active.transitVersion === 1 && others.every(({ promotedAtUnix }) => promotedAtUnix === 0);
+  if (!isOnly || createdAtUnix === undefined) return undefined;
+  const anew = { ...active, transitVersionCreatedAtUnix: createdAtUnix };
+  return { ...anew, kubernetesKeyId: deriveKeyId(anew, anew) };
 }
 
 function selectForgettable(state: RegistryState, version: number, contradicted: readonly number[]): Snapshot {
@@ -83,7 +106,7 @@ function selectForgettable(state: RegistryState, version: number, contradicted: 
 }
 
 function noChange(next: RegistryState): Transition {
-  return { next, removed: [], restored: [], forgotten: [], waiting: undefined };
+  return { next, removed: [], restored: [], forgotten: [], corrected: undefined, waiting: undefined };
 }
 
 /** What no plugin may do: the newest version above the active one waits again, counted from the start. */
@@ -126,13 +149,18 @@ function changed(state: RegistryState, chosen: readonly Snapshot[], kind: 'remov
 }
 
 /** Without a change the state stays the same. */
-function withRecords(state: RegistryState, snapshots: readonly Snapshot[], isChanged: boolean): RegistryState {
+function withRecords(
+  state: RegistryState,
+  snapshots: readonly Snapshot[],
+  isChanged: boolean,
+  activeKeyId = state.activeKeyId,
+): RegistryState {
   if (!isChanged) return state;
   return sealState({
     identityFingerprint: state.identityFingerprint,
     generation: state.generation + 1,
     previousHash: state.currentHash,
-    activeKeyId: state.activeKeyId,
+    activeKeyId,
     snapshots,
   });
 }

@@ -90,10 +90,13 @@ async function apply({ next }: Transition, before: RegistryState, { store }: Pas
   );
 }
 
+const correctionLimitation =
+  'only right if this key was never deleted and created again: what was encrypted under the forgotten key_id of version 1 does not decrypt afterwards';
+
 function transitionReport(
   { name, isApplied, beforeVersion }: { name: string; isApplied: boolean; beforeVersion: number },
   before: RegistryState,
-  { next, removed, restored, forgotten, waiting }: Transition,
+  { next, removed, restored, forgotten, corrected, waiting }: Transition,
 ): Report {
   const versions = (snapshots: readonly Snapshot[]) =>
     snapshots.map(({ transitVersion, kubernetesKeyId }) => ({ transitVersion, keyIdHash: hashText(kubernetesKeyId) }));
@@ -108,8 +111,9 @@ function transitionReport(
     removedVersions: versions(removed),
     restoredVersions: versions(restored),
     forgottenVersions: versions(forgotten),
+    correctedVersions: versions(corrected === undefined ? [] : [corrected]),
     waitingVersions: versions(waiting === undefined ? [] : [waiting]),
-    limitations: [limitation],
+    limitations: corrected === undefined ? [limitation] : [limitation, correctionLimitation],
   };
   return { members, always: Object.keys(members) };
 }

@@ -52,7 +52,7 @@ function createReal() {
     requireCheckpoint: false,
     activationDelayMs: settings.activationDelayMs,
     nowMs: clock.nowMs,
-    nowUnix: () => 1_760_000_000,
+    nowUnix: () => 1_750_000_300,
     randomHex: () => '00000000',
   });
   const world = { profile: profileOf(1), isDiskFull: false };

@@ -2,7 +2,7 @@
 // of a bounded alphabet of versions, times, states and counts. Then an honest plugin takes its place, with time and an OpenBao
 // that tells the truth. It must come to serve the latest version, if need be after the one command that its refusal names.
 
-import { contradictedVersions, type KeyProfile } from '../../plugin/keys/profile.ts';
+import { contradictedVersions, correctedFirst, type KeyProfile } from '../../plugin/keys/profile.ts';
 import { advance } from '../../plugin/keys/rotation.ts';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { checkBelief } from '../../shared/registry/belief.ts';
@@ -119,13 +119,39 @@ function* proposalsOf(predecessor: RegistryState): Generator<readonly Snapshot[]
   for (const before of kept) for (const pair of pairs(few, few)) yield [...before, ...pair];
 }
 
+/** First states: made now or long ago, of a key that was made at another time than OpenBao says. */
+function firstProposals(): readonly (readonly Snapshot[])[] {
+  const found: Snapshot[] = [];
+  for (const transitVersion of [1, 2]) {
+    for (const transitVersionCreatedAtUnix of firstTimes) {
+      for (const observedAtUnix of [1, nowUnix - 300, nowUnix, aheadUnix]) {
+        for (const promotedAtUnix of [0, observedAtUnix, aheadUnix]) {
+          const times = { transitVersionCreatedAtUnix, observedAtUnix, promotedAtUnix };
+          found.push(...variantsOf(snapshot(transitVersion, times)));
+        }
+      }
+    }
+  }
+  return found.map((one) => [one]);
+}
+
+const firstTimes = [createdAtUnix, createdAtUnix - 1, createdAtUnix + 1, 1, nowUnix, aheadUnix, nowUnix + 1e6];
+
+/** What was told of version 1 when it was first recorded, and passed. */
+function falseFirsts(): readonly RegistryState[] {
+  const times = { observedAtUnix: nowUnix, promotedAtUnix: nowUnix };
+  return [createdAtUnix - 1, aheadUnix].map((transitVersionCreatedAtUnix) =>
+    sealState(content({ snapshots: [snapshot(1, { transitVersionCreatedAtUnix, ...times })] })),
+  );
+}
+
 function pairs<T>(ones: readonly T[], others: readonly T[]): T[][] {
   return ones.flatMap((one) => others.filter((other) => other !== one).map((other) => [one, other]));
 }
 
 /** @returns the state that the supervisor would write; undefined: refused */
 function judged(
-  predecessor: RegistryState,
+  predecessor: RegistryState | undefined,
   records: readonly Snapshot[],
   believe: typeof checkBelief,
 ): RegistryState | undefined {
@@ -134,7 +160,8 @@ function judged(
   try {
     // Belief looks at the records only, and refuses most: hashes are for the rest.
     believe(predecessor, { ...content({ snapshots: records }), currentHash: '' }, nowUnix);
-    const next = nextState(predecessor, records);
+    const next =
+      predecessor === undefined ? sealState(content({ snapshots: records })) : nextState(predecessor, records);
     checkSuccessor(predecessor, next);
     // It has waited for as long as it takes.
     checkPromotion(predecessor, next, keyId === undefined ? undefined : { keyId, elapsedMs: delayMs }, delayMs);
@@ -174,7 +201,10 @@ function repair(state: RegistryState, profile: KeyProfile): RegistryState | unde
   try {
     if (name === 'restore-versions') return restoreVersions(state, list.split(',')).next;
     if (name !== 'forget-versions') return undefined;
-    return forgetVersions(state, list.split(',').map(Number), contradictedVersions(state.snapshots, profile)).next;
+    const { snapshots } = state;
+    const contradicted = contradictedVersions(snapshots, profile);
+    const live = { contradicted, correctedFirstAtUnix: correctedFirst(snapshots, profile) };
+    return forgetVersions(state, list.split(',').map(Number), live).next;
   } catch (error) {
     if (error instanceof ProviderError) return undefined;
     throw error;
@@ -192,8 +222,8 @@ function refusalOf(state: RegistryState, profile: KeyProfile): ProviderError | u
   }
 }
 
-const brief = (state: RegistryState) =>
-  state.snapshots
+const brief = (state: RegistryState | undefined) =>
+  (state?.snapshots ?? [])
     .map(
       (one) => `${one.state} ${one.transitVersion} of ${one.transitVersionCreatedAtUnix} ${one.stableObservationCount}`,
     )
@@ -210,15 +240,15 @@ export function exploreHostile(
   const seen = new Set<string>();
   const stuck: string[] = [];
   let [tried, served, repaired] = [0, 0, 0];
-  for (const predecessor of statesOfTwo()) {
-    for (const records of proposalsOf(predecessor)) {
+  for (const predecessor of [undefined, ...statesOfTwo(), ...falseFirsts()]) {
+    for (const records of predecessor === undefined ? firstProposals() : proposalsOf(predecessor)) {
       tried += 1;
       const next = judged(predecessor, records, believe);
       if (next === undefined || stuck.length >= enough) continue;
       const key = JSON.stringify(next.snapshots);
       if (seen.has(key)) continue;
       seen.add(key);
-      const least = predecessor.snapshots.reduce((most, one) => Math.max(most, one.transitVersion), 1);
+      const least = (predecessor?.snapshots ?? []).reduce((most, one) => Math.max(most, one.transitVersion), 1);
       for (let latest = least; latest <= 3; latest += 1) {
         const profile = profileOf(latest);
         if (serves(next, profile)) {

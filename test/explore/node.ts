@@ -23,7 +23,7 @@ import { createdAtUnix, fingerprint, identity } from '../support/vectors.ts';
 
 const halfMs = 1_000;
 const delayMs = 2 * halfMs;
-const nowUnix = 1_760_000_000;
+const nowUnix = 1_750_000_300;
 
 export const settings: LedgerSettings = {
   identity,

@@ -309,6 +309,61 @@ test('a version that OpenBao never had: /ready and rotation-plan name the comman
     await untilHealthy(installed.start());
   }, quickRotation));
 
+/** What a plugin that was taken over can say at a first start: that OpenBao made version 1 at another time. */
+function lieAboutTheFirst({ workplace }: Installed): void {
+  const state = parseState(readFileSync(workplace.statePath, 'utf8'));
+  const active = activeSnapshot(state);
+  const lie = { ...active, transitVersionCreatedAtUnix: active.transitVersionCreatedAtUnix - 86_400 };
+  const kubernetesKeyId = deriveKeyId(lie, lie);
+  const { identityFingerprint, generation, previousHash } = state;
+  const snapshots = [{ ...lie, kubernetesKeyId }];
+  const forged = sealState({ identityFingerprint, generation, previousHash, activeKeyId: kubernetesKeyId, snapshots });
+  checkBelief(undefined, forged, Math.floor(Date.now() / 1000));
+  writeFileSync(workplace.statePath, encodeState(forged));
+  writeFileSync(`${workplace.statePath}.checkpoint`, encodeCheckpoint(checkpointOf(forged)));
+}
+
+test('a first version recorded with another creation time: the printed command records it as OpenBao has it', () =>
+  withInstallation(async (installed) => {
+    const { workplace } = installed;
+    const provider = installed.start();
+    await untilHealthy(provider);
+    const right = (await provider.client.status()).keyId;
+    await provider.stop();
+    lieAboutTheFirst(installed);
+    const blocked = installed.start();
+    await blocked.line((line) => line['finding'] === 'version_recreated');
+    let cause: { finding?: string; repair?: string } | undefined;
+    await until(async () => {
+      cause = ((await blocked.ready()).body as { cause?: typeof cause }).cause;
+      return cause?.repair !== undefined;
+    }, 'the cause in /ready');
+    assert.equal(
+      [cause?.finding, cause?.repair],
+      ['version_recreated', 'bao-kms-provider forget-versions --versions 1'],
+    );
+    await blocked.stop();
+
+    const plan = await runCommand(workplace, 'rotation-plan', '--output', 'json');
+    assert.is(plan.code, 4);
+    assert.match(plan.stdout, /if this key was never deleted and created again.* forget-versions .*--versions 1"/u);
+    const planned = await report(installed, 'forget-versions', '--versions', '1');
+    const versionOf = (name: string) => (planned[name] as { transitVersion: number }[])[0]?.transitVersion;
+    assert.equal([versionOf('forgottenVersions'), versionOf('correctedVersions')], [1, 1]);
+    assert.match(String(planned['limitations']), /does not decrypt afterwards/u);
+    const hash = String(planned['stateHash']);
+    await report(installed, 'forget-versions', '--versions', '1', '--apply', '--expected-state-hash', hash);
+    const served = installed.start();
+    await untilHealthy(served);
+    assert.is((await served.client.status()).keyId, right);
+    const sealed = await served.client.encrypt(randomBytes(32));
+    assert.is((await served.client.decrypt(sealed)).plaintext.length, 32);
+    await served.stop();
+    const again = await runCommand(workplace, 'forget-versions', '--versions', '1');
+    assert.is(again.code, 4);
+    assert.match(again.stderr, /version 1 is or was active/u);
+  }, quickRotation));
+
 test('what cannot be is refused with the rule, exit 4, nothing changed', () =>
   withInstallation(async (installed) => {
     await rotatedOnce(installed);

@@ -29,6 +29,22 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/unit/plugin/probes/round-trip.test.ts'],
   },
   {
+    name: 'a key that was made anew after the first start counts as a wrong first record',
+    file: 'plugin/keys/profile.ts',
+    at: 'control: profile.corrected-first',
+    find: 'createdAtUnix <= first.observedAtUnix + firstSlackSeconds ? createdAtUnix : undefined',
+    replace: 'createdAtUnix',
+    tests: ['test/unit/supervisor/commands/transition.test.ts'],
+  },
+  {
+    name: 'a first version is corrected although another one was active',
+    file: 'supervisor/commands/transition.ts',
+    at: 'control: transition.correct-first',
+    find: 'others.every(({ promotedAtUnix }) => promotedAtUnix === 0)',
+    replace: 'others.every(() => true)',
+    tests: ['test/unit/supervisor/commands/transition.test.ts'],
+  },
+  {
     name: 'pluginUser changes by a reload',
     file: 'shared/config/fields.ts',
     at: 'control: reload.plugin-user',

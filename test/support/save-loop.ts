@@ -17,7 +17,7 @@ const store = new StateStore({
   requireCheckpoint: false,
   activationDelayMs: 0,
   nowMs: clock.nowMs,
-  nowUnix: () => 1_760_000_000,
+  nowUnix: () => 1_750_000_300,
   randomHex,
 });
 await store.complete(await store.load());

@@ -38,7 +38,7 @@ async function withStore(
       requireCheckpoint: false,
       activationDelayMs: 0,
       nowMs: () => 0,
-      nowUnix: () => 1_760_000_000,
+      nowUnix: () => 1_750_000_300,
       randomHex: () => '0badcafe',
     });
   try {

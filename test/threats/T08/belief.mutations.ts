@@ -27,6 +27,7 @@ export const mutations: readonly Mutation[] = [
     '(timeUnix) => timeUnix > latestUnix',
     'aheadOf(predecessor, nowUnix)',
   ),
+  without('a first state may be of any time', 'first-seen', ' && observedAtUnix >= nowUnix - firstBehindSeconds', ''),
   without(
     'a record may be new in any place',
     'new-between',

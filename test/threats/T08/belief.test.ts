@@ -6,14 +6,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeState, parseState, type RegistryState, type Snapshot } from '../../../shared/registry/state.ts';
+import {
+  encodeState,
+  parseState,
+  type RegistryState,
+  type Snapshot,
+  sealState,
+} from '../../../shared/registry/state.ts';
 import { pinDirectory } from '../../../supervisor/custody/pinned-directory.ts';
 import { createStateFiles } from '../../../supervisor/custody/state-files.ts';
 import { StateStore } from '../../../supervisor/custody/state-store.ts';
 import { rejectsClass } from '../../support/throws.ts';
-import { firstState, identity, nextState, snapshot } from '../../support/vectors.ts';
+import { content, createdAtUnix, firstState, identity, nextState, snapshot } from '../../support/vectors.ts';
 
-const nowUnix = 1_760_000_000;
+const nowUnix = 1_750_000_300;
 const farUnix = nowUnix + 30 * 24 * 3_600;
 const uid = process.geteuid?.() ?? -1;
 const one = firstState();
@@ -83,6 +89,18 @@ test('refused: a first state of a version that will never be', () =>
     const first = { ...forged, generation: 1, previousHash: '' };
     const { hashState } = await import('../../../shared/registry/state.ts');
     const sealed = { ...first, currentHash: hashState(first) };
+    await rejectsClass(store.commit(encodeState(sealed)), 'state_rollback');
+    assert.is((await store.commit(encodeState(one))).outcome, 'saved');
+  }));
+
+test('refused: a first state that claims to have been made long ago, so that its wrong record could not be told from a right one', () =>
+  withStore([], async (store) => {
+    const forged = snapshot(1, {
+      observedAtUnix: 1,
+      promotedAtUnix: 1,
+      transitVersionCreatedAtUnix: createdAtUnix + 5,
+    });
+    const sealed = sealState(content({ snapshots: [forged] }));
     await rejectsClass(store.commit(encodeState(sealed)), 'state_rollback');
     assert.is((await store.commit(encodeState(one))).outcome, 'saved');
   }));

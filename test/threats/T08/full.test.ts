@@ -31,7 +31,7 @@ function openStore(files: MemoryFiles, fault: Fault): StateStore {
     requireCheckpoint: false,
     activationDelayMs: 0,
     nowMs: () => 0,
-    nowUnix: () => 1_760_000_000,
+    nowUnix: () => 1_750_000_300,
     randomHex: () => {
       made += 1;
       return String(made).padStart(8, '0');

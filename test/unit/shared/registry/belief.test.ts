@@ -207,18 +207,26 @@ for (const [what, before, records, text] of refused) {
 const first = (change: Partial<Snapshot>) => sealState(content({ snapshots: [snapshot(1, change)] }));
 
 test('a first state is one that was made from metadata at this moment', () => {
-  checkBelief(undefined, one, nowUnix);
+  const { observedAtUnix } = active;
+  checkBelief(undefined, one, observedAtUnix);
+  checkBelief(undefined, one, observedAtUnix + 300);
+  assert.throws(() => checkBelief(undefined, one, observedAtUnix + 301), /no first state/u, 'made long ago');
   for (const change of [
     { stableObservationCount: 1 },
     { observedAtUnix: 0 },
     { promotedAtUnix: 0 },
     { transitVersion: 2 },
   ]) {
-    assert.throws(() => checkBelief(undefined, first(change), nowUnix), /no first state/u);
+    assert.throws(() => checkBelief(undefined, first(change), observedAtUnix), /no first state/u);
   }
   const two = sealState(content({ snapshots: [active, retiredOf(2)] }));
-  assert.throws(() => checkBelief(undefined, two, nowUnix), /no first state/u);
-  assert.throws(() => checkBelief(undefined, first({ transitVersionCreatedAtUnix: dayAhead + 1 }), nowUnix), /ahead/u);
+  assert.throws(() => checkBelief(undefined, two, observedAtUnix), /no first state/u);
+  const now = { observedAtUnix: nowUnix, promotedAtUnix: nowUnix };
+  checkBelief(undefined, first({ ...now, transitVersionCreatedAtUnix: dayAhead }), nowUnix);
+  assert.throws(
+    () => checkBelief(undefined, first({ ...now, transitVersionCreatedAtUnix: dayAhead + 1 }), nowUnix),
+    /ahead/u,
+  );
   assert.throws(
     () => checkBelief(undefined, first({ observedAtUnix: dayAhead + 1, promotedAtUnix: dayAhead + 1 }), nowUnix),
     /ahead/u,

@@ -16,7 +16,7 @@ const one = firstState();
 const two = nextState(one, [snapshot(1), pending]);
 
 let nowMs = 0;
-function storeOn(files: MemoryFiles, nowUnix = () => 1_760_000_000): StateStore {
+function storeOn(files: MemoryFiles, nowUnix = () => 1_750_000_300): StateStore {
   let counter = 0;
   return new StateStore({
     files,
@@ -272,7 +272,7 @@ test('that the clock was set back is known after the proposal that could not be 
   assert.not.ok(store.isClockBehind);
   await store.commit(encodeState(two));
   assert.ok(store.isClockBehind);
-  nowUnix = 1_760_000_000;
+  nowUnix = 1_750_000_300;
   await store.commit(
     encodeState(nextState(two, [snapshot(1), snapshot(2, { ...pending, stableObservationCount: 1 })])),
   );

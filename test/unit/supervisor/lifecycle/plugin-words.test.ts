@@ -25,7 +25,7 @@ async function bench() {
     requireCheckpoint: false,
     activationDelayMs: 120_000,
     nowMs: clock.nowMs,
-    nowUnix: () => 1_760_000_000,
+    nowUnix: () => 1_750_000_300,
     randomHex: () => '00000000',
   });
   await store.load();
