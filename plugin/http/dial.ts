@@ -2,10 +2,11 @@
 // fails gives way to the next address, one that dawdles gets another beside it, and the first to complete its handshake wins.
 
 import type { TLSSocket } from 'node:tls';
-import type { ProviderError } from '../../shared/errors/error.ts';
+import { ProviderError } from '../../shared/errors/error.ts';
 import type { Cancel, Clock } from '../../shared/time/clock.ts';
-import { untilAborted } from '../../shared/time/deadline.ts';
+import { pause, untilAborted } from '../../shared/time/deadline.ts';
 import type { Addresses } from './addresses.ts';
+import { HandshakePace } from './handshake-pace.ts';
 import { connectTls, type Trust } from './tls.ts';
 import { classifyTransportFailure } from './transport-failure.ts';
 
@@ -35,7 +36,10 @@ type Outcome = Attempt &
     | { readonly kind: 'doubted' }
   );
 
-export function createDial(options: DialOptions): Dial {
+type Paced = DialOptions & { readonly pace: HandshakePace };
+
+export function createDial(given: DialOptions): Dial {
+  const options = { ...given, pace: new HandshakePace() };
   return async (signal) => {
     const race = new AbortController();
     const leave = () => race.abort(signal.reason);
@@ -55,12 +59,12 @@ export function createDial(options: DialOptions): Dial {
 /** The attempts for one connection. */
 class Race {
   readonly #addresses: readonly string[];
-  readonly #options: DialOptions;
+  readonly #options: Paced;
   readonly #signal: AbortSignal;
   readonly #running = new Map<number, Promise<Outcome>>();
   #begun = 0;
 
-  constructor(addresses: readonly string[], options: DialOptions, signal: AbortSignal) {
+  constructor(addresses: readonly string[], options: Paced, signal: AbortSignal) {
     this.#addresses = addresses;
     this.#options = options;
     this.#signal = signal;
@@ -113,12 +117,29 @@ class Race {
   }
 }
 
-async function attempt(begun: Attempt, { trust, port }: DialOptions, signal: AbortSignal): Promise<Outcome> {
+async function attempt(begun: Attempt, { trust, port, clock, pace }: Paced, signal: AbortSignal): Promise<Outcome> {
+  const { address } = begun;
+  const waitMs = pace.takeTurn(address, clock.nowMs()); // control: dial.refused-pace
+  if (waitMs === undefined) return { kind: 'failed', error: resting(), ...begun };
+  if (waitMs > 0) await pause(clock, waitMs, signal);
+  const beganAtMs = clock.nowMs();
   try {
-    return { kind: 'open', socket: await connectTls(trust, { host: begun.address, port }, signal), ...begun };
-  } catch (error) {
-    return { kind: 'failed', error: classifyTransportFailure(error), ...begun };
+    signal.throwIfAborted();
+    const socket = await connectTls(trust, { host: address, port }, signal);
+    pace.accepted(address);
+    return { kind: 'open', socket, ...begun };
+  } catch (thrown) {
+    const error = classifyTransportFailure(thrown);
+    if (error.class === 'bao_tls_failed') pace.refused(address, clock.nowMs() - beganAtMs, clock.nowMs());
+    return { kind: 'failed', error, ...begun };
   }
+}
+
+function resting(): ProviderError {
+  return new ProviderError(
+    'bao_tls_failed',
+    'the certificate of this address was refused several times; it rests for a moment',
+  );
 }
 
 /** A refused certificate says more than an address where nobody listens; else the first cause stands. */

@@ -3,9 +3,13 @@
 
 import { constants, createPrivateKey, randomBytes, sign, X509Certificate } from 'node:crypto';
 import { type AddressInfo, createServer } from 'node:net';
+import { createServer as createSecureServer } from 'node:tls';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { createAddresses } from '../../../plugin/http/addresses.ts';
+import { createDial } from '../../../plugin/http/dial.ts';
 import { connectTls, createTrust } from '../../../plugin/http/tls.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
 import { createAuthority, createRsaLeaf, type Leaf } from '../../support/pki.ts';
 
 const authority = await createAuthority();
@@ -71,6 +75,41 @@ test('a server that chooses a group of its own gets an alert, and no key that wa
   await new Promise((resolve) => server.close(resolve));
   assert.ok(refused);
   assert.is(answered, contentTypes.alert);
+});
+
+/** Handshakes that are begun with whoever has no right certificate, each of 400 ms, within ten seconds. */
+async function handshakesInTenSeconds(): Promise<number> {
+  const clock = createFakeClock();
+  const tls = createSecureServer({ key: stranger.key, cert: stranger.certificate });
+  tls.on('tlsClientError', () => {});
+  let begun = 0;
+  const server = createServer((socket) => {
+    begun += 1;
+    socket.on('error', () => {});
+    // What the runtime computes meanwhile cannot be seen from outside; the clock moves instead.
+    void clock.advance(400).then(() => tls.emit('connection', socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const trust = createTrust({ ca: Buffer.from(authority.pem), tlsServerName: 'localhost' });
+  const dial = createDial({ trust, port, clock, addresses: createAddresses('127.0.0.1', clock) });
+  const untilMs = clock.nowMs() + 10_000;
+  while (clock.nowMs() < untilMs) {
+    let isOver = false;
+    void dial(new AbortController().signal)
+      .catch(() => undefined)
+      .finally(() => {
+        isOver = true;
+      });
+    while (!isOver) await clock.advance(10);
+  }
+  await new Promise((resolve) => server.close(resolve));
+  return begun;
+}
+
+test('a chain that takes long to refuse takes a small share of the time, and not all of it', async () => {
+  const begun = await handshakesInTenSeconds();
+  assert.ok(begun >= 3 && begun <= 10, `${begun} handshakes of 400 ms in 10 s`);
 });
 
 test.run();
