@@ -15,7 +15,8 @@ import {
   type ParsedAnnotations,
   parseAnnotations,
 } from './keys/annotations.ts';
-import type { DecryptView, KeyService, KeyView, ResolvedDecrypt } from './kms/kms.ts';
+import type { SendTogether } from './kms/decrypt-queue.ts';
+import type { DecryptView, KeyService, KeyView, ResolvedDecrypt, SealedItem } from './kms/kms.ts';
 import type { CallEvidence } from './probes/call-evidence.ts';
 import type { Discovery } from './probes/discovery.ts';
 import { isPrintableAscii, versionOfCiphertext } from './transit/ciphertext.ts';
@@ -23,7 +24,7 @@ import type { Transit } from './transit/transit.ts';
 
 export type KeyServiceDeps = {
   readonly cache: StatusCache;
-  readonly transit: Pick<Transit, 'encrypt' | 'decrypt'>;
+  readonly transit: Pick<Transit, 'encrypt' | 'decrypt' | 'decryptTogether'>;
   readonly discovery: Pick<Discovery, 'find'>;
   /** Hears what became of every call that reached OpenBao. */
   readonly evidence: Pick<CallEvidence, 'call'>;
@@ -75,6 +76,9 @@ export function createKeyService(deps: KeyServiceDeps): KeyService {
       return { annotations: kept, areSound: isWellNamed };
     },
     resolve: (request, signal) => resolveDecrypt(deps, bind, request, signal),
+    decrypt: (item, signal) =>
+      witnessed(deps, 'decrypt', () => hashText(item.ciphertext), deps.transit.decrypt(item, signal)),
+    decryptTogether: (items, signal) => decryptTogether(deps, items, signal),
   };
 }
 
@@ -106,11 +110,29 @@ async function resolveDecrypt(
     throw new ProviderError('bao_decrypt_failed', 'the ciphertext names another version than its key_id');
   }
   const { aad } = bind(snapshot);
-  return {
-    transitKeyVersion: snapshot.transitVersion,
-    run: (shared) =>
-      witnessed(deps, 'decrypt', () => hashText(ciphertext), deps.transit.decrypt({ ciphertext, aad }, shared)),
-  };
+  return { transitKeyVersion: snapshot.transitVersion, item: { ciphertext, aad } };
+}
+
+/** Each of them is evidence as if it had gone alone. A request that is refused as a whole says nothing about any of them. */
+async function decryptTogether(
+  { transit, evidence }: KeyServiceDeps,
+  items: readonly SealedItem[],
+  signal: AbortSignal,
+): ReturnType<SendTogether<SealedItem>> {
+  const tell = (item: SealedItem, outcome: object) =>
+    evidence.call({ method: 'decrypt', identity: () => hashText(item.ciphertext), ...outcome });
+  try {
+    const outcomes = await transit.decryptTogether(items, signal);
+    if (outcomes === undefined) return undefined;
+    for (const [index, item] of items.entries()) {
+      const outcome = outcomes[index];
+      if (outcome !== undefined) tell(item, 'error' in outcome ? outcome : {});
+    }
+    return outcomes;
+  } catch (error) {
+    for (const item of items) tell(item, { error });
+    throw error;
+  }
 }
 
 /** Tells what became of a call, whatever it is. */

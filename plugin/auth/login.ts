@@ -66,7 +66,7 @@ async function readAnswer(
 
 /**
  * @throws ProviderError `auth_rejected` also for a server error: a renewal that fails is followed by a login
- * @see spec/openbao 2.4: a renewal may be 204 or 500 although OpenBao is well
+ * @see spec/openbao 2.5: a renewal may be 204 or 500 although OpenBao is well
  */
 export async function renewToken(
   http: Http,

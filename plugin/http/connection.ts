@@ -136,7 +136,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const isSuccess = this.#head !== undefined && this.#head.status >= 200 && this.#head.status < 300;
-    const maxBytes = isSuccess ? this.#operation.maxBytes : maxErrorBytes;
+    const maxBytes = isSuccess || this.#operation.isInParts === true ? this.#operation.maxBytes : maxErrorBytes;
     const sizeBytes = this.#sizeBytes + chunk.length;
     // control: answer.max-size
     if (sizeBytes > maxBytes) {

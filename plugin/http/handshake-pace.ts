@@ -2,7 +2,7 @@
 // chain that takes the event loop half a second to refuse; so such an address rests four times as long as its handshake took.
 
 /** Share of the time that is left for everything else: the rest after a handshake, in handshakes. */
-const restFactor = 4;
+const maxRestHandshakes = 4;
 /** A longer rest would delay a node that has got its right certificate again, milliseconds. */
 const maxRestMs = 2_000;
 /** Who would have to wait longer for a turn is told so at once, milliseconds. */
@@ -17,7 +17,7 @@ export class HandshakePace {
 
   /** The certificate of the address was refused, after so many milliseconds. */
   refused(address: string, tookMs: number, nowMs: number): void {
-    const restMs = Math.min(maxRestMs, restFactor * Math.max(0, tookMs));
+    const restMs = Math.min(maxRestMs, maxRestHandshakes * Math.max(0, tookMs));
     const before = this.#paces.get(address)?.nextAtMs ?? 0;
     this.#paces.delete(address);
     this.#paces.set(address, { restMs, nextAtMs: Math.max(before, nowMs + restMs) });

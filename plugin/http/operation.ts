@@ -14,4 +14,6 @@ export type Operation = {
   readonly maxBytes: number;
   /** May be carried out twice without harm. A login that was carried out has made a token. */
   readonly isRepeatable: boolean;
+  /** Its answer has a part for each item, also when its status is an error: then it is read up to `maxBytes` as well. */
+  readonly isInParts?: true;
 };

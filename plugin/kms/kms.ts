@@ -6,9 +6,17 @@ import type { GrpcLabel, KmsErrorClass } from '../../shared/errors/policy.ts';
 import { hashText } from '../../shared/text/hash.ts';
 import type { Clock } from '../../shared/time/clock.ts';
 import { withDeadline } from '../../shared/time/deadline.ts';
-import { type BoundReached, maxDecryptCalls, maxRetainedBytes, maxWaiting } from './bounds.ts';
+import { BatchSwitch } from './batch-switch.ts';
+import {
+  type BoundReached,
+  batchSlots,
+  maxBatchItems,
+  maxDecryptCalls,
+  maxRetainedBytes,
+  maxWaiting,
+} from './bounds.ts';
 import type { DecodedDecrypt, DecryptResponse, EncryptRequest, EncryptResponse, StatusResponse } from './codec.ts';
-import { DecryptQueue } from './decrypt-queue.ts';
+import { DecryptQueue, type SendTogether } from './decrypt-queue.ts';
 import { type KmsFailure, type KmsMethod, kmsFailureOf } from './failures.ts';
 import { concurrencyLimit, FairShare, type Share } from './fair-share.ts';
 import {
@@ -46,7 +54,14 @@ export type KeyService = {
   };
   /** Steps 8 to 13 (spec/kms 4.1); may read metadata for an unknown key_id. Throws ProviderError. */
   readonly resolve: (request: DecryptView, signal: AbortSignal) => Promise<ResolvedDecrypt>;
+  /** Step 14, the only one that contacts OpenBao with the ciphertext. Throws ProviderError. */
+  readonly decrypt: (item: SealedItem, signal: AbortSignal) => Promise<Buffer>;
+  /** The same for several in one request. Undefined: OpenBao does not take them together. Throws ProviderError. */
+  readonly decryptTogether: SendTogether<SealedItem>;
 };
+
+/** What OpenBao needs to decrypt one. */
+export type SealedItem = { readonly ciphertext: string; readonly aad: Uint8Array };
 
 export type DecryptView = {
   readonly ciphertext: Uint8Array;
@@ -58,8 +73,7 @@ export type DecryptView = {
 
 export type ResolvedDecrypt = {
   readonly transitKeyVersion: number;
-  /** Step 14, the only one that contacts OpenBao with the ciphertext. */
-  readonly run: (signal: AbortSignal) => Promise<Buffer>;
+  readonly item: SealedItem;
 };
 
 export type KmsCall = {
@@ -94,12 +108,18 @@ export type KmsDeps = {
     readonly maxConcurrentStatus: number;
     readonly maxConcurrentEncrypt: number;
     readonly maxConcurrentDecrypt: number;
+    /** Whether Decrypts that wait may leave together. */
+    readonly isBatching: boolean;
     /** Our own deadline for one call; 0 means none. */
     readonly timeoutMs: number;
   };
   readonly record: (observation: KmsObservation) => void;
   readonly countKeyIdError: (reason: 'key_id_malformed' | 'key_id_unknown') => void;
   readonly countAadError: (reason: 'aad_missing' | 'annotation_invalid' | 'aad_mismatch') => void;
+  /** Hears of each request for Decrypts, and how many went with it. */
+  readonly sentDecrypts?: (items: number) => void;
+  /** Hears that OpenBao does not take several Decrypts together, so that each goes alone for a while. */
+  readonly batchesOff?: () => void;
   /** Hears that a bound was reached. */
   readonly reached?: BoundReached;
 };
@@ -151,13 +171,7 @@ export function createKms(deps: KmsDeps): Kms {
       yields: 'fairly',
       reached: () => reached('retained_bytes'),
     }),
-    queue: new DecryptQueue({
-      clock: deps.clock,
-      slots: deps.settings.maxConcurrentDecrypt,
-      maxWaiting,
-      marginMs: queueMarginMs,
-      full: () => reached('waiting_decrypts'),
-    }),
+    queue: createQueue(deps, () => reached('waiting_decrypts')),
   };
   const { limits } = context;
   return {
@@ -171,12 +185,37 @@ export function createKms(deps: KmsDeps): Kms {
   };
 }
 
+function createQueue(deps: KmsDeps, full: () => void): DecryptQueue<SealedItem> {
+  const { clock, keys, settings, sentDecrypts = () => {}, batchesOff = () => {} } = deps;
+  const batches = {
+    switch: new BatchSwitch(clock, batchesOff),
+    slots: batchSlots,
+    maxItems: maxBatchItems,
+    send: (items: readonly SealedItem[], signal: AbortSignal) => {
+      sentDecrypts(items.length);
+      return keys.decryptTogether(items, signal);
+    },
+  };
+  return new DecryptQueue({
+    clock,
+    slots: settings.maxConcurrentDecrypt,
+    maxWaiting,
+    marginMs: queueMarginMs,
+    send: (item, signal) => {
+      sentDecrypts(1);
+      return keys.decrypt(item, signal);
+    },
+    batches: settings.isBatching ? batches : undefined,
+    full,
+  });
+}
+
 type Context = {
   readonly deps: KmsDeps;
   readonly limits: Readonly<Record<KmsMethod, FairShare>>;
   /** Request bytes of the Decrypts in flight. */
   readonly retained: FairShare;
-  readonly queue: DecryptQueue;
+  readonly queue: DecryptQueue<SealedItem>;
 };
 
 /** A refusal at the first byte is the one observation of its call. */
@@ -326,7 +365,8 @@ async function resolveAndDecrypt(
   const resolved = await resolve(context, view, signal);
   noted.transitKeyVersion = resolved.transitKeyVersion;
   const identity = identityOf(view);
-  return { plaintext: await context.queue.decrypt({ identity, connection, deadlineMs, signal, run: resolved.run }) };
+  const { item } = resolved;
+  return { plaintext: await context.queue.decrypt({ identity, connection, deadlineMs, signal, item }) };
 }
 
 /** Counts the failures of steps 8 and 9, and of 10 to 12 (spec/kms 4.1); a failure before them touches neither counter. */

@@ -17,6 +17,7 @@ export const operations = {
   upsertRead: operation('transit disable_upsert read', 'GET'),
   encrypt: operation('transit encrypt', 'POST'),
   decrypt: operation('transit decrypt', 'POST'),
+  decryptBatch: { ...operation('transit decrypt batch', 'POST'), isInParts: true },
   capabilitiesSelf: operation('capabilities self', 'POST'),
   renewSelf: operation('token renew self', 'POST'),
 } as const satisfies Record<string, Operation>;

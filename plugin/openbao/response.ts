@@ -6,17 +6,31 @@ import type { HttpReply } from '../http/connection.ts';
 import type { Operation } from '../http/operation.ts';
 
 /** A decoded success body; members are untrusted until a reader has checked them. */
-export type BaoBody = { readonly data: unknown; readonly auth: unknown; readonly requestId: string | undefined };
+export type BaoBody = {
+  readonly data: unknown;
+  readonly auth: unknown;
+  readonly requestId: string | undefined;
+  /** 2xx, but for an answer in parts. */
+  readonly status: number;
+};
 
 /**
  * @throws ProviderError of the class of the answer (spec/openbao 2.2); facts: operation, status
  */
 export function readReply(operation: Operation, reply: HttpReply): BaoBody {
-  if (reply.status < 200 || reply.status > 299) throw refusal(operation, reply);
-  if (reply.status === 204) return { data: undefined, auth: undefined, requestId: undefined };
+  const { status } = reply;
+  const isGood = status >= 200 && status <= 299;
+  if (!isGood && operation.isInParts !== true) throw refusal(operation, reply);
+  if (status === 204) return { data: undefined, auth: undefined, requestId: undefined, status };
   const body = reply.contentType.startsWith('application/json') ? parseObject(reply.body) : undefined;
-  if (body === undefined) throw protocolError(operation, reply.status);
-  return { data: body['data'], auth: body['auth'], requestId: readRequestId(body['request_id']) };
+  if (!isGood && !isObject(body?.['data'])) throw refusal(operation, reply);
+  if (body === undefined) throw protocolError(operation, status);
+  return { data: body['data'], auth: body['auth'], requestId: readRequestId(body['request_id']), status };
+}
+
+/** The refusal of one part of an answer, as if it had been asked for alone and answered with this status. */
+export function itemRefusal(operation: Operation, status: number, text: string): ProviderError {
+  return baoError(classify(status, text.toLowerCase()), operation, status);
 }
 
 /** A 2xx answer that is not what the operation promises. */

@@ -42,7 +42,7 @@ import { ProbeTurn } from './turn.ts';
 export type ProbeDeps = {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly transit: Transit;
+  readonly transit: Omit<Transit, 'decryptTogether'>;
   readonly cache: StatusCache;
   /** Asks OpenBao what our token may do. */
   readonly readRights: (signal: AbortSignal) => Promise<readonly RightFinding[]>;

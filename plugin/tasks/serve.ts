@@ -337,7 +337,7 @@ class Service implements Serving {
   };
 
   #createKms(): Kms {
-    const { server, openbao } = this.#config;
+    const { server, openbao, transit } = this.#config;
     return createKms({
       clock: this.#deps.clock,
       keys: createKeyService({
@@ -347,7 +347,9 @@ class Service implements Serving {
         evidence: this.#evidence,
         pluginVersion: this.#start.build.version,
       }),
-      settings: { ...server, timeoutMs: openbao.timeoutMs },
+      settings: { ...server, isBatching: transit.batchDecrypt === 'auto', timeoutMs: openbao.timeoutMs },
+      sentDecrypts: this.#observer.sentDecrypts,
+      batchesOff: this.#observer.batchesOff,
       record: (event) => {
         this.#lastCalls.called(event.method);
         this.#observer.kms(event);

@@ -7,6 +7,9 @@ export const durationBucketsSeconds = [
   0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096,
 ];
 
+/** Of what is counted in items: up to the most that go in one request. */
+const itemBuckets = [1, 2, 4, 8, 16, 32, 64];
+
 type Series = {
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
@@ -23,6 +26,13 @@ const series = [
   ['grpc_concurrency_rejections_total', 'counter', ['method'], 'calls over their limit'],
   ['openbao_requests_total', 'counter', ['operation', 'status'], 'requests to OpenBao; ok, a class, or error'],
   ['openbao_duration_seconds', 'histogram', ['operation'], 'latency of requests to OpenBao'],
+  [
+    'openbao_decrypt_batch_items',
+    'histogram',
+    [],
+    'Decrypts that one request to OpenBao carried; more than one is one entry of its audit log',
+  ],
+  ['decrypt_batch_off_total', 'counter', [], 'times that OpenBao refused Decrypts together, so that each went alone'],
   ['auth_login_total', 'counter', ['status'], 'logins'],
   ['auth_renewal_total', 'counter', ['status'], 'token renewals'],
   ['auth_method_info', 'gauge', ['method'], '1, labelled with the login method'],
@@ -103,7 +113,7 @@ export type Labels = Readonly<Record<string, string>>;
 
 export type Metrics = {
   readonly count: (name: MetricName, labels?: Labels) => void;
-  readonly observe: (name: MetricName, seconds: number, labels?: Labels) => void;
+  readonly observe: (name: MetricName, value: number, labels?: Labels) => void;
   readonly set: (name: MetricName, value: number, labels?: Labels) => void;
   /** Forgets all label sets of a series. */
   readonly reset: (name: MetricName) => void;
@@ -116,6 +126,10 @@ export type Metrics = {
 /** Values that keep their spelling: build data and hashes of ours. */
 const verbatim = new Set(['version', 'commit', 'build_date', 'dirty', 'hash']);
 
+function bucketsOf(name: string): number[] {
+  return name.endsWith('_seconds') ? durationBucketsSeconds : itemBuckets;
+}
+
 /** @param collect  sets the gauges that are read only when asked */
 export function createMetrics(collect: (metrics: Metrics) => void): Metrics {
   const registry = new Registry();
@@ -126,11 +140,11 @@ export function createMetrics(collect: (metrics: Metrics) => void): Metrics {
     const options = { name, help, labelNames: [...labels], registers: [registry] };
     if (type === 'counter') counters.set(name, new Counter(options));
     if (type === 'gauge') gauges.set(name, new Gauge(options));
-    if (type === 'histogram') histograms.set(name, new Histogram({ ...options, buckets: durationBucketsSeconds }));
+    if (type === 'histogram') histograms.set(name, new Histogram({ ...options, buckets: bucketsOf(name) }));
   }
   const metrics: Metrics = {
     count: (name, labels = {}) => counters.get(prefix + name)?.inc(clean(labels)),
-    observe: (name, seconds, labels = {}) => histograms.get(prefix + name)?.observe(clean(labels), seconds),
+    observe: (name, value, labels = {}) => histograms.get(prefix + name)?.observe(clean(labels), value),
     set: (name, value, labels = {}) => gauges.get(prefix + name)?.set(clean(labels), value),
     reset: (name) => gauges.get(prefix + name)?.reset(),
     setTotal: (name, total, labels = {}) => {

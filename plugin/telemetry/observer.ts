@@ -30,6 +30,10 @@ export type Observer = {
   readonly request: (event: RequestEvent) => void;
   readonly token: (event: TokenEvent) => void;
   readonly probe: (event: ProbeEvent) => void;
+  /** One request for so many Decrypts. */
+  readonly sentDecrypts: (items: number) => void;
+  /** OpenBao refuses several Decrypts together. */
+  readonly batchesOff: () => void;
 };
 
 export function createObserver(deps: ObserverDeps): Observer {
@@ -38,8 +42,16 @@ export function createObserver(deps: ObserverDeps): Observer {
     request: (event) => observeRequest(deps, event),
     token: (event) => observeToken(deps, event),
     probe: createProbeObserver(deps),
+    sentDecrypts: (items) => deps.metrics.observe('openbao_decrypt_batch_items', items, {}),
+    batchesOff: () => {
+      deps.metrics.count('decrypt_batch_off_total', {});
+      deps.log('warn', 'decrypt.batch_off', { hint: batchOffHint });
+    },
   };
 }
+
+const batchOffHint =
+  'OpenBao refused several Decrypts in one request; for 5 minutes each goes alone. A policy on parameters, a quota or a limit of bytes may be the cause; transit.batchDecrypt: off keeps it so';
 
 function correlated(deps: ObserverDeps, fields: () => LogFields): LogFields {
   const { correlation } = deps;

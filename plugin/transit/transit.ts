@@ -1,4 +1,4 @@
-// The four Transit calls. Every encrypt names its version and its associated data; every answer is checked against what
+// The Transit calls. Every encrypt names its version and its associated data; every answer is checked against what
 // was asked. Knows no gRPC and no token: `send` brings both.
 
 import { ProviderError } from '../../shared/errors/error.ts';
@@ -8,6 +8,7 @@ import type { SendAuthorized } from '../openbao/authorized.ts';
 import { operations } from '../openbao/operations.ts';
 import { isObject, protocolError } from '../openbao/response.ts';
 import { versionOfCiphertext } from './ciphertext.ts';
+import { type BatchOutcome, batchBody, isRefusedTogether, readBatch } from './decrypt-batch.ts';
 import { readKeyProfile } from './read-key-profile.ts';
 
 export type Transit = {
@@ -25,6 +26,16 @@ export type Transit = {
     request: { readonly ciphertext: string; readonly aad: Uint8Array },
     signal?: AbortSignal,
   ) => Promise<Buffer>;
+  /**
+   * Several in one request. One outcome for each, in their order; undefined: it is unclear, and to be asked for alone.
+   *
+   * @returns undefined: OpenBao refused the request as a whole, and each is to be asked for alone
+   * @throws ProviderError for all of them: what `send` throws when OpenBao is not there or cannot serve
+   */
+  readonly decryptTogether: (
+    requests: readonly { readonly ciphertext: string; readonly aad: Uint8Array }[],
+    signal?: AbortSignal,
+  ) => Promise<readonly BatchOutcome[] | undefined>;
   readonly readKey: (signal?: AbortSignal) => Promise<KeyProfile>;
   /** Whether the mount refuses to make keys by accident. */
   readonly readUpsertDisabled: (signal?: AbortSignal) => Promise<boolean>;
@@ -43,6 +54,16 @@ export function createTransit(mountPath: string, keyName: string, send: SendAuth
       const path = `${mountPath}/decrypt/${keyName}`;
       const { data } = await send({ operation: operations.decrypt, path, body, signal });
       return readPlaintext(data);
+    },
+    decryptTogether: async (requests, signal) => {
+      const body = batchBody(requests.map(({ ciphertext, aad }) => ({ ciphertext, associatedData: base64(aad) })));
+      const path = `${mountPath}/decrypt/${keyName}`;
+      try {
+        return readBatch(await send({ operation: operations.decryptBatch, path, body, signal }), requests.length);
+      } catch (error) {
+        if (isRefusedTogether(error)) return undefined;
+        throw error;
+      }
     },
     readKey: async (signal) => {
       const { data } = await send({ operation: operations.metadataRead, path: `${mountPath}/keys/${keyName}`, signal });

@@ -44,6 +44,8 @@ export type Config = {
   /** Files whose bytes the supervisor holds in custody; empty: not named by this configuration. */
   readonly credentialPaths: Readonly<Record<CredentialName, string>>;
   readonly identity: BoundIdentity;
+  /** What of it belongs to the identity stands there. */
+  readonly transit: Pick<Section<'transit'>, 'batchDecrypt'>;
   readonly bootstrap: Section<'bootstrap'>;
   readonly status: Section<'status'>;
   readonly state: Section<'state'>;
@@ -166,6 +168,7 @@ function toConfig(values: Values): Config {
       pin: text('auth.cert.pkcs11.pinFile'),
     },
     identity: identityOf(values),
+    transit: { batchDecrypt: text('transit.batchDecrypt') },
     bootstrap: section('bootstrap'),
     status: section('status'),
     state: section('state'),

@@ -136,7 +136,8 @@ const table = {
     byDefault: 64,
     rules: concurrency,
     changes: 'reload',
-    about: 'Distinct Decrypts at OpenBao at a time; more of them wait.',
+    about:
+      'Requests for Decrypts at OpenBao at a time, at most 4 of them while several Decrypts go in one; the rest waits.',
   },
   'openbao.address': {
     kind: 'string',
@@ -456,6 +457,14 @@ const table = {
     isRequired: true,
     changes: 'identity',
     about: 'Name of the Transit key.',
+  },
+  'transit.batchDecrypt': {
+    kind: 'string',
+    byDefault: 'auto',
+    rules: [rule.oneOf(['auto', 'off'], 'must be auto or off')],
+    changes: 'reload',
+    about:
+      'Decrypts that wait leave together, up to 64 in one request, which is one entry of the audit log; off: one request each.',
   },
   'transit.keyIdScope.providerName': {
     kind: 'string',

@@ -28,6 +28,7 @@ export const logEvents = {
   'credential.unproven': supervisor(
     'The plugin says that it learned nothing about a new credential yet; it is tried again.',
   ),
+  'decrypt.batch_off': plugin('OpenBao refused several Decrypts in one request; each goes alone for 5 minutes.'),
   'directory.found': supervisor('A directory that was gone is there again.'),
   'directory.gone': supervisor('A directory that is needed was removed, replaced or cannot be reached.'),
   'directory.replaced': supervisor('A directory of credentials was replaced; the new one is watched.'),

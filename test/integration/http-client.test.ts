@@ -231,7 +231,7 @@ for (const [what, data, errorClass] of [
   ['no ciphertext', { key_version: 3 }, 'bao_protocol_error'],
 ] as const) {
   test(`an Encrypt answer with ${what} is ${errorClass}`, async () => {
-    const transit = createTransit('m', 'k', async () => ({ data, auth: undefined, requestId: undefined }));
+    const transit = createTransit('m', 'k', async () => ({ data, auth: undefined, requestId: undefined, status: 200 }));
     await rejectsClass(
       transit.encrypt({ keyVersion: 3, plaintext: Buffer.from('x'), aad: Buffer.from('a') }),
       errorClass,
@@ -245,7 +245,7 @@ for (const [what, data, errorClass] of [
   ['a number', { plaintext: 1 }, 'bao_protocol_error'],
 ] as const) {
   test(`a Decrypt answer with ${what} is ${errorClass}`, async () => {
-    const transit = createTransit('m', 'k', async () => ({ data, auth: undefined, requestId: undefined }));
+    const transit = createTransit('m', 'k', async () => ({ data, auth: undefined, requestId: undefined, status: 200 }));
     await rejectsClass(transit.decrypt({ ciphertext: 'vault:v1:eA==', aad: Buffer.from('a') }), errorClass);
   });
 }
@@ -281,13 +281,19 @@ for (const [what, change, errorClass] of [
       data: { ...metadata, ...change },
       auth: undefined,
       requestId: undefined,
+      status: 200,
     }));
     await rejectsClass(transit.readKey(), errorClass);
   });
 }
 
 test('creation times are truncated to whole seconds', async () => {
-  const transit = createTransit('m', 'k', async () => ({ data: metadata, auth: undefined, requestId: undefined }));
+  const transit = createTransit('m', 'k', async () => ({
+    data: metadata,
+    auth: undefined,
+    requestId: undefined,
+    status: 200,
+  }));
 
   assert.is((await transit.readKey()).versions.get(1), 1_750_000_000);
 });

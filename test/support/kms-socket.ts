@@ -40,7 +40,9 @@ const goodKeys: KeyService = {
   status: () => ({ healthz: 'ok', keyId: 'key', transitKeyVersion: 1 }),
   encrypt: async () => ({ ciphertext: 'vault:v1:c2VhbGVk', keyId: 'key', annotations: new Map([['a.b', 'c']]) }),
   trim: (annotations) => ({ annotations, areSound: true }),
-  resolve: async () => ({ transitKeyVersion: 1, run: async () => Buffer.from('plaintext') }),
+  resolve: async () => ({ transitKeyVersion: 1, item: { ciphertext: 'vault:v1:c2VhbGVk', aad: Buffer.from('aad') } }),
+  decrypt: async () => Buffer.from('plaintext'),
+  decryptTogether: async () => undefined,
 };
 
 export async function withKmsSocket(
@@ -60,7 +62,13 @@ export async function withKmsSocket(
   const kms = createKms({
     clock,
     keys: { ...goodKeys, ...keys },
-    settings: { maxConcurrentStatus: 16, maxConcurrentEncrypt: 32, maxConcurrentDecrypt: 64, timeoutMs },
+    settings: {
+      maxConcurrentStatus: 16,
+      maxConcurrentEncrypt: 32,
+      maxConcurrentDecrypt: 64,
+      isBatching: false,
+      timeoutMs,
+    },
     record: () => {},
     countKeyIdError: () => {},
     countAadError: () => {},

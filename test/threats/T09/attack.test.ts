@@ -61,7 +61,8 @@ async function steal(from: ReturnType<typeof createProvider>, by: ReturnType<typ
     annotations: buildAnnotations(by.active, '1.0.0'),
     areAnnotationsSound: true,
   };
-  return (await by.service.resolve(relabelled, signal)).run(signal);
+  const { item } = await by.service.resolve(relabelled, signal);
+  return by.service.decrypt(item, signal);
 }
 
 test('the same provider reads its own ciphertext', async () => {

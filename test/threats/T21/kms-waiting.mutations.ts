@@ -49,9 +49,9 @@ export const mutations: readonly Mutation[] = [
     name: 'first come, first served, whoever it is',
     edits: [
       {
-        file: 'plugin/kms/decrypt-queue.ts',
+        file: 'plugin/kms/waiting-line.ts',
         at: 'control: decrypt.fewest-running',
-        find: 'running >= fewest',
+        find: 'running > fewest',
         replace: 'next !== undefined',
       },
     ],

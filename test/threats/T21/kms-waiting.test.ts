@@ -30,15 +30,12 @@ function createHeldKeys() {
     answered += 1;
     held.shift()?.();
   };
-  const resolve = async () => ({
-    transitKeyVersion: 1,
-    run: async () => {
-      if (!isOpen) await new Promise<void>((done) => held.push(done));
-      return Buffer.from('plaintext');
-    },
-  });
+  const decrypt = async () => {
+    if (!isOpen) await new Promise<void>((done) => held.push(done));
+    return Buffer.from('plaintext');
+  };
   return {
-    keys: { resolve },
+    keys: { decrypt },
     answer,
     answered: () => answered,
     answerAll: () => {

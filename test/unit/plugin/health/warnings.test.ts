@@ -81,7 +81,7 @@ for (const [what, data] of [
   ['nothing', undefined],
 ] as const) {
   test(`capabilities with ${what} are incomplete, never read as a denial`, async () => {
-    const send = async () => ({ data, auth: undefined, requestId: undefined });
+    const send = async () => ({ data, auth: undefined, requestId: undefined, status: 200 });
     await rejectsClass(readCapabilities(send, ['m/a', 'm/b']), 'bao_protocol_error');
   });
 }
@@ -92,7 +92,7 @@ test('rights are asked for with the token as it is: a refusal starts no login', 
   await readCapabilities(
     async (call) => {
       mayRecover = call.mayRecover;
-      return { data, auth: undefined, requestId: undefined };
+      return { data, auth: undefined, requestId: undefined, status: 200 };
     },
     ['m/a'],
   );

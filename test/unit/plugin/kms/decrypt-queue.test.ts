@@ -12,25 +12,19 @@ type Job = { readonly identity: string; readonly signal: AbortSignal; readonly a
 
 function createBench(slots = 2, maxWaiting = 3, full: () => void = () => {}) {
   const clock = createFakeClock();
-  const queue = new DecryptQueue({ clock, slots, maxWaiting, marginMs: 100, full });
   const jobs: Job[] = [];
+  const send = (identity: string, signal: AbortSignal) => {
+    const answer = Promise.withResolvers<Buffer>();
+    jobs.push({ identity, signal, answer });
+    return answer.promise;
+  };
+  const queue = new DecryptQueue<string>({ clock, slots, maxWaiting, marginMs: 100, full, send });
   const decrypt = (
     identity: string,
     deadlineMs = 2_000,
     controller = new AbortController(),
     connection: object = queue,
-  ) =>
-    queue.decrypt({
-      identity,
-      connection,
-      deadlineMs,
-      signal: controller.signal,
-      run: (signal) => {
-        const answer = Promise.withResolvers<Buffer>();
-        jobs.push({ identity, signal, answer });
-        return answer.promise;
-      },
-    });
+  ) => queue.decrypt({ identity, connection, deadlineMs, signal: controller.signal, item: identity });
   return { clock, queue, jobs, decrypt };
 }
 

@@ -67,6 +67,7 @@ function createBench(options: Options = {}): Bench {
         transitCalls.push('decrypt');
         return options.decrypt?.(signal ?? new AbortController().signal) ?? Buffer.from('plaintext');
       },
+      decryptTogether: async () => undefined,
     },
     discovery: {
       find: async (keyId) => {
@@ -84,6 +85,7 @@ function createBench(options: Options = {}): Bench {
       maxConcurrentStatus: 2,
       maxConcurrentEncrypt: 2,
       maxConcurrentDecrypt: options.slots ?? 4,
+      isBatching: false,
       timeoutMs: 2_000,
     },
     record: (observation) => observations.push(observation),

@@ -46,10 +46,15 @@ for (const [status, body, errorClass] of [
 }
 
 test('an answer that went well needs a JSON object, unless it has no content', () => {
-  assert.equal(read(replyOf(200, { data: 1, auth: 2, request_id: 'a-1' })), { data: 1, auth: 2, requestId: 'a-1' });
-  assert.equal(read(replyOf(299, {})), { data: undefined, auth: undefined, requestId: undefined });
+  assert.equal(read(replyOf(200, { data: 1, auth: 2, request_id: 'a-1' })), {
+    data: 1,
+    auth: 2,
+    requestId: 'a-1',
+    status: 200,
+  });
+  assert.equal(read(replyOf(299, {})), { data: undefined, auth: undefined, requestId: undefined, status: 299 });
   const empty = { body: Buffer.alloc(0), contentType: '' };
-  assert.equal(read(replyOf(204, {}, empty)), { data: undefined, auth: undefined, requestId: undefined });
+  assert.equal(read(replyOf(204, {}, empty)), { data: undefined, auth: undefined, requestId: undefined, status: 204 });
   for (const reply of [replyOf(200, {}, empty), replyOf(200, []), replyOf(200, {}, { contentType: 'text/html' })]) {
     throwsClass(() => read(reply), 'bao_protocol_error');
   }

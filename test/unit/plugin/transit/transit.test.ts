@@ -15,7 +15,7 @@ function transitThatAnswers(data: unknown) {
   const sent: Parameters<SendAuthorized>[0][] = [];
   const send: SendAuthorized = async (call) => {
     sent.push(call);
-    return { data, auth: undefined, requestId: undefined };
+    return { data, auth: undefined, requestId: undefined, status: 200 };
   };
   return { sent, send, transit: createTransit('mount', 'key', send) };
 }
