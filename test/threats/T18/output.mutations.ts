@@ -1,5 +1,7 @@
 import type { Mutation } from '../run.ts';
 
+const events = 'shared/log/events.ts';
+
 export const mutations: readonly Mutation[] = [
   {
     name: 'what is no line of the log goes on as it came',
@@ -16,6 +18,16 @@ export const mutations: readonly Mutation[] = [
     name: 'a line names its process itself',
     needsBuild: true,
     edits: [{ file: 'shared/log/relay.ts', at: 'control: relay.process', find: "'plugin'", replace: "'supervisor'" }],
+  },
+  {
+    name: 'a plugin says what only the supervisor says',
+    needsBuild: true,
+    edits: [{ file: events, at: 'control: events.by-plugin', find: "'supervisor'", replace: "'both'" }],
+  },
+  {
+    name: 'any word is an event',
+    needsBuild: true,
+    edits: [{ file: events, at: 'control: events.known', find: ' && pluginEvents.has(name)', replace: '' }],
   },
   {
     name: 'any number of lines goes on',
