@@ -28,4 +28,17 @@ export const mutations: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'a port that was bound anew counts as served',
+    needsBuild: true,
+    needsRoot: true,
+    edits: [
+      {
+        file: 'supervisor/commands/guard.ts',
+        at: 'control: guard.port-given',
+        find: 'port !== given(name)',
+        replace: 'given(name) === undefined',
+      },
+    ],
+  },
 ];
