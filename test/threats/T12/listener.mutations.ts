@@ -5,19 +5,16 @@ const look = 'supervisor/custody/listener-look.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'nobody looks whether the socket was shut down',
-    needsBuild: true,
     needsRoot: true,
     edits: [{ file: look, at: 'control: listener-look.socket', find: "'refused'", replace: "'other'" }],
   },
   {
     name: 'nobody looks at the socket under a plugin that stays',
-    needsBuild: true,
     needsRoot: true,
     edits: [{ file: 'supervisor/custody/watch-custody.ts', at: 'control: watch-custody.look', replace: '' }],
   },
   {
     name: 'nobody looks whether the ports were shut down',
-    needsBuild: true,
     needsRoot: true,
     edits: [
       {
@@ -30,7 +27,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a port that was bound anew counts as served',
-    needsBuild: true,
     needsRoot: true,
     edits: [
       {
