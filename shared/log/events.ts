@@ -1,5 +1,5 @@
-// Every event of the log, once: who writes it, and what it tells an operator. An event that is not here does not compile;
-// docs/logs.md is made from this table.
+// Every event of the log, once: who writes it, and what it tells an operator. An event that is not here does not compile, and one that
+// the supervisor writes is not believed from a plugin; docs/logs.md is made from this table.
 
 type EventRow = {
   readonly by: 'supervisor' | 'plugin' | 'both';
@@ -47,7 +47,7 @@ export const logEvents = {
   'plugin.exited': supervisor('A plugin process ended.'),
   'plugin.giving_up': supervisor('A plugin cannot serve, and says why.'),
   'plugin.not_greeted': supervisor('A new plugin could not be told what to do and is killed.'),
-  'plugin.output': supervisor('The plugin wrote a line that is no event of the log; it stands in `output`.'),
+  'plugin.output': supervisor('The plugin wrote a line that is no event of its log; it stands in `output`.'),
   'plugin.output_dropped': supervisor(
     'The plugin wrote too many lines in a second, or reported on its credentials too often; `suppressed` were dropped.',
   ),
@@ -99,3 +99,13 @@ export const logEvents = {
 } as const satisfies Record<string, EventRow>;
 
 export type LogEventName = keyof typeof logEvents;
+
+const pluginEvents: ReadonlySet<string> = new Set(
+  // control: events.by-plugin
+  Object.entries(logEvents).flatMap(([name, { by }]) => (by === 'supervisor' ? [] : [name])),
+);
+
+/** Whether it is the name of an event that a plugin writes. */
+export function isPluginEvent(name: unknown): name is LogEventName {
+  return typeof name === 'string' && pluginEvents.has(name); // control: events.known
+}

@@ -47,7 +47,7 @@ export const logFieldRows = {
   next_try_ms: ['number', 'until the next try, milliseconds'],
   calls_cut: ['number', 'calls that were not finished'],
   suppressed: ['number', 'how many equal lines were not written'],
-  output: ['text', 'what a plugin wrote that is no event'],
+  output: ['text', 'what a plugin wrote that is no event of its log'],
 } as const satisfies Record<string, readonly ['text' | 'number' | 'boolean' | 'list of texts', string]>;
 
 export const logFields = Object.keys(logFieldRows) as readonly LogField[];

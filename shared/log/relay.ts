@@ -1,12 +1,13 @@
-// A line that another process says is of its log, taken apart: only what the log itself could have written goes on, under the name of
-// the process that wrote it.
+// A line that a plugin says is of its log, taken apart: only what its log could have written goes on, as its own. Under an event that
+// the supervisor writes it could pass for the supervisor to whoever looks at the name of the event alone.
 
+import { isPluginEvent, type LogEventName } from './events.ts';
 import { allowedFields, type LogFields, type LogLevel, logFields } from './fields.ts';
 
-/** What one line of the log holds. */
+/** What one line of a plugin's log holds. */
 export type LogEvent = {
   readonly level: LogLevel;
-  readonly message: string;
+  readonly message: LogEventName;
   readonly fields: LogFields;
 };
 
@@ -14,10 +15,11 @@ const levels: readonly string[] = ['debug', 'info', 'warn', 'error'];
 const known: readonly string[] = ['level', 'ts', 'process', 'message', ...logFields];
 
 /**
- * Reads a line of the log in JSON.
+ * Reads a line of a plugin's log in JSON.
  *
  * @param text  without its newline; the caller bounds its length
- * @returns undefined when it is anything else: no JSON object, an unknown member, or a value that no such member has
+ * @returns undefined when it is anything else: no JSON object, an unknown member, a value that no such member has, or an event that no
+ * plugin writes
  */
 export function parseLogLine(text: string): LogEvent | undefined {
   let value: unknown;
@@ -29,7 +31,7 @@ export function parseLogLine(text: string): LogEvent | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const { level, ts, process: _, message, ...fields } = value as Record<string, unknown>;
   const isKnown = Object.keys(value).every((name) => known.includes(name));
-  if (!isKnown || !isLevel(level) || !isTime(ts) || !isEventName(message)) return undefined;
+  if (!isKnown || !isLevel(level) || !isTime(ts) || !isPluginEvent(message)) return undefined;
   if (!Object.entries(fields).every(([name, one]) => isValue(name, one))) return undefined;
   return { level, message, fields: fields as LogFields };
 }
@@ -46,10 +48,6 @@ function isLevel(value: unknown): value is LogLevel {
 
 function isTime(value: unknown): value is string {
   return typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/u.test(value);
-}
-
-function isEventName(value: unknown): value is string {
-  return typeof value === 'string' && /^[a-z][a-z0-9_.]{0,63}$/u.test(value);
 }
 
 function isValue(name: string, value: unknown): boolean {

@@ -1,5 +1,5 @@
 // A plugin that has turned against its supervisor. Built into a distribution of its own by hostile-distribution.ts, with what
-// it is to try. Everything it finds out it writes to standard error, one JSON line a trial.
+// it is to try. Everything it finds out it writes to standard error, one line a trial.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { encodeFrame, FrameDecoder } from '../../shared/channel/frame.ts';
 import { parseSupervisorMessage, type SupervisorMessage } from '../../shared/channel/messages.ts';
 import { parseProcStatus } from '../../shared/confinement/confinement.ts';
 import { encodeState, parseState, type RegistryState, sealState } from '../../shared/registry/state.ts';
+import { trialLine } from './hostile-words.ts';
 
 declare const __TRIAL__: string;
 declare const __PATHS__: { readonly state: string; readonly jwt: string; readonly run: string };
@@ -35,20 +36,16 @@ const confinement = parseProcStatus(readFileSync('/proc/self/status', 'latin1'))
 const ready = () => send({ kind: 'ready', confinement, isPermissionModelOn: true });
 const health = { kind: 'health', healthz: 'ok', reasons: [], errorClasses: [], rotationState: 'active' };
 
-/** In the words of the log, which is all that gets through. */
-function tellTrial(name: string, outcome: string): void {
-  const line = { level: 'info', ts: new Date().toISOString(), process: 'supervisor', name, reason: outcome };
-  process.stderr.write(`${JSON.stringify({ ...line, message: 'hostile' })}\n`);
-}
+const tellTrial = (trial: string, outcome: string) => process.stderr.write(trialLine({ trial, outcome }));
 
-function attempt(name: string, run: () => unknown): void {
+function attempt(trial: string, run: () => unknown): void {
   let outcome = 'SUCCEEDED';
   try {
     run();
   } catch (error) {
     outcome = String((error as NodeJS.ErrnoException).code ?? 'refused');
   }
-  tellTrial(name, outcome);
+  tellTrial(trial, outcome);
 }
 
 const trials: Readonly<Record<string, () => void>> = {
@@ -138,8 +135,10 @@ const trials: Readonly<Record<string, () => void>> = {
     process.stderr.write('\u001b[2Jcanary-control\r\n');
     process.stderr.write(`${JSON.stringify({ message: 'serve.shutdown', canary: 'canary-member' })}\n`);
     process.stderr.write(`${'canary-long '.repeat(2_000)}\n`);
-    const line = { level: 'info', ts: new Date().toISOString(), process: 'supervisor', message: 'serve.shutdown' };
-    process.stderr.write(`${JSON.stringify(line)}\n`);
+    const line = { level: 'info', ts: new Date().toISOString(), process: 'supervisor' };
+    for (const message of ['clock.regressed', 'serve.shutdown', 'reload.done', 'all.well']) {
+      process.stderr.write(`${JSON.stringify({ ...line, message })}\n`);
+    }
     let left = 200;
     const flood = setInterval(() => {
       process.stderr.write('canary-flood\n'.repeat(100));

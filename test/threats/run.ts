@@ -1,7 +1,7 @@
 // `npm run threats [T09 …]`: for each threat the attack must be repelled by the code as it is, and must succeed against a
 // patched copy in which exactly that control is switched off. A mutation that stays green proves nothing.
 
-import { spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { endGroup } from '../support/child.ts';
 import { hasKubernetes } from '../support/kubernetes-binaries.ts';
 import { type MarkedEdit, withEdit } from '../support/markers.ts';
@@ -23,13 +24,12 @@ import { findBao } from '../support/openbao/process.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const attackTimeoutMs = 120_000;
+const execute = promisify(execFile);
 
 /** A control switched off: places in the sources, and what stands there instead. */
 export type Mutation = {
   readonly name: string;
   readonly edits: readonly MarkedEdit[];
-  /** The attack runs the real processes, so the copy has to be built. */
-  readonly needsBuild?: true;
   /** The attack that notices it needs a second user; without root it is left out, and says so. */
   readonly needsRoot?: true;
   /** The attack runs an API server; where there is none it is skipped, so nothing could notice. */
@@ -93,8 +93,8 @@ function runAttack(
   });
 }
 
-/** A patched copy of the sources. @throws Error when an edit does not find its place, or the copy does not build */
-export function createCopy({ name, edits, needsBuild }: Mutation): string {
+/** A patched copy of the sources. @throws Error when an edit does not find its place */
+export function createCopy({ edits }: Pick<Mutation, 'edits'>): string {
   const directory = mkdtempSync(join(tmpdir(), 'bao-kms-mutant-'));
   // The provider's user passes through it.
   chmodSync(directory, 0o755);
@@ -105,18 +105,29 @@ export function createCopy({ name, edits, needsBuild }: Mutation): string {
     const path = join(directory, edit.file);
     writeFileSync(path, withEdit(readFileSync(path, 'utf8'), edit));
   }
-  if (needsBuild === true) {
-    const built = spawnSync(process.execPath, ['--no-warnings', 'deploy/build.ts'], {
-      cwd: directory,
-      encoding: 'utf8',
-    });
-    if (built.status !== 0) throw new Error(`mutation "${name}" does not build:\n${built.stderr}`);
-  }
   return directory;
 }
 
-async function tryMutation(attack: string, mutation: Mutation) {
+/**
+ * A patched copy with its distribution, whatever the attack starts: one that found nothing built would fail, and a control that nothing
+ * tests would count as tested.
+ *
+ * @throws Error when an edit does not find its place, or the copy does not build
+ */
+export async function createBuiltCopy(mutation: Mutation): Promise<string> {
   const directory = createCopy(mutation);
+  try {
+    await execute(process.execPath, ['--no-warnings', 'deploy/build.ts'], { cwd: directory });
+    return directory;
+  } catch (cause) {
+    rmSync(directory, { recursive: true, force: true });
+    const said = cause instanceof Error ? cause.message : '';
+    throw new Error(`mutation "${mutation.name}" does not build:\n${said}`, { cause });
+  }
+}
+
+async function tryMutation(attack: string, mutation: Mutation) {
+  const directory = await createBuiltCopy(mutation);
   try {
     const { isGreen, output } = await runAttack(directory, attack, true);
     return { name: mutation.name, isNoticed: !isGreen && !output.includes('ERR_MODULE_NOT_FOUND'), output };

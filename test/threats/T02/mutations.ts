@@ -3,7 +3,6 @@ import type { Mutation } from '../run.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'the seed is written to the log',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/kms/kms.ts',

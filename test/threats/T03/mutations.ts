@@ -3,7 +3,6 @@ import type { Mutation } from '../run.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'the token stands in the log',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/auth/authorized.ts',
@@ -15,7 +14,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the plugin inherits the environment, with a token in it',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/launch/child.ts',
@@ -27,7 +25,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'core dumps are allowed',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/launch/plugin-command.ts',
@@ -40,7 +37,6 @@ export const mutations: readonly Mutation[] = [
   {
     // The plugin's permission model forbids the inspector as well, so the supervisor is where the flag alone decides.
     name: 'the debug signal is left on in the supervisor',
-    needsBuild: true,
     edits: [
       {
         file: 'deploy/build.ts',

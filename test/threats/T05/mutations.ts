@@ -3,7 +3,6 @@ import type { Mutation } from '../run.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'that the key may be deleted is no finding',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/keys/profile.ts',
@@ -15,7 +14,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the policy lets the provider delete the key',
-    needsBuild: true,
     edits: [
       {
         file: 'test/support/openbao/provision.ts',

@@ -3,7 +3,6 @@ import type { Mutation } from '../run.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'what the mount would do is not looked at',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/probes/probes.ts',

@@ -3,7 +3,6 @@ import type { Mutation } from '../run.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'a port to which one can connect is well',
-    needsBuild: true,
     needsRoot: true,
     edits: [
       {
@@ -16,7 +15,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a plugin keeps a listener that was given up',
-    needsBuild: true,
     needsRoot: true,
     edits: [{ file: 'supervisor/custody/port-watch.ts', at: 'control: port-watch.release', replace: '' }],
   },

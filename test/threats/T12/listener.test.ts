@@ -24,6 +24,12 @@ async function withProvider(run: (provider: Provider, installed: Installed) => P
 const isOnce = (provider: Provider, message: string) =>
   provider.log.filter((line) => line.message === message).length === 1;
 
+/** Until both ports of the diagnostics answer, and say that all is well. */
+async function untilDiagnosed(provider: Provider): Promise<void> {
+  await until(async () => (await provider.ready().catch(() => undefined))?.status === 200, '/ready');
+  assert.match(await provider.metrics(), /openbao_kms_status_healthy 1/u);
+}
+
 const killed = () =>
   withProvider(async (provider) => {
     shutDownDescriptor(provider.pluginPid(), kms);
@@ -66,8 +72,22 @@ const diagnostics = () =>
       await provider.line((line) => line.message === 'port.replaced' && line['name'] === name);
     }
     await untilHealthy(provider);
-    await until(async () => (await provider.ready().catch(() => undefined))?.status === 200, '/ready');
-    assert.match(await provider.metrics(), /openbao_kms_status_healthy 1/u);
+    await untilDiagnosed(provider);
+  });
+
+const stayingWithoutPorts = () =>
+  withProvider(async (provider) => {
+    const before = provider.pluginPid();
+    shutDownDescriptor(before, metrics);
+    shutDownDescriptor(before, health);
+    for (const name of ['metrics', 'health']) {
+      await provider.line((line) => line.message === 'port.replaced' && line['name'] === name, 45_000);
+    }
+    // The new descriptors can be handed over at a launch only.
+    await provider.event('port.served');
+    assert.is.not(provider.pluginPid(), before);
+    await untilDiagnosed(provider);
+    assert.ok(isOnce(provider, 'port.served'), 'one plugin for both');
   });
 
 const crashing = () =>
@@ -84,8 +104,8 @@ const crashing = () =>
   });
 
 if (!skipWithout(hasNativeTools, 'T12 listeners', 'root and a C compiler')) {
-  /** All side by side: one of them waits for the look every 30 s. */
-  const started = [killed(), staying(), diagnostics(), crashing()] as const;
+  /** All side by side: two of them wait for the look every 30 s. */
+  const started = [killed(), staying(), diagnostics(), stayingWithoutPorts(), crashing()] as const;
   for (const promise of started) promise.catch(() => {});
 
   test('a socket that was shut down is bound anew before the next plugin, and once', () => started[0]);
@@ -94,7 +114,10 @@ if (!skipWithout(hasNativeTools, 'T12 listeners', 'root and a C compiler')) {
 
   test('ports of the diagnostics that were shut down are bound anew', () => started[2]);
 
-  test('a crash alone is no reason: the listeners go on, and with them whoever waits there', () => started[3]);
+  test('a plugin that shut its ports of the diagnostics down and stays is replaced by one that serves them', () =>
+    started[3]);
+
+  test('a crash alone is no reason: the listeners go on, and with them whoever waits there', () => started[4]);
 }
 
 test.run();

@@ -5,28 +5,23 @@ const file = 'supervisor/custody/socket.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'what is no socket counts as dead',
-    needsBuild: true,
     edits: [{ file, at: 'control: socket.only-sockets', find: '!stats.isSocket()', replace: 'stats.size < 0' }],
   },
   {
     name: 'a live socket counts as dead',
-    needsBuild: true,
     edits: [{ file, at: 'control: socket.live', find: "'live'", replace: "'dead'" }],
   },
   {
     name: 'the name is removed blindly',
-    needsBuild: true,
     edits: [{ file, at: 'control: socket.remove-own', find: 'if (isOurs()) ', replace: '' }],
   },
   {
     name: 'the socket is not given to its group',
-    needsBuild: true,
     needsRoot: true,
     edits: [{ file, at: 'control: socket.mode', replace: '' }],
   },
   {
     name: 'the mode of the directory is not checked',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/custody/pinned-directory.ts',

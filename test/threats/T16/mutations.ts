@@ -3,7 +3,6 @@ import type { Mutation } from '../run.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'cached Status has no staleness bound',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/health/verdict.ts',

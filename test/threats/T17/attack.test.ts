@@ -6,25 +6,24 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { residentMb, withExchangeable } from '../../support/exchangeable.ts';
 import { createExchangeableDistribution } from '../../support/hostile-distribution.ts';
+import { type TrialTold, tellsOf, trialsIn } from '../../support/hostile-words.ts';
 import { install, until } from '../../support/installation.ts';
 import { untilHealthy } from '../../support/provider.ts';
 import { skipWithout } from '../../support/skip.ts';
+
+const succeeded = (trials: readonly TrialTold[]) =>
+  trials.filter(({ outcome }) => outcome === 'SUCCEEDED').map(({ trial }) => trial);
 
 test('files, processes, threads and the inspector are closed to it', () =>
   withExchangeable(async ({ installed, provider, turnHostile, turnGood }) => {
     const state = readFileSync(installed.workplace.statePath, 'utf8');
     await turnHostile('files');
-    await provider.line((line) => line.message === 'hostile' && line['name'] === 'open the inspector');
-    const trials = provider.log.filter(
-      (line) =>
-        line.message === 'hostile' &&
-        !['began', 'listen', 'bind in the runtime directory'].includes(String(line['name'])),
+    await provider.line(tellsOf('open the inspector'));
+    const trials = trialsIn(provider.log).filter(
+      ({ trial }) => !['began', 'listen', 'bind in the runtime directory'].includes(trial),
     );
     assert.is(trials.length, 7);
-    assert.equal(
-      trials.filter((line) => line['reason'] === 'SUCCEEDED').map((line) => line['name']),
-      [],
-    );
+    assert.equal(succeeded(trials), []);
     assert.is(readFileSync(installed.workplace.statePath, 'utf8'), state);
     turnGood();
     process.kill(provider.pluginPid(), 'SIGKILL');
@@ -70,7 +69,7 @@ const hangs = () =>
   withExchangeable(async ({ provider, turnHostile, turnGood }) => {
     await turnHostile('a frame that never ends');
     const hostile = await provider.line((line) => line.message === 'plugin.started' && line['launch'] === 2);
-    await provider.line((line) => line.message === 'hostile' && line['name'] === 'began');
+    await provider.line(tellsOf('began'));
     turnGood();
     await provider.line((line) => line.message === 'plugin.exited' && line['pid'] === hostile['pid'], 40_000);
     await untilHealthy(provider);
@@ -115,13 +114,10 @@ test('taken over natively, without the runtime’s permission model: the second 
     await distribution.turnHostile('native', paths);
     distribution.dropPermissionModel();
     const provider = installed.start();
-    await provider.line((line) => line.message === 'hostile' && line['name'] === 'done');
-    const trials = provider.log.filter((line) => line.message === 'hostile' && 'reason' in line);
+    await provider.line(tellsOf('done'));
+    const trials = trialsIn(provider.log);
     assert.is(trials.length, 15, 'began, 13 trials, done');
-    assert.equal(
-      trials.filter((line) => line['reason'] === 'SUCCEEDED').map((line) => line['name']),
-      [],
-    );
+    assert.equal(succeeded(trials), []);
     assert.equal(files(), before);
     assert.is(provider.child.exitCode, null);
   } finally {

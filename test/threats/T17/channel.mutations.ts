@@ -6,12 +6,10 @@ const commits = 'supervisor/lifecycle/commits.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'values are not counted before a message is parsed',
-    needsBuild: true,
     edits: [{ file: 'shared/channel/messages.ts', at: 'control: messages.structure', replace: '' }],
   },
   {
     name: 'values are not counted before a state is parsed',
-    needsBuild: true,
     edits: [
       {
         file: 'shared/registry/state.ts',
@@ -23,7 +21,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a plugin says as much of its credentials as it likes',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/lifecycle/credential-results.ts',
@@ -35,7 +32,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a plugin says something of a credential that it was never sent',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/lifecycle/credential-results.ts',
@@ -46,12 +42,10 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'every kind of message may be long',
-    needsBuild: true,
     edits: [{ file: channel, at: 'control: channel.message-size', find: 'maxMessageBytes', replace: 'maxFrameBytes' }],
   },
   {
     name: 'a class may be any word',
-    needsBuild: true,
     edits: [
       {
         file: 'shared/channel/members.ts',
@@ -63,17 +57,14 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a frame may take its time',
-    needsBuild: true,
     edits: [{ file: channel, at: 'control: channel.frame-time', find: '!this.#isDeaf', replace: 'this.#isDeaf' }],
   },
   {
     name: 'a plugin may leave unread what it likes',
-    needsBuild: true,
     edits: [{ file: channel, at: 'control: channel.unread', find: '!this.#isDeaf', replace: 'this.#isDeaf' }],
   },
   {
     name: 'commits are decided as they come, also during a hand-over',
-    needsBuild: true,
     edits: [
       { file: commits, at: 'control: commits.hold', find: 'next', replace: 'next && waiting.length > 99' },
       // Slower than the bound on frames, which would end the plugin and so let the reload through.

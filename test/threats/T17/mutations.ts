@@ -6,7 +6,6 @@ const channel = 'supervisor/channel/channel.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'the plugin runs without its permission model',
-    needsBuild: true,
     edits: [
       { file: command, at: 'control: plugin-command.permission', replace: '' },
       // Without the flag its allowances are unknown options.
@@ -17,7 +16,6 @@ export const mutations: readonly Mutation[] = [
   {
     // The gate and the greeting would both refuse it, so they are blind here as well.
     name: 'the plugin is started without the drop',
-    needsBuild: true,
     needsRoot: true,
     edits: [
       {
@@ -35,12 +33,10 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the supervisor does not look at the rate of frames',
-    needsBuild: true,
     edits: [{ file: channel, at: 'control: channel.frame-rate', find: '> maxFramesPerSecond', replace: '< 0' }],
   },
   {
     name: 'messages may come at any time',
-    needsBuild: true,
     edits: [
       {
         file: channel,

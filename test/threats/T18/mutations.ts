@@ -5,7 +5,6 @@ const response = 'plugin/openbao/response.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'the path of a request stands in the log',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/auth/authorized.ts',
@@ -17,7 +16,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'raw key ids stand in the log',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/kms/kms.ts',
@@ -29,7 +27,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'the server’s text stands in messages, and messages in the log',
-    needsBuild: true,
     edits: [
       { file: response, at: 'control: response.message', find: 'failed: ', replace: '' },
       {

@@ -1,9 +1,10 @@
 import type { Mutation } from '../run.ts';
 
+const events = 'shared/log/events.ts';
+
 export const mutations: readonly Mutation[] = [
   {
     name: 'what is no line of the log goes on as it came',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/commands/serve.ts',
@@ -14,12 +15,18 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a line names its process itself',
-    needsBuild: true,
     edits: [{ file: 'shared/log/relay.ts', at: 'control: relay.process', find: "'plugin'", replace: "'supervisor'" }],
   },
   {
+    name: 'a plugin says what only the supervisor says',
+    edits: [{ file: events, at: 'control: events.by-plugin', find: "'supervisor'", replace: "'both'" }],
+  },
+  {
+    name: 'any word is an event',
+    edits: [{ file: events, at: 'control: events.known', find: ' && pluginEvents.has(name)', replace: '' }],
+  },
+  {
     name: 'any number of lines goes on',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/launch/plugin-output.ts',
@@ -31,7 +38,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'descriptors from outside stay open',
-    needsBuild: true,
     edits: [{ file: 'supervisor/main.ts', at: 'control: main.close-inherited', replace: '' }],
   },
 ];

@@ -8,6 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { withExchangeable } from '../../support/exchangeable.ts';
 import { createExchangeableDistribution } from '../../support/hostile-distribution.ts';
+import { tellsOf, trialIn } from '../../support/hostile-words.ts';
 import { install, until } from '../../support/installation.ts';
 import { untilHealthy } from '../../support/provider.ts';
 
@@ -31,15 +32,15 @@ test('what it writes is marked as its own, escaped, cut and counted', () =>
     turnGood();
     await untilHealthy(provider, 40_000);
     const { log } = provider;
-    const shutdown = log.filter((line) => line.message === 'serve.shutdown');
-    assert.equal(
-      shutdown.map((line) => line['process']),
-      ['plugin'],
-    );
+    const processesOf = (event: string) => log.filter(({ message }) => message === event).map((line) => line.process);
+    assert.equal(processesOf('clock.regressed'), ['plugin']);
+    for (const event of ['serve.shutdown', 'reload.done', 'all.well']) assert.equal(processesOf(event), [], event);
     const output = log.filter((line) => line.message === 'plugin.output').map((line) => String(line['output']));
     assert.ok(output.includes('\u001b[2Jcanary-control'), 'kept, as a JSON string');
     assert.not.ok(provider.text().includes('\u001b'));
-    assert.ok(output.some((text) => text.includes('canary-member')));
+    for (const part of ['canary-member', '"reload.done"', '"all.well"']) {
+      assert.ok(output.some((text) => text.includes(part)));
+    }
     assert.ok(output.every((text) => text.length <= 512));
     assert.ok(output.filter((text) => text === 'canary-flood').length <= 1_000);
     assert.ok(log.some((line) => line.message === 'plugin.output_dropped' && Number(line['suppressed']) > 1_000));
@@ -52,9 +53,9 @@ test('a process that it started natively ends with it', async () => {
   try {
     await distribution.turnHostile('leaves a process behind', { state: '', jwt: '', run: '' });
     const provider = installed.start();
-    const left = await provider.line((line) => line.message === 'hostile' && line['name'] === 'left');
+    const pid = trialIn(await provider.line(tellsOf('left')))?.outcome;
     await provider.line((line) => line.message === 'plugin.exited');
-    await until(() => !existsSync(`/proc/${String(left['reason'])}`), 'the end of what it left', 5_000);
+    await until(() => !existsSync(`/proc/${pid}`), 'the end of what it left', 5_000);
   } finally {
     await installed.close();
     distribution.remove();

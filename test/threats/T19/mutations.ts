@@ -3,7 +3,6 @@ import type { Mutation } from '../run.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'the active key stands in a label',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/telemetry/collect.ts',
@@ -15,7 +14,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a label takes what comes from outside',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/telemetry/observer.ts',

@@ -5,7 +5,6 @@ const endpoints = 'plugin/telemetry/endpoints.ts';
 export const mutations: readonly Mutation[] = [
   {
     name: 'every client renders /metrics anew and requests are served as they come',
-    needsBuild: true,
     edits: [
       {
         file: endpoints,
@@ -24,12 +23,10 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'what is pipelined is dropped',
-    needsBuild: true,
     edits: [{ file: endpoints, at: 'control: endpoints.pipelined', find: 'if (!isFollowed) ', replace: '' }],
   },
   {
     name: 'nobody makes room',
-    needsBuild: true,
     edits: [
       {
         file: 'plugin/telemetry/visitors.ts',
@@ -40,7 +37,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a port in use refuses the start',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/custody/bound-handle.ts',
@@ -51,7 +47,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a port that was bound later is not served by another plugin',
-    needsBuild: true,
     edits: [
       {
         file: 'supervisor/commands/guard.ts',
@@ -63,7 +58,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a port in use is not tried again',
-    needsBuild: true,
     edits: [
       // What follows it plans the next look.
       { file: 'supervisor/custody/port-watch.ts', at: 'control: port-watch.again', replace: 'return;' },

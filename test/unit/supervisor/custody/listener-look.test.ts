@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { maxVisitMs } from '../../../../plugin/telemetry/visitors.ts';
 import type { Clock } from '../../../../shared/time/clock.ts';
 import type { BoundTcp } from '../../../../supervisor/custody/bound-handle.ts';
 import { createListenerLook } from '../../../../supervisor/custody/listener-look.ts';
@@ -143,6 +144,16 @@ test('while a plugin serves, a port whose requests nobody answers counts at the 
     assert.equal(await look.shutPorts(listeners, 'serving'), [], 'another plugin begins anew');
     assert.equal(await look.shutPorts(listeners, 'serving'), ['metrics']);
     assert.equal(await look.shutPorts(listeners, 'resting'), [], 'without a plugin nobody has to answer');
+  }));
+
+test('who waits for an answer gives up before the plugin closes a connection on which it heard nothing', () =>
+  withBench(async ({ listeners }) => {
+    const limits: number[] = [];
+    const look = createListenerLook(hanging(limits));
+    look.served(listeners);
+    await look.shutPorts(listeners, 'serving');
+    assert.is(limits.length, 1);
+    assert.ok((limits[0] ?? 0) <= maxVisitMs - 1_000, `${limits} ms`);
   }));
 
 test.run();

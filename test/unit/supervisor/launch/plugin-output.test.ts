@@ -4,6 +4,7 @@
 import { PassThrough } from 'node:stream';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { logEvents } from '../../../../shared/log/events.ts';
 import { parseLogLine, pluginLine } from '../../../../shared/log/relay.ts';
 import { readPluginOutput } from '../../../../supervisor/launch/plugin-output.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';
@@ -34,6 +35,16 @@ test('a line of the log goes on as one of the plugin, whoever it says it is', as
   assert.equal([process, ts], ['plugin', '2026-01-01T00:00:01.000Z']);
 });
 
+test('under each event that a plugin writes a line goes on, under one of the supervisor it is text', async () => {
+  for (const [message, { by }] of Object.entries(logEvents)) {
+    const { said, write } = bench();
+    const text = JSON.stringify({ ...line, message });
+    await write(`${text}\n`);
+    if (by === 'supervisor') assert.equal(said, [`text ${text}`]);
+    else assert.is(JSON.parse(said[0] ?? '').message, message);
+  }
+});
+
 test('a line may come in any pieces', async () => {
   const { said, write } = bench();
   for (const byte of Buffer.from(`${JSON.stringify(line)}\nlast`)) await write(Buffer.from([byte]));
@@ -49,6 +60,9 @@ for (const [what, text] of [
   ['an unknown level', JSON.stringify({ ...line, level: 'fatal' })],
   ['another time', JSON.stringify({ ...line, ts: 'yesterday' })],
   ['a sentence as its event', JSON.stringify({ ...line, message: 'All is well.' })],
+  ['a word that is no event', JSON.stringify({ ...line, message: 'kms.answer' })],
+  ['a name that every object has', JSON.stringify({ ...line, message: 'constructor' })],
+  ['no event', JSON.stringify({ ...line, message: undefined })],
   ['an object as a value', JSON.stringify({ ...line, name: { a: 1 } })],
   ['a list where none belongs', JSON.stringify({ ...line, name: ['a'] })],
 ] as const) {
