@@ -2,80 +2,13 @@
 // a real OpenBao when one is found (BAO_BIN or `bao` on the path). Mounts have random names and are removed.
 
 import { randomBytes } from 'node:crypto';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findRights, rightPaths } from '../../plugin/keys/rights.ts';
 import { createJwtIssuer, issuerDefaults } from '../support/jwt-issuer.ts';
-import { findBao, type OpenBaoProcess, startOpenBao } from '../support/openbao/process.ts';
-import {
-  type Admin,
-  createAdmin,
-  defaultInstallation,
-  type Installation,
-  provision,
-  unprovision,
-} from '../support/openbao/provision.ts';
-import { skipWithout } from '../support/skip.ts';
+import { createAdmin } from '../support/openbao/provision.ts';
+import { base64, dataOf, errorsOf, nowSeconds, onBoth, type World, wrap } from './world.ts';
 
-type World = {
-  readonly bao: OpenBaoProcess;
-  readonly admin: Admin;
-  readonly names: Installation;
-  /** As a token of the provider's own policy. */
-  readonly provider: Admin;
-  readonly login: (
-    claims?: Record<string, unknown>,
-    header?: Record<string, unknown>,
-    role?: string,
-  ) => ReturnType<Admin['call']>;
-};
-
-async function openWorld(isReal: boolean): Promise<World> {
-  const bao = await startOpenBao(isReal);
-  const tag = randomBytes(4).toString('hex');
-  const names = {
-    ...defaultInstallation,
-    mountPath: `transit-${tag}`,
-    authPath: `auth/jwt-${tag}`,
-    policyName: `policy-${tag}`,
-    keyName: 'k',
-  };
-  const admin = createAdmin({ address: bao.address, token: bao.rootToken, ca: bao.ca });
-  const issuer = createJwtIssuer();
-  await provision(admin, names, { publicKeyPem: issuer.publicKeyPem, ...issuerDefaults });
-  const anonymous = createAdmin({ address: bao.address, token: '', ca: bao.ca });
-  const login: World['login'] = (claims, header, role = names.role) =>
-    anonymous.call('POST', `${names.authPath}/login`, { role, jwt: issuer.issue(claims, header) }, true);
-  const { body } = await login();
-  const token = (body['auth'] as { client_token: string }).client_token;
-  const provider = createAdmin({ address: bao.address, token, ca: bao.ca });
-  return { bao, admin, names, provider, login };
-}
-
-async function closeWorld({ bao, admin, names, provider }: World): Promise<void> {
-  await unprovision(admin, names);
-  await admin.close();
-  await provider.close();
-  await bao.stop();
-}
-
-const errorsOf = (reply: { body: Record<string, unknown> }) => reply.body['errors'];
-const dataOf = (reply: { body: Record<string, unknown> }) => reply.body['data'] as Record<string, unknown>;
-const wrap = (text: string) => [`1 error occurred:\n\t* ${text}\n\n`];
-const base64 = (bytes: Buffer | string) => Buffer.from(bytes).toString('base64');
-const nowSeconds = () => Math.floor(Date.now() / 1000);
-
-function addCases(name: string, isReal: boolean): void {
-  const cases = suite(name);
-  let world: World | undefined;
-  const test = (title: string, run: (world: World) => Promise<void>) =>
-    cases(title, async () => {
-      world ??= await openWorld(isReal);
-      await run(world);
-    });
-  cases.after(async () => {
-    if (world !== undefined) await closeWorld(world);
-  });
+onBoth((test) => {
   const encrypt = (w: World, body: unknown) => w.provider.call('POST', `${w.names.mountPath}/encrypt/k`, body, true);
   const decrypt = (w: World, body: unknown) => w.provider.call('POST', `${w.names.mountPath}/decrypt/k`, body, true);
 
@@ -416,15 +349,4 @@ function addCases(name: string, isReal: boolean): void {
     ]);
     assert.equal(await config({ min_encryption_version: -1 }), ['min encryption version cannot be negative']);
   });
-
-  cases.run();
-}
-
-addCases('development server', false);
-if (findBao() === undefined) {
-  const skipped = suite('real OpenBao');
-  skipped('the same cases against a real OpenBao', () => {
-    skipWithout(false, 'the OpenBao contract against a real server', 'BAO_BIN or bao on the path');
-  });
-  skipped.run();
-} else addCases('real OpenBao', true);
+});

@@ -6,6 +6,8 @@ export type Answer = {
   readonly status: number;
   readonly body: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** The body ends without the line feed that every other one has. */
+  readonly isWithoutLineFeed?: true;
 };
 export type Auth = Readonly<Record<string, unknown>>;
 

@@ -219,7 +219,8 @@ const htmlEscapes: Record<string, string> = { '<': '\\u003c', '>': '\\u003e', '&
 function send(answer: Answer, method: string | undefined, response: Http2ServerResponse): void {
   if (response.destroyed) return;
   const hasBody = answer.body !== undefined && method !== 'HEAD';
-  const text = hasBody ? `${JSON.stringify(answer.body).replace(html, (c) => htmlEscapes[c] ?? c)}\n` : '';
+  const json = hasBody ? JSON.stringify(answer.body).replace(html, (c) => htmlEscapes[c] ?? c) : '';
+  const text = hasBody && answer.isWithoutLineFeed !== true ? `${json}\n` : json;
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value);
   if (answer.status !== 204) response.setHeader('content-length', Buffer.byteLength(text));
   response.statusCode = answer.status;

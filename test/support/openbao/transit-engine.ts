@@ -4,6 +4,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { type Answer, noContent, notImplemented, Refusal, refuse, success, wrapped } from './answer.ts';
 import { decodeGoBase64 } from './go-base64.ts';
+import { answerItems, type BatchItem, readItems } from './transit-batch.ts';
 
 type Version = { readonly material: Buffer; createdAtUnix: number };
 
@@ -32,6 +33,8 @@ const keyName = /^[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?$/u;
 export class TransitEngine {
   readonly keys = new Map<string, TransitKey>();
   isUpsertDisabled = false;
+  /** False: a server of a version that ignores `batch_input`. */
+  knowsBatches = true;
 
   /** An engine of its own as this one is now. */
   copy(): TransitEngine {
@@ -90,56 +93,35 @@ export class TransitEngine {
   }
 
   #encrypt(name: string, body: Record<string, unknown>, nowUnix: number): Answer {
-    if (body['batch_input'] !== undefined && body['batch_input'] !== null) return notImplemented('batch_input');
-    if (body['context'] !== undefined) return notImplemented('context');
-    const requested = integerOf(body['key_version'], 'key_version');
-    if (!('plaintext' in body)) return refuse(400, 'missing plaintext to encrypt');
+    const items = this.#items(body, 'plaintext');
+    if (items !== undefined && 'status' in items) return items;
+    if (items === undefined && !('plaintext' in body)) return refuse(400, 'missing plaintext to encrypt');
     const key = this.keys.get(name) ?? (this.isUpsertDisabled ? undefined : this.create(name, nowUnix));
     if (key === undefined) return refuse(400, 'encryption key not found');
-    const plaintext = decodeGoBase64(textOf(body['plaintext']));
-    if (typeof plaintext === 'number') return refuse(400, `illegal base64 data at input byte ${plaintext}`);
-    if (key.isSoftDeleted) return refuse(400, 'refusing to use soft-deleted key');
-    const version = requested === 0 ? key.latestVersion : requested;
-    if (version < 0) return refuse(400, 'requested version for encryption is negative');
-    if (version > key.latestVersion) {
-      return refuse(400, 'requested version for encryption is higher than the latest key version');
-    }
-    if (version < key.minEncryptionVersion) {
-      return refuse(400, 'requested version for encryption is less than the minimum encryption key version');
-    }
-    const material = version < key.minDecryptionVersion ? undefined : key.versions.get(version)?.material;
-    if (material === undefined) return refuse(400, 'no such key version');
-    const nonce = randomBytes(12);
-    const cipher = createCipheriv('aes-256-gcm', material, nonce).setAAD(aadOf(body));
-    const sealed = Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
-    return success({ ciphertext: `vault:v${version}:${sealed.toString('base64')}`, key_version: version });
+    if (items === undefined) return encryptOne(key, body);
+    const one = (item: BatchItem) => answered(() => encryptOne(key, item));
+    return answerItems(items, one, 'plaintext', body['partial_failure_response_code']);
   }
 
   #decrypt(name: string, body: Record<string, unknown>): Answer {
-    if (body['batch_input'] !== undefined && body['batch_input'] !== null) return notImplemented('batch_input');
-    if (body['context'] !== undefined) return notImplemented('context');
-    const text = textOf(body['ciphertext']);
-    if (text === '') return refuse(400, 'missing ciphertext to decrypt');
+    const items = this.#items(body, 'ciphertext');
+    if (items !== undefined && 'status' in items) return items;
+    if (items === undefined && textOf(body['ciphertext']) === '') return refuse(400, 'missing ciphertext to decrypt');
     const key = this.keys.get(name);
     if (key === undefined) return refuse(400, 'encryption key not found');
-    if (key.isSoftDeleted) return refuse(400, 'refusing to use soft-deleted key');
-    if (!text.startsWith('vault:v')) return refuse(400, 'invalid ciphertext: no prefix');
-    const [, number = '', encoded] = /^vault:v([^:]*):([\s\S]*)$/u.exec(text) ?? [];
-    if (encoded === undefined) return refuse(400, 'invalid ciphertext: wrong number of fields');
-    if (!/^[+-]?[0-9]+$/u.test(number)) return refuse(400, 'invalid ciphertext: version number could not be decoded');
-    const version = Number(number) || 1;
-    if (version > key.latestVersion) return refuse(400, 'invalid ciphertext: version is too new');
-    const material = key.versions.get(version)?.material;
-    const isTooOld = version < key.minDecryptionVersion || version < key.minAvailableVersion || material === undefined;
-    if (isTooOld) return refuse(400, 'ciphertext or signature version is disallowed by policy (too old)');
-    const sealed = decodeGoBase64(encoded);
-    if (typeof sealed === 'number') return refuse(400, 'invalid ciphertext: could not decode base64');
-    const aad = aadOf(body);
-    if (sealed.length < 12) return refuse(400, 'invalid ciphertext length');
-    const plaintext = open(material, sealed, aad);
-    return plaintext === undefined
-      ? refuse(400, 'cipher: message authentication failed')
-      : success({ plaintext: plaintext.toString('base64') });
+    if (items === undefined) return decryptOne(key, body);
+    const one = (item: BatchItem) => answered(() => decryptOne(key, item));
+    return answerItems(items, one, 'ciphertext', body['partial_failure_response_code']);
+  }
+
+  /** Undefined: a single request. */
+  #items(
+    body: Record<string, unknown>,
+    required: 'plaintext' | 'ciphertext',
+  ): readonly BatchItem[] | Answer | undefined {
+    const input = body['batch_input'];
+    if (input === undefined || input === null) return undefined;
+    return this.knowsBatches ? readItems(input, required) : undefined;
   }
 
   #keys(method: string, name: string, action: string, body: Record<string, unknown>, nowUnix: number): Answer {
@@ -189,6 +171,62 @@ export class TransitEngine {
     this.keys.delete(name);
     return noContent;
   }
+}
+
+/** What an endpoint throws from its depth is an answer too. */
+function answered(run: () => Answer): Answer {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof Refusal) return error.answer;
+    throw error;
+  }
+}
+
+function encryptOne(key: TransitKey, body: Record<string, unknown>): Answer {
+  if (body['context'] !== undefined) return notImplemented('context');
+  const requested = integerOf(body['key_version'], 'key_version');
+  const plaintext = decodeGoBase64(textOf(body['plaintext']));
+  if (typeof plaintext === 'number') return refuse(400, `illegal base64 data at input byte ${plaintext}`);
+  if (key.isSoftDeleted) return refuse(400, 'refusing to use soft-deleted key');
+  const version = requested === 0 ? key.latestVersion : requested;
+  if (version < 0) return refuse(400, 'requested version for encryption is negative');
+  if (version > key.latestVersion) {
+    return refuse(400, 'requested version for encryption is higher than the latest key version');
+  }
+  if (version < key.minEncryptionVersion) {
+    return refuse(400, 'requested version for encryption is less than the minimum encryption key version');
+  }
+  const material = version < key.minDecryptionVersion ? undefined : key.versions.get(version)?.material;
+  if (material === undefined) return refuse(400, 'no such key version');
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', material, nonce).setAAD(aadOf(body));
+  const sealed = Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+  return success({ ciphertext: `vault:v${version}:${sealed.toString('base64')}`, key_version: version });
+}
+
+function decryptOne(key: TransitKey, body: Record<string, unknown>): Answer {
+  if (body['context'] !== undefined) return notImplemented('context');
+  const text = textOf(body['ciphertext']);
+  if (text === '') return refuse(400, 'missing ciphertext to decrypt');
+  if (key.isSoftDeleted) return refuse(400, 'refusing to use soft-deleted key');
+  if (!text.startsWith('vault:v')) return refuse(400, 'invalid ciphertext: no prefix');
+  const [, number = '', encoded] = /^vault:v([^:]*):([\s\S]*)$/u.exec(text) ?? [];
+  if (encoded === undefined) return refuse(400, 'invalid ciphertext: wrong number of fields');
+  if (!/^[+-]?[0-9]+$/u.test(number)) return refuse(400, 'invalid ciphertext: version number could not be decoded');
+  const version = Number(number) || 1;
+  if (version > key.latestVersion) return refuse(400, 'invalid ciphertext: version is too new');
+  const material = key.versions.get(version)?.material;
+  const isTooOld = version < key.minDecryptionVersion || version < key.minAvailableVersion || material === undefined;
+  if (isTooOld) return refuse(400, 'ciphertext or signature version is disallowed by policy (too old)');
+  const sealed = decodeGoBase64(encoded);
+  if (typeof sealed === 'number') return refuse(400, 'invalid ciphertext: could not decode base64');
+  const aad = aadOf(body);
+  if (sealed.length < 12) return refuse(400, 'invalid ciphertext length');
+  const plaintext = open(material, sealed, aad);
+  return plaintext === undefined
+    ? refuse(400, 'cipher: message authentication failed')
+    : success({ plaintext: plaintext.toString('base64') });
 }
 
 const unsupported = wrapped(405, 'unsupported operation');
