@@ -39,6 +39,13 @@ export type Measurement = {
   readonly stop: () => void;
 };
 
+/** What refused calls said over a whole run, with how many said it. */
+export type Failures = Map<string, number>;
+
+export function noteErrors(failures: Failures, errors: Measured['errors']): void {
+  for (const [text, count] of Object.entries(errors)) failures.set(text, (failures.get(text) ?? 0) + count);
+}
+
 /** Does one thing at a time. */
 export type LoadClient = {
   readonly kind: 'grpc-go' | 'grpc-js in this process';

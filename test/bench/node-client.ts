@@ -12,7 +12,7 @@ import type { Sealed } from '../support/provider.ts';
 import type { Addresses, LoadClient, Measured, Plan, Target } from './load.ts';
 import { percentile } from './statistics.ts';
 
-type RawSealed = { readonly ciphertext: string; readonly plaintext: Buffer };
+type RawSealed = { readonly ciphertext: string };
 
 /** As long as the associated data of the provider. */
 const aad = randomBytes(527);
@@ -26,36 +26,44 @@ function rawClient({ address, ca, mountPath, keyName, token }: Addresses): { htt
   return { http, transit };
 }
 
+type Seeds = { readonly sealed: () => Sealed; readonly raw: () => RawSealed };
+
+/** One after the other, from the first again after the last. */
+function turnsOf<T>(values: readonly T[]): () => T {
+  let turn = 0;
+  return () => {
+    turn += 1;
+    const value = values[turn % values.length];
+    if (value === undefined) throw new Error('nothing is prepared');
+    return value;
+  };
+}
+
+function callOf(target: Target, client: KmsClient, transit: Transit, seeds: Seeds, timeoutMs: number) {
+  const calls: Readonly<Record<Target, () => Promise<unknown>>> = {
+    status: () => client.status(timeoutMs),
+    encrypt: () => client.encrypt(randomBytes(32), 'bench', timeoutMs),
+    decrypt: () => client.decrypt(seeds.sealed(), 'bench', timeoutMs),
+    'raw-encrypt': () => transit.encrypt({ keyVersion: 1, plaintext: randomBytes(32), aad }),
+    'raw-decrypt': () => transit.decrypt({ ciphertext: seeds.raw().ciphertext, aad }),
+  };
+  return calls[target]();
+}
+
 export function createNodeClient(addresses: Addresses): LoadClient {
   const { http, transit } = rawClient(addresses);
   const connections = [createKmsClient(addresses.socketPath)];
   const [first] = connections as [KmsClient];
   const sealed: Sealed[] = [];
   const raw: RawSealed[] = [];
-  let turn = 0;
-  const next = <T>(values: readonly T[]): T => {
-    turn += 1;
-    const value = values[turn % values.length];
-    if (value === undefined) throw new Error('nothing is prepared');
-    return value;
-  };
-  const callOf = (target: Target, client: KmsClient, timeoutMs: number): Promise<unknown> => {
-    const calls: Readonly<Record<Target, () => Promise<unknown>>> = {
-      status: () => client.status(timeoutMs),
-      encrypt: () => client.encrypt(randomBytes(32), 'bench', timeoutMs),
-      decrypt: () => client.decrypt(next(sealed), 'bench', timeoutMs),
-      'raw-encrypt': () => transit.encrypt({ keyVersion: 1, plaintext: randomBytes(32), aad }),
-      'raw-decrypt': () => transit.decrypt({ ciphertext: next(raw).ciphertext, aad }),
-    };
-    return calls[target]();
-  };
+  const seeds: Seeds = { sealed: turnsOf(sealed), raw: turnsOf(raw) };
   return {
     kind: 'grpc-js in this process',
     prepare: async (count) => {
       for (let made = 0; made < count; made += 1) {
         const plaintext = randomBytes(32);
         sealed.push(await first.encrypt(plaintext));
-        raw.push({ ciphertext: await transit.encrypt({ keyVersion: 1, plaintext, aad }), plaintext });
+        raw.push({ ciphertext: await transit.encrypt({ keyVersion: 1, plaintext, aad }) });
       }
     },
     measure: (plan) => {
@@ -63,7 +71,7 @@ export function createNodeClient(addresses: Addresses): LoadClient {
       while (connections.length < wanted) connections.push(createKmsClient(addresses.socketPath));
       for (const spare of connections.splice(wanted)) spare.close();
       return measure(plan, (worker) =>
-        callOf(plan.target, connections[worker % wanted] ?? first, plan.timeoutMs ?? 3_000),
+        callOf(plan.target, connections[worker % wanted] ?? first, transit, seeds, plan.timeoutMs ?? 3_000),
       );
     },
     first: async (wanted) => {
