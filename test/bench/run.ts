@@ -8,6 +8,7 @@ import { disturbanceTable, measureDisturbances } from './disturbances.ts';
 import { launchLines, measureLaunches } from './launches.ts';
 import { curveTable, measureCurve, measureFlood, measureIdle, memoryTable } from './memory.ts';
 import { readOptions } from './options.ts';
+import { watchOthers } from './others.ts';
 import { openPlace, type Place, withProvider } from './place.ts';
 import { targetTable } from './table.ts';
 import { type Figures, targets, verdictOf } from './targets.ts';
@@ -17,8 +18,8 @@ const options = readOptions(process.argv.slice(2));
 const startedAtMs = performance.now();
 /** Of the minute before the run. */
 const loadBefore = loadavg()[0] ?? 0;
-/** A run on a machine with this much to do already is about the others, too. */
-const busyLoad = 1.5;
+/** A run beside others that take more than this share of the cores is about them, too. */
+const quietShare = 0.03;
 
 /** Standard error, so that the report can be kept. */
 function tell(what: string): void {
@@ -36,7 +37,9 @@ async function measureUsual(place: Place): Promise<void> {
     tell('idle memory');
     take(await measureIdle(pids));
     tell('calls');
+    const others = watchOthers();
     take(figuresOfCalls(await measureCalls(place, pids, options)));
+    take({ others_share: others() });
     tell('a flood of Decrypts');
     take(await measureFlood(place, pids));
     tell('disturbances');
@@ -54,7 +57,10 @@ async function measureLong(place: Place): Promise<void> {
 
 function machineLines({ bao, client, missing }: Place): string[] {
   const server = bao.isReal ? `real OpenBao ${bao.version}` : 'development server (not the target of the promises)';
-  const shared = loadBefore > busyLoad ? ['THE MACHINE IS SHARED: it had that much to do before this run began'] : [];
+  const others = figures['others_share'] ?? 0;
+  const share = `others took ${(others * 100).toFixed(0)} % of the cores while the calls were measured`;
+  const shared =
+    figures['others_share'] === undefined ? [] : [others > quietShare ? `A BUSY MACHINE: ${share}` : share];
   const noGo = `NO GO CLIENT (needs ${missing}): measured with ${client.kind}, whose figures are lower; no promise is about them`;
   return [
     ...(missing === undefined ? [] : [noGo]),
