@@ -4,11 +4,10 @@
 // kube-apiserver itself from the modules of Kubernetes; its first build takes many minutes, so it is made when `KUBERNETES=whole` asks for
 // it, and taken whenever it is there. A machine that cannot have them skips; a program of ours that does not build is an error.
 
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { firstExecutable, onPath } from './executable.ts';
-import { limitOf } from './patience.ts';
+import { buildGoTool, type GoTool, goCache, pathOf } from './go-tool.ts';
 import { skipWithout } from './skip.ts';
 import { root } from './workplace.ts';
 
@@ -40,38 +39,18 @@ function findKubernetes(): KubernetesBinaries | undefined {
   return apiServer === undefined || etcd === undefined ? undefined : { apiServer, etcd, isWhole: true };
 }
 
-type Tool = {
-  /** The module's folder, and the program's below it. */
-  readonly cwd: string;
-  readonly name: string;
-  /** Kept between runs. */
-  readonly directory: string;
-  readonly flags: readonly string[];
-  /** Of the first build; later ones take what Go keeps. */
-  readonly calmMs: number;
-};
-
 const sources = join(root, 'test/support/kubernetes');
-const cache = join(root, 'node_modules/.cache');
 
-const library = { cwd: sources, directory: join(cache, 'kubernetes'), flags: [], calmMs: 540_000 };
-const etcd: Tool = { ...library, name: 'etcd' };
-const small: Tool = { ...library, name: 'api-server' };
+const library = { cwd: sources, directory: join(goCache, 'kubernetes'), flags: [], calmMs: 540_000 };
+const etcd: GoTool = { ...library, packagePath: 'etcd', name: 'etcd' };
+const small: GoTool = { ...library, packagePath: 'api-server', name: 'api-server' };
 
-function wholeTool(): Tool {
+function wholeTool(): GoTool {
   const cwd = join(sources, 'whole');
   const [, version = ''] = /^\s+k8s\.io\/kubernetes (v\S+)$/mu.exec(readFileSync(join(cwd, 'go.mod'), 'utf8')) ?? [];
   const flags = ['-ldflags', `-s -w -X k8s.io/component-base/version.gitVersion=${version}`];
-  return { cwd, name: 'kube-apiserver', directory: join(cache, `kubernetes-${version}`), flags, calmMs: 1_800_000 };
-}
-
-const pathOf = ({ directory, name }: Tool) => join(directory, name);
-
-/** Newer than what it is made of. */
-function isBuilt(tool: Tool): boolean {
-  const modifiedMs = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const from = ['go.mod', 'go.sum', `${tool.name}/main.go`].map((path) => modifiedMs(join(tool.cwd, path)));
-  return modifiedMs(pathOf(tool)) > Math.max(...from);
+  const directory = join(goCache, `kubernetes-${version}`);
+  return { cwd, packagePath: 'kube-apiserver', name: 'kube-apiserver', directory, flags, calmMs: 1_800_000 };
 }
 
 function buildKubernetes(): KubernetesBinaries | Missing {
@@ -83,18 +62,9 @@ function buildKubernetes(): KubernetesBinaries | Missing {
   return missing === undefined ? { apiServer: pathOf(apiServer), etcd: pathOf(etcd), isWhole } : { missing };
 }
 
-/** Shared by the files that run side by side: the first one builds, the others wait for it. @returns what is missing for it */
-function build(tool: Tool): string | undefined {
-  if (isBuilt(tool)) return undefined;
-  if (spawnSync('go', ['version']).status !== 0) return 'kube-apiserver and etcd, or Go';
-  const { cwd, name, directory, flags, calmMs } = tool;
-  // Fetches the modules of every package that is needed, and compiles none.
-  const timeout = limitOf(calmMs);
-  const listed = spawnSync('go', ['list', '-deps', '-mod=readonly', `./${name}`], { cwd, timeout, stdio: 'ignore' });
-  if (listed.status !== 0) return 'kube-apiserver and etcd, or a current Go and the modules of their libraries';
-  mkdirSync(directory, { recursive: true });
-  const command = ['go', 'build', '-trimpath', '-mod=readonly', ...flags, '-o', `${directory}/`, `./${name}`];
-  const built = spawnSync('flock', [`${directory}.lock`, ...command], { cwd, timeout, encoding: 'utf8' });
-  if (built.status !== 0) throw new Error(`${name} does not build:\n${built.stderr}`);
-  return undefined;
+/** @returns what is missing for it */
+function build(tool: GoTool): string | undefined {
+  const missing = buildGoTool(tool);
+  if (missing === undefined) return undefined;
+  return `kube-apiserver and etcd, or ${missing === 'Go' ? 'Go' : 'a current Go and the modules of their libraries'}`;
 }
