@@ -9,8 +9,12 @@ import type { StatusCache } from './health/status-cache.ts';
 import { buildAad } from './keys/aad.ts';
 import {
   type Annotations,
+  annotationNames,
+  areOurs,
   buildAnnotations,
   checkAnnotations,
+  type ExpectedAnnotations,
+  expectAnnotations,
   keepKnown,
   type ParsedAnnotations,
   parseAnnotations,
@@ -36,7 +40,12 @@ type ActiveView = KeyView & { readonly snapshot?: Snapshot };
 const unhealthy: KeyView = { healthz: 'unhealthy', keyId: '', transitKeyVersion: undefined };
 
 /** Associated data and annotations depend on the record alone, so each record has them worked out once. */
-type Bound = { readonly aad: Buffer; readonly annotations: Annotations; readonly isSound: boolean };
+type Bound = {
+  readonly aad: Buffer;
+  readonly annotations: Annotations;
+  readonly expected: ExpectedAnnotations;
+  readonly isSound: boolean;
+};
 
 function createBinder(pluginVersion: string): (snapshot: Snapshot) => Bound {
   const bound = new WeakMap<Snapshot, Bound>();
@@ -46,6 +55,7 @@ function createBinder(pluginVersion: string): (snapshot: Snapshot) => Bound {
     const made = {
       aad: buildAad(snapshot),
       annotations: buildAnnotations(snapshot, pluginVersion),
+      expected: expectAnnotations(snapshot),
       isSound: deriveKeyId(snapshot, snapshot) === snapshot.kubernetesKeyId,
     };
     bound.set(snapshot, made);
@@ -98,19 +108,26 @@ async function resolveDecrypt(
   request: DecryptView,
   signal: AbortSignal,
 ): Promise<ResolvedDecrypt> {
-  const keyId = parseKeyId(request.keyId);
-  const snapshot = deps.cache.lookUp(keyId) ?? (await discover(deps, request, signal));
-  checkAnnotations(parseSound(request), snapshot); // control: key-service.annotations
-  if (!isPrintableAscii(request.ciphertext)) {
+  // What is recorded has the right form.
+  const recorded = deps.cache.lookUp(request.keyId) ?? deps.cache.lookUp(parseKeyId(request.keyId));
+  const snapshot = recorded ?? (await discover(deps, request, signal));
+  const { aad, expected } = bind(snapshot);
+  const isOurs = request.areAnnotationsSound && areOurs(request.annotations, expected);
+  if (!isOurs) checkAnnotations(parseSound(request), snapshot); // control: key-service.annotations
+  const ciphertext = textOf(request.ciphertext);
+  if (!isPrintableAscii(ciphertext)) {
     throw new ProviderError('bao_invalid_request', 'the ciphertext is not Transit text');
   }
-  const ciphertext = Buffer.from(request.ciphertext).toString('latin1');
   const labelled = versionOfCiphertext(ciphertext);
   if (labelled !== undefined && labelled !== snapshot.transitVersion) {
     throw new ProviderError('bao_decrypt_failed', 'the ciphertext names another version than its key_id');
   }
-  const { aad } = bind(snapshot);
-  return { transitKeyVersion: snapshot.transitVersion, item: { ciphertext, aad } };
+  const writtenBy = request.annotations.get(annotationNames.pluginVersion) ?? '';
+  return { transitKeyVersion: snapshot.transitVersion, item: { ciphertext, aad }, writtenBy };
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 /** Each of them is evidence as if it had gone alone. A request that is refused as a whole says nothing about any of them. */

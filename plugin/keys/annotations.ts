@@ -43,6 +43,29 @@ export function buildAnnotations(snapshot: Snapshot, pluginVersion: string): Ann
   return annotations;
 }
 
+/** What must stand beside a ciphertext of a snapshot, worked out once; the version of the plugin may be any. */
+export type ExpectedAnnotations = { readonly snapshot: Snapshot; readonly truths: Annotations };
+
+/** What every ciphertext of this snapshot has beside it, whichever version of the plugin wrote it. */
+export function expectAnnotations(snapshot: Snapshot): ExpectedAnnotations {
+  const truths = new Map(buildAnnotations(snapshot, 'any'));
+  truths.delete(annotationNames.pluginVersion);
+  return { snapshot, truths };
+}
+
+/**
+ * Whether received annotations are exactly what we write: each of them is known and true, and none is missing. Then there is nothing to
+ * parse; whatever else they are is for `parseAnnotations` and `checkAnnotations` to say.
+ */
+export function areOurs(annotations: Annotations, { truths }: ExpectedAnnotations): boolean {
+  // control: annotations.complete
+  if (annotations.size !== truths.size + 1 || !annotations.get(annotationNames.pluginVersion)) return false;
+  for (const [name, truth] of truths) {
+    if (annotations.get(name) !== truth) return false; // control: annotations.true
+  }
+  return true;
+}
+
 /** Received annotations that have the right form; nothing is known yet about whether they are true. */
 export type ParsedAnnotations = {
   readonly transitKeyVersion: number;
@@ -90,10 +113,16 @@ export function parseAnnotations(annotations: Annotations): ParsedAnnotations {
  * @returns `isWellNamed`: false when one of the names, known or not, is no annotation name (spec/formats 4.3)
  */
 export function keepKnown(annotations: Annotations): { readonly kept: Annotations; readonly isWellNamed: boolean } {
-  const known = new Set<string>(Object.values(annotationNames));
-  const kept = new Map([...annotations].filter(([name]) => known.has(name)));
-  return { kept, isWellNamed: [...annotations.keys()].every(isAnnotationName) };
+  const kept = new Map<string, string>();
+  let isWellNamed = true;
+  for (const [name, value] of annotations) {
+    if (known.has(name)) kept.set(name, value);
+    else isWellNamed &&= isAnnotationName(name);
+  }
+  return { kept, isWellNamed };
 }
+
+const known: ReadonlySet<string> = new Set(Object.values(annotationNames));
 
 /** Decimal without sign or leading zeros, 1 to 2147483647 (spec/formats 1.3). */
 function parseVersion(text: string): number | undefined {

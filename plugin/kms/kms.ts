@@ -74,6 +74,8 @@ export type DecryptView = {
 export type ResolvedDecrypt = {
   readonly transitKeyVersion: number;
   readonly item: SealedItem;
+  /** The version of the plugin that wrote it: the one annotation that the key_id does not determine. */
+  readonly writtenBy: string;
 };
 
 export type KmsCall = {
@@ -268,6 +270,19 @@ async function observed<T>(
   return answer;
 }
 
+/** Of the few key_ids that calls name. */
+const keyIdHashes = new Map<string, string>();
+const maxKeyIdHashes = 64;
+
+function hashOf(keyId: string): string {
+  const known = keyIdHashes.get(keyId);
+  if (known !== undefined) return known;
+  const made = hashText(keyId);
+  if (keyIdHashes.size >= maxKeyIdHashes) keyIdHashes.clear();
+  keyIdHashes.set(keyId, made);
+  return made;
+}
+
 function typeName(thrown: unknown): string {
   const name = thrown instanceof Error ? thrown.constructor.name : typeof thrown;
   return /^[A-Za-z]{1,40}$/u.test(name) ? name : 'unknown';
@@ -276,7 +291,7 @@ function typeName(thrown: unknown): string {
 async function readStatus({ deps }: Context, noted: Noted): Promise<StatusResponse> {
   const { healthz, keyId } = statusOrUnhealthy(deps.keys);
   noted.healthz = healthz;
-  if (healthz === 'ok') noted.keyIdHash = hashText(keyId);
+  if (healthz === 'ok') noted.keyIdHash = hashOf(keyId);
   return { version, healthz, keyId: healthz === 'ok' ? keyId : '' };
 }
 
@@ -303,7 +318,7 @@ async function encrypt(
     noted.healthz = view.healthz; // control: encrypt.noted-healthz
     if (view.healthz !== 'ok') throw new ProviderError('status_unhealthy', 'status unhealthy'); // control: encrypt.healthy-status
     if (view.keyId === '') throw new ProviderError('active_key_unavailable', 'active key unavailable');
-    noted.keyIdHash = hashText(view.keyId);
+    noted.keyIdHash = hashOf(view.keyId);
     noted.transitKeyVersion = view.transitKeyVersion;
     if (request.plaintext.length > maxPlaintextBytes) {
       throw new ProviderError('response_limit', 'kms response exceeds protocol limits');
@@ -361,11 +376,11 @@ async function resolveAndDecrypt(
   { signal, deadlineMs, connection }: KmsCall,
   noted: Noted,
 ): Promise<DecryptResponse> {
-  noted.keyIdHash = hashText(view.keyId); // control: decrypt.noted-key-id
+  noted.keyIdHash = hashOf(view.keyId); // control: decrypt.noted-key-id
   const resolved = await resolve(context, view, signal);
   noted.transitKeyVersion = resolved.transitKeyVersion;
-  const identity = identityOf(view);
   const { item } = resolved;
+  const identity = identityOf(view, resolved);
   return { plaintext: await context.queue.decrypt({ identity, connection, deadlineMs, signal, item }) };
 }
 
@@ -383,10 +398,12 @@ async function resolve({ deps }: Context, request: DecryptView, signal: AbortSig
   }
 }
 
-/** A hash: what waits keeps no request to be told from others. */
-function identityOf({ ciphertext, keyId, annotations }: DecryptView): string {
-  const sorted = [...annotations].sort(([one], [other]) => (one < other ? -1 : 1));
-  return hashText(JSON.stringify([Buffer.from(ciphertext).toString('latin1'), keyId, sorted])); // control: decrypt.identity
+/**
+ * A hash: what waits keeps no request to be told from others. Neither the key_id nor the ciphertext has a blank, so no other call has
+ * this text.
+ */
+function identityOf({ keyId }: DecryptView, { writtenBy, item }: ResolvedDecrypt): string {
+  return hashText(`${keyId} ${writtenBy} ${item.ciphertext}`); // control: decrypt.identity
 }
 
 /** The earlier of the caller's deadline and our own. */

@@ -1,5 +1,6 @@
 // Sizes of the KMS v2 contract, each one byte stricter than the API server's own check (spec/kms 1.1).
 
+import { isUtf8 } from 'node:buffer';
 import { ProviderError } from '../../shared/errors/error.ts';
 import { maxAnnotations, maxAnnotationValueBytes } from './bounds.ts';
 
@@ -46,14 +47,9 @@ export function areAnnotationsModest(annotations: WireAnnotations): boolean {
   return [...annotations.values()].every((value) => value.length <= maxAnnotationValueBytes);
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
 function decodeUtf8(bytes: Uint8Array): string {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    throw new ProviderError('annotation_invalid', 'annotations invalid', { facts: { check: 0 } });
-  }
+  if (!isUtf8(bytes)) throw new ProviderError('annotation_invalid', 'annotations invalid', { facts: { check: 0 } });
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
 }
 
 export function annotationBytes(annotations: ReadonlyMap<string, string>): number {

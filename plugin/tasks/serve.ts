@@ -276,6 +276,7 @@ class Service implements Serving {
       metrics: this.#metrics,
       wallMs: clock.wallMs,
       uidKey: randomBytes(32),
+      isDebug: this.#config.logging.level === 'debug',
       correlation: correlation && {
         incidentId: correlation.incidentId,
         endsAtUnixMs: clock.wallMs() + correlation.ttlMs,

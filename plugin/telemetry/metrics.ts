@@ -111,6 +111,8 @@ export function labelValue(text: string): string {
 
 export type Labels = Readonly<Record<string, string>>;
 
+const none: Labels = Object.freeze({});
+
 export type Metrics = {
   readonly count: (name: MetricName, labels?: Labels) => void;
   readonly observe: (name: MetricName, value: number, labels?: Labels) => void;
@@ -138,17 +140,18 @@ export function createMetrics(collect: (metrics: Metrics) => void): Metrics {
   const histograms = new Map<string, Histogram>();
   for (const { name, type, labels, help } of metricSeries) {
     const options = { name, help, labelNames: [...labels], registers: [registry] };
-    if (type === 'counter') counters.set(name, new Counter(options));
-    if (type === 'gauge') gauges.set(name, new Gauge(options));
-    if (type === 'histogram') histograms.set(name, new Histogram({ ...options, buckets: bucketsOf(name) }));
+    const short = name.slice(prefix.length);
+    if (type === 'counter') counters.set(short, new Counter(options));
+    if (type === 'gauge') gauges.set(short, new Gauge(options));
+    if (type === 'histogram') histograms.set(short, new Histogram({ ...options, buckets: bucketsOf(name) }));
   }
   const metrics: Metrics = {
-    count: (name, labels = {}) => counters.get(prefix + name)?.inc(clean(labels)),
-    observe: (name, value, labels = {}) => histograms.get(prefix + name)?.observe(clean(labels), value),
-    set: (name, value, labels = {}) => gauges.get(prefix + name)?.set(clean(labels), value),
-    reset: (name) => gauges.get(prefix + name)?.reset(),
-    setTotal: (name, total, labels = {}) => {
-      const counter = counters.get(prefix + name);
+    count: (name, labels = none) => counters.get(name)?.inc(clean(labels)),
+    observe: (name, value, labels = none) => histograms.get(name)?.observe(clean(labels), value),
+    set: (name, value, labels = none) => gauges.get(name)?.set(clean(labels), value),
+    reset: (name) => gauges.get(name)?.reset(),
+    setTotal: (name, total, labels = none) => {
+      const counter = counters.get(name);
       counter?.remove(clean(labels));
       counter?.inc(clean(labels), total);
     },
@@ -160,7 +163,18 @@ export function createMetrics(collect: (metrics: Metrics) => void): Metrics {
   return metrics;
 }
 
+/** Of labels that nobody changes any more, so that what every call needs is cleaned once. */
+const cleaned = new WeakMap<Labels, Record<string, string>>();
+
 function clean(labels: Labels): Record<string, string> {
+  const known = cleaned.get(labels);
+  if (known !== undefined) return known;
+  const made = cleanEach(labels);
+  if (Object.isFrozen(labels)) cleaned.set(labels, made);
+  return made;
+}
+
+function cleanEach(labels: Labels): Record<string, string> {
   const entries = Object.entries(labels);
   return Object.fromEntries(entries.map(([name, value]) => [name, verbatim.has(name) ? value : labelValue(value)]));
 }

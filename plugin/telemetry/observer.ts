@@ -12,7 +12,7 @@ import type { TokenEvent } from '../auth/tokens.ts';
 import { profileWarnings } from '../keys/profile.ts';
 import type { KmsObservation } from '../kms/kms.ts';
 import type { FailedWith, ProbeEvent } from '../probes/probe-event.ts';
-import type { Metrics } from './metrics.ts';
+import type { Labels, Metrics } from './metrics.ts';
 
 export type Correlation = { readonly incidentId: string; readonly endsAtUnixMs: number };
 
@@ -21,6 +21,8 @@ export type ObserverDeps = {
   readonly metrics: Metrics;
   readonly wallMs: () => number;
   readonly correlation: Correlation | undefined;
+  /** Whether calls and requests that went well are written. */
+  readonly isDebug: boolean;
   /** Random, of this process only: request uids cannot be guessed back from the log. */
   readonly uidKey: Buffer;
 };
@@ -71,11 +73,13 @@ function observeKms(deps: ObserverDeps, event: KmsObservation): void {
   const { log, metrics } = deps;
   const { method, status, errorClass } = event;
   const isOk = status === 'ok';
-  metrics.count('grpc_requests_total', { method, status: isOk ? 'ok' : 'error' }); // control: observer.status-label
-  metrics.observe('grpc_duration_seconds', event.durationMs / 1000, { method });
+  const labels = labelsOf(method);
+  metrics.count('grpc_requests_total', isOk ? labels.ok : labels.error); // control: observer.status-label
+  metrics.observe('grpc_duration_seconds', event.durationMs / 1000, labels.method);
   if (errorClass !== undefined) metrics.count('grpc_errors_total', { method, error_class: errorClass });
   if (errorClass === 'concurrency_limit') metrics.count('grpc_concurrency_rejections_total', { method });
   if (event.panicType !== undefined) metrics.count('panic_recoveries_total', { method });
+  if (isOk && !deps.isDebug) return;
   const uid = (event.uid ?? '').slice(0, 256);
   const uidHash = () => createHmac('sha256', deps.uidKey).update(uid).digest('base64url');
   const panic = event.panicType === undefined ? {} : { panic_recovered: true, panic_type: event.panicType };
@@ -93,10 +97,35 @@ function observeKms(deps: ObserverDeps, event: KmsObservation): void {
   });
 }
 
+/** Labels that every call needs, made once: the metrics recognize them. */
+type CallLabels = Readonly<Record<'method' | 'ok' | 'error', Labels>>;
+const callLabels = new Map<string, CallLabels>();
+function labelsOf(method: string): CallLabels {
+  const made = callLabels.get(method);
+  if (made !== undefined) return made;
+  const of = (labels: Labels) => Object.freeze(labels);
+  const labels = { method: of({ method }), ok: of({ method, status: 'ok' }), error: of({ method, status: 'error' }) };
+  callLabels.set(method, labels);
+  return labels;
+}
+
+type RequestLabels = Readonly<Record<'operation' | 'ok', Labels>>;
+const requestLabels = new Map<string, RequestLabels>();
+function requestLabelsOf(operation: string): RequestLabels {
+  const made = requestLabels.get(operation);
+  if (made !== undefined) return made;
+  const labels = { operation: Object.freeze({ operation }), ok: Object.freeze({ operation, status: 'ok' }) };
+  requestLabels.set(operation, labels);
+  return labels;
+}
+
 function observeRequest(deps: ObserverDeps, event: RequestEvent): void {
-  const status = event.error === undefined ? 'ok' : policyOf(event.error).probeClass;
-  deps.metrics.count('openbao_requests_total', { operation: event.label, status });
-  deps.metrics.observe('openbao_duration_seconds', event.durationMs / 1000, { operation: event.label });
+  const labels = requestLabelsOf(event.label);
+  const isOk = event.error === undefined;
+  const status = isOk ? 'ok' : policyOf(event.error).probeClass;
+  deps.metrics.count('openbao_requests_total', isOk ? labels.ok : { operation: event.label, status });
+  deps.metrics.observe('openbao_duration_seconds', event.durationMs / 1000, labels.operation);
+  if (isOk && !deps.isDebug) return;
   deps.log(event.error === undefined ? 'debug' : 'warn', 'openbao.request', {
     operation: 'openbao.request',
     openbao_operation: event.operation, // control: observer.operation

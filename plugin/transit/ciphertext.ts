@@ -1,8 +1,8 @@
 // Transit's ciphertext text, `vault:v<N>:<base64>`. We store it unchanged; all we read is the version in front.
 
-/** Whether KMS ciphertext bytes can be Transit text at all: printable ASCII, no blank (spec/formats 6.1). */
-export function isPrintableAscii(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte >= 0x21 && byte <= 0x7e);
+/** Whether KMS ciphertext, one character a byte, can be Transit text at all: printable ASCII, no blank (spec/formats 6.1). */
+export function isPrintableAscii(text: string): boolean {
+  return /^[!-~]*$/u.test(text);
 }
 
 /** The version that the prefix names; undefined without such a prefix, which is no fault. */

@@ -44,19 +44,19 @@ export type Transit = {
 export function createTransit(mountPath: string, keyName: string, send: SendAuthorized): Transit {
   return {
     encrypt: async ({ keyVersion, plaintext, aad }, signal) => {
-      const body = { plaintext: base64(plaintext), associated_data: base64(aad), key_version: keyVersion };
+      const body = { plaintext: base64(plaintext), associated_data: associated(aad), key_version: keyVersion };
       const path = `${mountPath}/encrypt/${keyName}`;
       const { data } = await send({ operation: operations.encrypt, path, body, signal });
       return readCiphertext(data, keyVersion);
     },
     decrypt: async ({ ciphertext, aad }, signal) => {
-      const body = { ciphertext, associated_data: base64(aad) };
+      const body = { ciphertext, associated_data: associated(aad) };
       const path = `${mountPath}/decrypt/${keyName}`;
       const { data } = await send({ operation: operations.decrypt, path, body, signal });
       return readPlaintext(data);
     },
     decryptTogether: async (requests, signal) => {
-      const body = batchBody(requests.map(({ ciphertext, aad }) => ({ ciphertext, associatedData: base64(aad) })));
+      const body = batchBody(requests.map(({ ciphertext, aad }) => ({ ciphertext, associatedData: associated(aad) })));
       const path = `${mountPath}/decrypt/${keyName}`;
       try {
         return readBatch(await send({ operation: operations.decryptBatch, path, body, signal }), requests.length);
@@ -76,6 +76,17 @@ export function createTransit(mountPath: string, keyName: string, send: SendAuth
       return disabled;
     },
   };
+}
+
+/** Associated data depends on the key alone, and is the same bytes for every call. */
+const encoded = new WeakMap<Uint8Array, string>();
+
+function associated(aad: Uint8Array): string {
+  const known = encoded.get(aad);
+  if (known !== undefined) return known;
+  const text = base64(aad);
+  encoded.set(aad, text);
+  return text;
 }
 
 function base64(bytes: Uint8Array): string {

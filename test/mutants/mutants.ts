@@ -16,8 +16,8 @@ export const mutants: readonly Mutant[] = [
     name: 'the identity under which Decrypts share a call leaves the annotations out',
     file: 'plugin/kms/kms.ts',
     at: 'control: decrypt.identity',
-    find: "[Buffer.from(ciphertext).toString('latin1'), keyId, sorted]",
-    replace: "[Buffer.from(ciphertext).toString('latin1'), keyId]",
+    find: 'writtenBy} $',
+    replace: '0} $',
     tests: ['test/unit/plugin/kms/kms.test.ts', 'test/unit/plugin/kms/decrypt-queue.test.ts'],
   },
   {

@@ -40,7 +40,11 @@ const goodKeys: KeyService = {
   status: () => ({ healthz: 'ok', keyId: 'key', transitKeyVersion: 1 }),
   encrypt: async () => ({ ciphertext: 'vault:v1:c2VhbGVk', keyId: 'key', annotations: new Map([['a.b', 'c']]) }),
   trim: (annotations) => ({ annotations, areSound: true }),
-  resolve: async () => ({ transitKeyVersion: 1, item: { ciphertext: 'vault:v1:c2VhbGVk', aad: Buffer.from('aad') } }),
+  resolve: async ({ ciphertext }) => ({
+    transitKeyVersion: 1,
+    item: { ciphertext: Buffer.from(ciphertext).toString('latin1'), aad: Buffer.from('aad') },
+    writtenBy: '1.0.0',
+  }),
   decrypt: async () => Buffer.from('plaintext'),
   decryptTogether: async () => undefined,
 };

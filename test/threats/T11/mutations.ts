@@ -12,6 +12,27 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    name: 'annotations that look like ours are not compared',
+    edits: [
+      {
+        file: 'plugin/keys/annotations.ts',
+        at: 'control: annotations.true',
+        find: 'annotations.get(name) !== truth',
+        replace: '!annotations.has(name)',
+      },
+    ],
+  },
+  {
+    name: 'an annotation may be missing',
+    edits: [
+      {
+        file: 'plugin/keys/annotations.ts',
+        at: 'control: annotations.complete',
+        replace: 'for (const name of annotations.keys()) if (truths.has(name)) return true;',
+      },
+    ],
+  },
+  {
     name: 'doubled annotations are not noticed',
     edits: [
       {

@@ -20,7 +20,7 @@ export const mutations: readonly Mutation[] = [
       {
         file: 'plugin/kms/kms.ts',
         at: 'control: decrypt.noted-key-id',
-        find: 'hashText(view.keyId)',
+        find: 'hashOf(view.keyId)',
         replace: 'view.keyId',
       },
     ],

@@ -18,8 +18,8 @@ export const mutations: readonly Mutation[] = [
       {
         file: 'plugin/telemetry/observer.ts',
         at: 'control: observer.status-label',
-        find: "isOk ? 'ok' : 'error'",
-        replace: "event.uid ?? 'ok'",
+        find: 'isOk ? labels.ok : labels.error',
+        replace: "{ method, status: event.uid ?? 'ok' }",
       },
     ],
   },
