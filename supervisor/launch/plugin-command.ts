@@ -34,7 +34,7 @@ export function nodeFlags(bundle: string, nodeMajor: number): readonly string[] 
     '--allow-fs-read=/proc/self/status', // control: plugin-command.read-status
     ...(nodeMajor >= 25 ? ['--allow-net'] : []),
     '--disable-sigusr1',
-    '--max-semi-space-size=2',
+    '--max-semi-space-size=4',
     '--max-old-space-size=64',
   ];
 }
