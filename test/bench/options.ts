@@ -14,6 +14,8 @@ export type Options = {
   readonly hasMemory: boolean;
   /** The metadata probe with 1 and 3 000 versions. Three minutes. */
   readonly hasProbe: boolean;
+  /** A real API server that starts with 2 000 seeds. A minute, and what it takes to build one. */
+  readonly hasColdStart: boolean;
   /** Nothing but the long parts that are named. */
   readonly isOnlyLong: boolean;
   /** Without the Go client, although there is Go. */
@@ -30,6 +32,7 @@ export function readOptions(words: readonly string[]): Options {
       flat: flag,
       memory: flag,
       probe: flag,
+      'cold-start': flag,
       only: flag,
       'node-client': flag,
       seconds: { type: 'string', default: '1' },
@@ -43,6 +46,7 @@ export function readOptions(words: readonly string[]): Options {
     hasFlat: values.flat,
     hasMemory: values.memory,
     hasProbe: values.probe,
+    hasColdStart: values['cold-start'],
     isOnlyLong: values.only,
     isOld: values['node-client'],
   };

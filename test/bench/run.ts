@@ -4,6 +4,7 @@
 
 import { cpus, loadavg } from 'node:os';
 import { callTable, figuresOfCalls, measureCalls, ratioTable } from './calls.ts';
+import { coldStartTable, measureColdStart } from './cold-start.ts';
 import { disturbanceTable, measureDisturbances } from './disturbances.ts';
 import { launchLines, measureLaunches } from './launches.ts';
 import { curveTable, measureCurve, measureFlood, measureIdle, memoryTable } from './memory.ts';
@@ -39,7 +40,7 @@ async function measureUsual(place: Place): Promise<void> {
     tell('calls');
     const others = watchOthers();
     take(figuresOfCalls(await measureCalls(place, pids, options)));
-    take({ others_share: others() });
+    take({ calls_others_share: others() });
     tell('a flood of Decrypts');
     take(await measureFlood(place, pids));
     tell('disturbances');
@@ -52,15 +53,21 @@ async function measureLong(place: Place): Promise<void> {
     tell('a million Decrypts');
     take(await withProvider(place, (_, pids) => measureCurve(place, pids, tell)));
   }
+  if (options.hasColdStart) take(await measureColdStart(place, tell));
   take(await measureVersions(place, options, tell));
+}
+
+function othersLine(when: string, name: string): string[] {
+  const others = figures[`${name}_others_share`];
+  if (others === undefined) return [];
+  return [
+    `${others > quietShare ? 'A BUSY MACHINE: ' : ''}others took ${(others * 100).toFixed(1)} % of the cores ${when}`,
+  ];
 }
 
 function machineLines({ bao, client, missing }: Place): string[] {
   const server = bao.isReal ? `real OpenBao ${bao.version}` : 'development server (not the target of the promises)';
-  const others = figures['others_share'] ?? 0;
-  const share = `others took ${(others * 100).toFixed(0)} % of the cores while the calls were measured`;
-  const shared =
-    figures['others_share'] === undefined ? [] : [others > quietShare ? `A BUSY MACHINE: ${share}` : share];
+  const shared = [othersLine('over the whole run', 'run'), othersLine('while the calls were measured', 'calls')].flat();
   const noGo = `NO GO CLIENT (needs ${missing}): measured with ${client.kind}, whose figures are lower; no promise is about them`;
   return [
     ...(missing === undefined ? [] : [noGo]),
@@ -82,6 +89,7 @@ function report(place: Place): string {
     machineLines(place),
     ...(options.isOnlyLong ? [] : usual),
     ...(options.hasMemory ? [curveTable(figures)] : []),
+    ...(options.hasColdStart ? [coldStartTable(figures)] : []),
     ...(options.hasFlat ? [shapeTable(figures)] : []),
     ...(options.hasProbe ? [probeTable(figures)] : []),
     [...place.failures].map(([text, count]) => `${count} × ${text}`),
@@ -108,8 +116,10 @@ function reportJson(place: Place): string {
 const place = await openPlace(options.isOld);
 try {
   for (const line of machineLines(place)) tell(line);
+  const others = watchOthers();
   if (!options.isOnlyLong) await measureUsual(place);
   await measureLong(place);
+  take({ run_others_share: others() });
   process.stdout.write(options.isJson ? reportJson(place) : report(place));
 } finally {
   await place.close();

@@ -310,7 +310,7 @@ test('the drop names every flag; the runtime starts with its permission model on
     '--allow-fs-read=/x/plugin.mjs',
     '--allow-fs-read=/proc/self/status',
     '--disable-sigusr1',
-    '--max-semi-space-size=2',
+    '--max-semi-space-size=4',
     '--max-old-space-size=64',
   ]);
   for (const major of [25, 26]) assert.ok(nodeFlags('/x/plugin.mjs', major).includes('--allow-net'), `${major}`);
