@@ -20,13 +20,14 @@ export const loginHints = {
   signature:
     'no key of the JWT method verifies the JWT; compare the keys of the mount with those of the issuer, and the algorithm with jwt_supported_algs',
   not_yet_valid:
-    'for OpenBao the nbf or iat of the JWT lies ahead; a JWT without both is valid only in the last 150 seconds before its exp',
-  expired: 'for OpenBao the exp of the JWT has passed; check that the file of auth.jwt.jwtFile is renewed in time',
+    'by the clock of OpenBao, the nbf or iat of the JWT is in the future; a JWT that has neither is valid only in the last 150 seconds before its exp',
+  expired:
+    'by the clock of OpenBao, the exp of the JWT has passed; check that the file of auth.jwt.jwtFile is renewed in time',
   clock:
     'the clocks of this node and of OpenBao differ by more than auth.jwt.clockSkewLeeway; check the time synchronisation of both',
   namespace_not_found:
     'OpenBao has no namespace with the name of openbao.namespace; compare it with `bao namespace list`',
-  cidr: 'OpenBao sees this node under an address outside of token_bound_cidrs of the role; add it, or the address of the proxy between',
+  cidr: 'OpenBao sees this node under an address outside of token_bound_cidrs of the role; add it, or the address of the proxy in between',
   lease_too_short:
     'the tokens of the role do not live longer than auth.loginBeforeTokenExpiry; raise token_ttl and token_max_ttl of the role',
   uses_limited: 'the role limits the uses of its tokens; set token_num_uses=0 in the role',
@@ -36,8 +37,8 @@ export const loginHints = {
     'a rate-limit quota of OpenBao refuses the login; raise the quota, or exempt the path of the login from it',
   locked: 'the API of the namespace is locked; unlock it with `bao namespace unlock`',
   issuer_unreachable:
-    'OpenBao cannot fetch the keys of the issuer; check the way from OpenBao to jwks_url or oidc_discovery_url of the mount',
-  other: "OpenBao refused the login with a text that this program does not know; compare OpenBao's log of this moment",
+    'OpenBao cannot fetch the keys of the issuer; check the network path from OpenBao to jwks_url or oidc_discovery_url of the mount',
+  other: 'OpenBao refused the login with a text that this program does not know; see the log of OpenBao at this time',
 } as const satisfies Record<LoginDetail, string>;
 
 /** For each reason why a TLS connection to OpenBao was not made. */

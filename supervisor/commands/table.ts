@@ -128,7 +128,7 @@ export const commands = {
   },
   version: { summary: 'prints the build', flags: [], ...local, exits: [], load: () => import('./version.ts') },
   help: {
-    summary: 'prints this, or with the name of a command what that one takes',
+    summary: 'prints this text or, with the name of a command, what that command takes',
     flags: [],
     ...local,
     exits: [],
@@ -153,13 +153,13 @@ export const commands = {
     load: () => import('./retire-versions.ts'),
   },
   'restore-versions': {
-    summary: 'plans that retired versions decrypt again; with --apply, does it',
+    summary: 'plans to let retired versions decrypt again; with --apply, does it',
     flags: [...change, 'versions'],
     ...changing,
     load: () => import('./restore-versions.ts'),
   },
   'forget-versions': {
-    summary: 'plans that versions which OpenBao never had are dropped from the registry; with --apply, does it',
+    summary: 'plans to drop versions that OpenBao never had from the registry; with --apply, does it',
     flags: [...change, 'versions'],
     ...changing,
     load: () => import('./forget-versions.ts'),
