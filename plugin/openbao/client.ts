@@ -84,12 +84,13 @@ export function createHttp(options: HttpOptions): Http {
     turnover: createTurnover(connections, clock.nowMs),
     troubles: createTroubles(clock.nowMs),
   };
+  const heads = new RequestHeads(base.pathname.replace(/\/+$/u, ''), options);
   const running = new Set<Promise<HttpReply>>();
   let isClosed = false;
   return {
     send: async (call) => {
       if (isClosed) throw new ProviderError('bao_unavailable', 'the connections to OpenBao are closed');
-      const request = buildRequest(call, base.pathname.replace(/\/+$/u, ''), options);
+      const request = heads.request(call);
       const sent = withDeadline(
         call,
         () => noAnswer(call.operation.label),
@@ -128,16 +129,49 @@ function noAnswer(operation: string): ProviderError {
   return new ProviderError('timeout', 'OpenBao did not answer in time', { facts: { operation, origin: 'client' } });
 }
 
-function buildRequest(call: HttpCall, prefix: string, options: HttpOptions): WireRequest {
-  const path = call.path.split('/').map(encodeURIComponent).join('/');
-  const headers: Record<string, string> = {
-    'x-vault-request': 'true',
-    accept: 'application/json',
-    'user-agent': options.userAgent,
-  };
-  if (call.token !== undefined) headers['x-vault-token'] = call.token;
-  if (options.namespace !== '') headers['x-vault-namespace'] = options.namespace;
-  if (call.body !== undefined) headers['content-type'] = 'application/json';
-  const body = call.body === undefined ? null : JSON.stringify(call.body);
-  return { operation: call.operation, path: `${prefix}/v1/${path}`, headers, body };
+/** Paths and headers that requests have in common, each made once: there are a dozen paths, and one token at a time. */
+class RequestHeads {
+  readonly #prefix: string;
+  readonly #options: HttpOptions;
+  readonly #paths = new Map<string, string>();
+  #last: { readonly token: string | undefined; readonly hasBody: boolean; readonly headers: Headers } | undefined;
+
+  constructor(prefix: string, options: HttpOptions) {
+    this.#prefix = prefix;
+    this.#options = options;
+  }
+
+  request({ operation, path, token, body }: HttpCall): WireRequest {
+    const text = body === undefined ? null : JSON.stringify(body);
+    return { operation, path: this.#pathOf(path), headers: this.#headersOf(token, text !== null), body: text };
+  }
+
+  #pathOf(path: string): string {
+    const known = this.#paths.get(path);
+    if (known !== undefined) return known;
+    const made = `${this.#prefix}/v1/${path.split('/').map(encodeURIComponent).join('/')}`;
+    if (this.#paths.size >= maxPaths) this.#paths.clear();
+    this.#paths.set(path, made);
+    return made;
+  }
+
+  #headersOf(token: string | undefined, hasBody: boolean): Headers {
+    const last = this.#last;
+    // control: client.headers-token
+    if (last !== undefined && last.token === token && last.hasBody === hasBody) return last.headers;
+    const { userAgent, namespace } = this.#options;
+    const headers: Record<string, string> = {
+      'x-vault-request': 'true',
+      accept: 'application/json',
+      'user-agent': userAgent,
+    };
+    if (token !== undefined) headers['x-vault-token'] = token;
+    if (namespace !== '') headers['x-vault-namespace'] = namespace;
+    if (hasBody) headers['content-type'] = 'application/json';
+    this.#last = { token, hasBody, headers };
+    return headers;
+  }
 }
+
+type Headers = Readonly<Record<string, string>>;
+const maxPaths = 64;

@@ -98,6 +98,30 @@ test('a request has its path encoded once, its headers, and nothing more', async
   );
 });
 
+test('each request has its own token and body, whatever the one before had', async () => {
+  const seen: unknown[] = [];
+  await withServer(
+    (request, response) => {
+      seen.push([request.url, request.headers['x-vault-token'], request.headers['content-type']]);
+      response.writeHead(200, json).end('{"data":{}}');
+    },
+    async (http) => {
+      await ask(http);
+      await ask(http, { token: 's.other' });
+      await http.send({ operation: operations.metadataRead, path: 'm/keys/k', token: 's.other', timeoutMs: 2_000 });
+      await http.send({ operation: operations.metadataRead, path: 'm/keys/k', timeoutMs: 2_000 });
+      await ask(http);
+      assert.equal(seen, [
+        ['/base/v1/my%20mount/encrypt/k', 's.t', 'application/json'],
+        ['/base/v1/my%20mount/encrypt/k', 's.other', 'application/json'],
+        ['/base/v1/m/keys/k', 's.other', undefined],
+        ['/base/v1/m/keys/k', undefined, undefined],
+        ['/base/v1/my%20mount/encrypt/k', 's.t', 'application/json'],
+      ]);
+    },
+  );
+});
+
 const answers: readonly (readonly [string, number, Record<string, string>, string, ErrorClass])[] = [
   ['a redirect', 307, { location: '/elsewhere' }, '', 'bao_unavailable'],
   ['sealed', 503, json, '{"errors":["Vault is sealed"]}', 'bao_sealed'],

@@ -21,6 +21,14 @@ export const mutants: readonly Mutant[] = [
     tests: ['test/unit/plugin/kms/kms.test.ts', 'test/unit/plugin/kms/decrypt-queue.test.ts'],
   },
   {
+    name: 'a request is sent with the token of the one before',
+    file: 'plugin/openbao/client.ts',
+    at: 'control: client.headers-token',
+    find: 'last.token === token',
+    replace: 'token !== undefined',
+    tests: ['test/integration/http-client.test.ts'],
+  },
+  {
     name: 'a deep probe does not compare the bytes',
     file: 'plugin/probes/round-trip.ts',
     at: 'control: probe.compare-bytes',
