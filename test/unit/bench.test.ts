@@ -1,5 +1,6 @@
 // The benchmark’s verdicts: what is not measured, or is no number, keeps no promise; medians and ratios are those of the rounds.
 
+import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Costed, figuresOfCalls, type Rounds } from '../bench/calls.ts';
@@ -122,6 +123,21 @@ test('options: a number that is none, and a word that nobody knows, are refused'
   assert.is(readOptions([]).rounds, 3);
   assert.is(readOptions(['--rounds', '5', '--json']).rounds, 5);
   for (const words of [['--rounds', '0'], ['--seconds', 'x'], ['--million']]) assert.throws(() => readOptions(words));
+});
+
+test('docs/performance.md names every target with its must and its goal', () => {
+  const text = readFileSync(new URL('../../docs/performance.md', import.meta.url), 'utf8');
+  // The columns of figures that were measured may be narrower or wider there.
+  const flat = (line: string) => line.replace(/ +/gu, ' ');
+  const bounds = ({ sense, must, goal, digits, unit }: TargetRow) => {
+    const sign = sense === 'at least' ? '≥' : '≤';
+    return [must, goal].map((value) => `${sign} ${value.toFixed(digits)}${unit === '' ? '' : ` ${unit}`}`);
+  };
+  const missing = targets.filter((target) => {
+    const line = text.split('\n').find((one) => one.startsWith(target.title));
+    return line === undefined || bounds(target).some((bound) => !flat(line).includes(bound));
+  });
+  assert.equal(missing, []);
 });
 
 test.run();

@@ -48,7 +48,6 @@ type transitAnswer struct {
 type encryptBody struct {
 	Plaintext      []byte `json:"plaintext"`
 	AssociatedData []byte `json:"associated_data"`
-	KeyVersion     int    `json:"key_version,omitempty"`
 }
 
 type decryptBody struct {
@@ -57,7 +56,7 @@ type decryptBody struct {
 }
 
 func (transit *transit) encrypt(ctx context.Context, plaintext, aad []byte) (string, error) {
-	answer, err := transit.call(ctx, "encrypt", encryptBody{plaintext, aad, 1})
+	answer, err := transit.call(ctx, "encrypt", encryptBody{plaintext, aad})
 	return answer.Data.Ciphertext, err
 }
 
