@@ -9,7 +9,7 @@ export type LockDeps = {
   readonly uid: number;
   /** Runs `flock -n -x 3` on the descriptor: exit code 0 locked, 1 busy. */
   readonly flock: (descriptor: number) => Promise<number | undefined>;
-  /** Whether a shared lock can be had on the descriptor, so that nobody holds the exclusive one. */
+  /** Whether nobody holds the exclusive lock, as far as can be told. */
   readonly isShareable: (descriptor: number) => Promise<boolean>;
   readonly pause: (ms: number) => Promise<void>;
   readonly pid: number;
@@ -21,7 +21,8 @@ export type Lock = { readonly release: () => void };
 const secondTryMs = 100;
 
 /**
- * @throws ProviderError `locked` naming the other owner, or `directory_unsafe` when the lock file itself is not safe
+ * @throws ProviderError `locked` naming the other owner, `directory_unsafe` when the lock file itself is not safe, or
+ * `runtime_unsupported` when the helper does not run
  */
 export async function takeLock(directory: PinnedDirectory, name: string, deps: LockDeps): Promise<Lock> {
   const descriptor = openLock(directory, name);
@@ -32,7 +33,8 @@ export async function takeLock(directory: PinnedDirectory, name: string, deps: L
       await deps.pause(secondTryMs);
       exitCode = await deps.flock(descriptor);
     }
-    if (exitCode !== 0) throw locked(directory.at(name));
+    if (exitCode === 1) throw locked(directory.at(name));
+    if (exitCode !== 0) throw noHelper(exitCode);
     writeOwner(descriptor, deps);
     return { release: () => closeSync(descriptor) };
   } catch (error) {
@@ -103,6 +105,14 @@ function locked(path: string): ProviderError {
   return new ProviderError(
     'locked',
     `${who} holds the lock; stop it first, or give a second provider paths of its own`,
+  );
+}
+
+function noHelper(exitCode: number | undefined): ProviderError {
+  const end = exitCode === undefined ? 'did not run to its end' : `ended with ${exitCode}`;
+  return new ProviderError(
+    'runtime_unsupported',
+    `the lock cannot be taken: the helper flock ${end}; run \`flock --version\` as the user of the provider`,
   );
 }
 

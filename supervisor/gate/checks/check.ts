@@ -112,7 +112,8 @@ export function lockDepsOf(deps: GateDeps, helpers: Helpers) {
     },
     isShareable: async (descriptor: number) => {
       const { exitCode } = await deps.runHelper(helpers.flock, ['-n', '-s', '3'], descriptor);
-      return exitCode === 0;
+      // A helper that does not run tells nothing; whoever takes the lock says so.
+      return exitCode !== 1;
     },
     pause: (ms: number) => new Promise<void>((resolve) => deps.clock.after(ms, resolve)),
   };
