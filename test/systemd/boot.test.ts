@@ -26,6 +26,7 @@ import {
   unit,
 } from '../support/booted.ts';
 import { createExchangeableDistribution } from '../support/hostile-distribution.ts';
+import { trialsIn } from '../support/hostile-words.ts';
 import { until } from '../support/installation.ts';
 import { createKmsClient } from '../support/kms-client.ts';
 import { startLoad } from '../support/load.ts';
@@ -261,16 +262,15 @@ step('a plugin taken over natively reaches nothing from inside the unit', async 
   hostile.dropPermissionModel();
   copy(`${hostile.directory}/lib`);
   await machine.run(`systemctl restart --no-block ${unit}`);
-  const trials = async () => [
-    ...(await journal(machine)).matchAll(/"reason":"([^"]+)","name":"([^"]+)","message":"hostile"/gu),
-  ];
-  await until(async () => (await trials()).some(([, , name]) => name === 'done'), 'the trials', 30_000);
+  const lines = async () => (await journal(machine)).split('\n').filter((line) => line.startsWith('{"level":'));
+  const trials = async () => trialsIn((await lines()).map((line) => JSON.parse(line)));
+  await until(async () => (await trials()).some(({ trial }) => trial === 'done'), 'the trials', 30_000);
   copy(join(root, 'dist/lib'));
   hostile.remove();
   const outcomes = await trials();
   assert.ok(outcomes.length >= 15);
   assert.equal(
-    outcomes.flatMap(([, outcome, name]) => (outcome === 'SUCCEEDED' ? [name] : [])),
+    outcomes.flatMap(({ trial, outcome }) => (outcome === 'SUCCEEDED' ? [trial] : [])),
     [],
   );
   assert.is(await said(machine, `cat ${paths.state} ${paths.state}.checkpoint`), state);

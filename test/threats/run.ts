@@ -129,8 +129,13 @@ export async function createBuiltCopy(mutation: Mutation): Promise<string> {
 async function tryMutation(attack: string, mutation: Mutation) {
   const directory = await createBuiltCopy(mutation);
   try {
-    const { isGreen, output } = await runAttack(directory, attack, true);
-    return { name: mutation.name, isNoticed: !isGreen && !output.includes('ERR_MODULE_NOT_FOUND'), output };
+    const attempt = async () => {
+      const { isGreen, output } = await runAttack(directory, attack, true);
+      return { name: mutation.name, isNoticed: !isGreen && !output.includes('ERR_MODULE_NOT_FOUND'), output };
+    };
+    const first = await attempt();
+    // A race that the control decides can also end well without it, on a busy machine: what nothing notices stays so the second time.
+    return first.isNoticed ? first : await attempt();
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
