@@ -137,7 +137,7 @@ const table = {
     rules: concurrency,
     changes: 'reload',
     about:
-      'Requests for Decrypts at OpenBao at a time, at most 4 of them while several Decrypts go in one; the rest waits.',
+      'Requests for Decrypts at OpenBao at a time; at most 4 while one request may carry several. Further Decrypts wait.',
   },
   'openbao.address': {
     kind: 'string',
