@@ -26,7 +26,7 @@ import {
 } from './check.ts';
 
 /**
- * A provider that runs already is named, and somebody who is not its user is told so, before this check or any other speaks of
+ * A provider that runs already is named, and a caller who is not its user is told so, before this check or any other complains about
  * files, owners or rights.
  */
 export const config: GateCheck<'helpers', 'loaded'> = {
@@ -57,7 +57,7 @@ async function loadConfig(
   return { loaded: judgeDocument(document, options) };
 }
 
-/** Whoever may not read it is told whom to be. */
+/** A caller who may not read it is told which user to run as. */
 async function readFor(path: string, helpers: Helpers, deps: GateDeps): Promise<unknown> {
   try {
     return readDocument(path, deps.identity);
@@ -67,7 +67,7 @@ async function readFor(path: string, helpers: Helpers, deps: GateDeps): Promise<
   }
 }
 
-/** @throws ProviderError `file_unsafe`, `file_changed`, `file_too_large`, `config_invalid` for what is no YAML */
+/** @throws ProviderError `file_unsafe`, `file_changed`, `file_too_large`, `config_invalid` for what is not YAML */
 export function readDocument(path: string, identity: ProcessIdentity): unknown {
   // Named in the message: nobody should have to guess which file was looked for.
   const rules = { field: `config ${path}`, forbiddenBits: 0o037, maxBytes: 1024 * 1024 };

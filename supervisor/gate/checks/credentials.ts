@@ -4,7 +4,7 @@ import { createCredentialCustody, credentialFiles } from '../../custody/credenti
 import type { GateCheck } from './check.ts';
 
 export const credentials: GateCheck<'loaded', 'credentials'> = {
-  title: 'the files of credentials and certificates can be read safely',
+  title: 'the credential and certificate files can be read safely',
   needs: ['loaded'],
   gives: ['credentials'],
   look: ({ loaded }, { deps }) => {

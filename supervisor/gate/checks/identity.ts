@@ -1,4 +1,4 @@
-// Check 4: users and groups of this host, and whether the plugin can be what it is to be.
+// Check 4: users and groups of this host, and whether the plugin can run as its user.
 
 import type { Config } from '../../../shared/config/config.ts';
 import { confinementProblem, type Privilege, parseProcStatus } from '../../../shared/confinement/confinement.ts';
@@ -7,7 +7,7 @@ import { pluginCommand } from '../../launch/plugin-command.ts';
 import type { GateCheck, GateSystem, Helpers, ResolvedIdentity } from './check.ts';
 
 export const identity: GateCheck<'helpers' | 'loaded', 'identity'> = {
-  title: 'the users and groups of the configuration exist, and the plugin can be given its own',
+  title: 'the configured users and groups exist, and the plugin can run as its own',
   needs: ['helpers', 'loaded'],
   gives: ['identity'],
   look: async ({ helpers, loaded }, { deps, purpose }) => {
@@ -45,7 +45,9 @@ async function resolveGroup(system: GateSystem, helpers: Helpers, field: string,
   const fields = await lookUp(system, helpers, 'group', group);
   const gid = Number(fields?.[2] ?? Number.NaN);
   if (Number.isInteger(gid)) return gid;
-  throw unresolved(`${field}: the group does not resolve on this host; in a container a numeric GID is required`);
+  throw unresolved(
+    `${field}: this host has no group of this name; check with \`getent group\` and create it, or use a numeric GID in a container`,
+  );
 }
 
 async function resolvePrivilege(
@@ -57,15 +59,19 @@ async function resolvePrivilege(
   const { pluginUser, pluginGroup } = config.process;
   if (pluginUser === '') {
     if (system.identity.uid !== 0) return { kind: 'same-user' };
-    throw unresolved('root cannot be the user of the plugin; set process.pluginUser, or start as an unprivileged user');
+    throw unresolved(
+      'the plugin must not run as root; set process.pluginUser, or start the provider as an unprivileged user',
+    );
   }
   const user = await resolveUser(system, helpers, pluginUser);
   const gid = pluginGroup === '' ? user.gid : await resolveGroup(system, helpers, 'process.pluginGroup', pluginGroup);
   if (user.uid === 0 || user.uid === system.identity.uid) {
-    throw unresolved('process.pluginUser: must name another, unprivileged user');
+    throw unresolved('process.pluginUser: must name an unprivileged user other than the user of the supervisor');
   }
   if (gid === 0 || gid === socketGid || system.identity.gids.includes(gid)) {
-    throw unresolved('process.pluginGroup: must not be a group of the supervisor');
+    throw unresolved(
+      'process.pluginGroup: must be neither group 0, nor server.socketGroup, nor another group of the supervisor; see `id`',
+    );
   }
   return { kind: 'separate', uid: user.uid, gid };
 }
@@ -80,7 +86,7 @@ async function resolveUser(
   const [uid, gid] = [Number(fields?.[2] ?? Number.NaN), Number(fields?.[3] ?? Number.NaN)];
   if (Number.isInteger(uid) && Number.isInteger(gid)) return { uid, gid };
   throw unresolved(
-    'process.pluginUser: the user does not resolve on this host; in a container a numeric UID is required',
+    'process.pluginUser: this host has no user of this name; check with `getent passwd` and create it, or use a numeric UID in a container',
   );
 }
 
@@ -99,12 +105,12 @@ async function lookUp(
 /** The same drop as for the plugin, on a child that does nothing but say what it is. */
 async function tryDrop(system: GateSystem, helpers: Helpers, privilege: Privilege): Promise<void> {
   const cat = system.findHelper('cat');
-  if (cat === undefined) throw unresolved('the helper cat is missing; install coreutils');
+  if (cat === undefined) throw unresolved('the helper cat is missing; install the package coreutils');
   const [command, ...args] = pluginCommand(helpers, privilege, [cat, '/proc/self/status']);
   const { exitCode, output } = await system.runHelper(command, args);
-  const problem = exitCode === 0 ? confinementProblem(parseProcStatus(output), privilege) : 'the drop failed';
+  const problem = exitCode === 0 ? confinementProblem(parseProcStatus(output), privilege) : 'the attempt failed';
   if (problem === undefined) return;
-  const what = `process.pluginUser: the supervisor cannot drop to this user (${problem})`;
+  const what = `process.pluginUser: the supervisor cannot change to this user (${problem})`;
   throw unresolved(`${what}; it needs CAP_SETUID, CAP_SETGID, CAP_SETPCAP and CAP_KILL`);
 }
 

@@ -7,7 +7,7 @@ import { type Facts, type GateCheck, lockDepsOf, type Visit } from './check.ts';
 
 /** Of a command: it serves nobody and has no socket. One that only reads may run beside a provider. */
 export const stateLock: GateCheck<'helpers' | 'loaded', 'stateDirectory', 'locks'> = {
-  title: 'the directory of state.path is safe, and no provider holds it where the command changes it',
+  title: 'the directory of state.path is safe, and for a command that changes the state no provider holds it',
   needs: ['helpers', 'loaded'],
   gives: ['stateDirectory'],
   look: (facts, visit) => lookAtLocks(facts, visit, visit.purpose === 'read' ? [] : [stateLockPath(placesIn(facts))]),

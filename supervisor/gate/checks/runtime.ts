@@ -18,13 +18,16 @@ function checkRuntime(system: GateSystem): Helpers {
   if (system.identity.nodeMajor < minNodeMajor) {
     throw new ProviderError(
       'runtime_unsupported',
-      `Node ${minNodeMajor} or newer is needed; use the one that is shipped`,
+      `Node ${minNodeMajor} or newer is required, but this is Node ${system.identity.nodeMajor}; use the Node that is shipped with the provider`,
     );
   }
   const find = (name: string, debianPackage: string) => {
     const path = system.findHelper(name);
     if (path !== undefined) return path;
-    throw new ProviderError('runtime_unsupported', `the helper ${name} is missing; install ${debianPackage}`);
+    throw new ProviderError(
+      'runtime_unsupported',
+      `the helper ${name} is missing; install the package ${debianPackage}`,
+    );
   };
   checkBinder();
   return {

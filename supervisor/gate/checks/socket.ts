@@ -1,10 +1,10 @@
-// Check 8: nobody serves the socket, and what stands in its place may be replaced.
+// Check 8: nobody serves the socket, and what is at its path may be replaced.
 
 import { proveSocketDead } from '../../custody/socket.ts';
 import type { GateCheck } from './check.ts';
 
 export const socket: GateCheck<'socket', 'socketFinding'> = {
-  title: 'server.socketPath is free, or a socket that nobody serves any more',
+  title: 'server.socketPath is free, or holds a socket that nobody serves any more',
   needs: ['socket'],
   gives: ['socketFinding'],
   look: async ({ socket: name }, { deps }) => {

@@ -7,7 +7,7 @@ import { StateStore } from '../../custody/state-store.ts';
 import type { GateCheck, GateDeps } from './check.ts';
 
 export const state: GateCheck<'loaded' | 'stateDirectory', 'store' | 'pair'> = {
-  title: 'state and checkpoint are intact, belong together and to this identity',
+  title: 'state and checkpoint are intact, and belong to each other and to this identity',
   needs: ['loaded', 'stateDirectory'],
   gives: ['store', 'pair'],
   look: async ({ loaded, stateDirectory }, { deps }) => {

@@ -1,4 +1,4 @@
-// The checks of the gate in the order of trust: each stands on what those before it have found. A new one is one file and one row.
+// The checks of the gate in the order of trust: each relies on what those before it have found. A new one is one file and one row.
 
 import { type CheckId, checkIds } from '../../refusal.ts';
 import type { FactName, Facts, GateCheck, Visit } from './check.ts';
@@ -57,7 +57,7 @@ const named = (id: CheckId): Row => ({ id, ...table[id] });
 /** In their order. */
 export const servingChecks: readonly Row[] = checkIds.map(named);
 
-/** A command has no socket: of the locks it wants the one of the state. */
+/** A command has no socket: it needs only the lock of the state. */
 export const commandChecks: readonly Row[] = checkIds.flatMap((id) => {
   if (id === 'gate.lock') return { id, ...place(stateLock) };
   return table[id].isForCommands ? named(id) : [];
